@@ -1,0 +1,50 @@
+# The verbs of the project, for people and CI alike. Each does its own set-up on a fresh machine
+# with Python 3.11 or newer, pip and make.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help serve test lint bench train export evaluate lock clean
+
+help:  ## list the verbs
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
+
+serve: $(VENV)/serve.stamp  ## serve the bundled model on HOST:PORT (127.0.0.1:8000)
+	$(BIN)/cybersolve serve
+
+test: $(VENV)/dev.stamp  ## lint, type check and the whole test suite
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+lint: $(VENV)/dev.stamp  ## format, lint and type check
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy
+
+train: $(VENV)/dev.stamp  ## rebuild the bundled model's checkpoint in runs/mini (hours)
+	test -d data || $(BIN)/python -m training data
+	$(BIN)/python -m training train
+
+export: $(VENV)/dev.stamp  ## the checkpoint of runs/mini as a bundle in models/
+	$(BIN)/python -m model_export runs/mini
+
+lock: $(VENV)/dev.stamp  ## resolve requirements/*.txt anew from pyproject.toml
+	$(BIN)/uv pip compile -q pyproject.toml --extra cpu --universal --python-version 3.11 \
+		--generate-hashes --output-file requirements/serve.txt
+	$(BIN)/uv pip compile -q pyproject.toml --extra cpu --extra train --extra export --extra dev \
+		--universal --python-version 3.11 --constraint requirements/serve.txt \
+		--excludes requirements/excludes.txt --output-file requirements/dev.txt
+
+clean:  ## remove the virtual environment
+	rm -rf $(VENV)
+
+$(VENV)/serve.stamp: requirements/serve.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --require-hashes -r requirements/serve.txt
+	$(BIN)/pip install -q --no-deps -e .
+	touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt $(VENV)/serve.stamp
+	$(BIN)/pip install -q -r requirements/dev.txt
+	touch $@

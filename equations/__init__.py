@@ -1,0 +1,5 @@
+"""Exact mathematics of linear equations in one variable.
+
+Standard library only: no floats, no input or output, no clock. The rooms `training` and `service`
+share this one, so that a question reads the same when a model learns it and when it is served.
+"""

@@ -1,0 +1,59 @@
+"""What is wrong with a text, where, and what was expected instead."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+
+_CONTEXT = 30  # characters drawn on either side of the fault
+_UNDRAWABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # general categories
+
+
+@dataclass(frozen=True)
+class Span:
+    """Half-open range `[start, end)` of characters in a source text."""
+
+    start: int
+    end: int
+
+
+class EquationError(ValueError):
+    """A text that is not an equation of the grammar in `equations.parser`.
+
+    `message` says what was found, `expected` what would have been right there, `span` where.
+    `str(error)` draws the place with carets.
+    """
+
+    def __init__(self, message: str, *, source: str, span: Span, expected: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.source = source
+        self.span = span
+        self.expected = expected
+
+    def __str__(self) -> str:
+        where = f"{self.message} at character {self.span.start + 1}; expected {self.expected}"
+        return f"{where}\n{self.drawing()}"
+
+    def drawing(self) -> str:
+        """The neighbourhood of the fault with carets under it, in two lines.
+
+        Characters that would move the carets (control characters, right-to-left marks) are drawn
+        as `?`, and no more than a line's worth of a long text is drawn.
+        """
+        left = max(0, self.span.start - _CONTEXT)
+        right = min(len(self.source), self.span.start + _CONTEXT)
+        carets = max(1, min(self.span.end, right) - self.span.start)
+        head, tail = ("..." if left else ""), ("..." if right < len(self.source) else "")
+        text = "".join(map(_drawable, self.source[left:right]))
+        return f"  {head}{text}{tail}\n  {' ' * (len(head) + self.span.start - left)}{'^' * carets}"
+
+
+class NotLinear(EquationError):
+    """An equation that is well formed but not linear: `x*x = 4`, `1/x = 2`, `x^2 = 4`."""
+
+
+def _drawable(character: str) -> str:
+    if unicodedata.category(character) in _UNDRAWABLE or unicodedata.combining(character):
+        return "?"
+    return character

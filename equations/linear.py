@@ -1,0 +1,121 @@
+"""Exact linear forms and equations made of them, and their wording in the dataset.
+
+A `Linear` is `coefficient * x + constant` over the rationals; an `Equation` keeps the terms of its
+two sides in the order in which they were written, because that is what a model reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import lcm
+
+
+@dataclass(frozen=True)
+class Linear:
+    """`coefficient * x + constant`, exact. Addition and scaling are all that a linear form has."""
+
+    coefficient: Fraction
+    constant: Fraction
+
+    def __add__(self, other: Linear) -> Linear:
+        return Linear(self.coefficient + other.coefficient, self.constant + other.constant)
+
+    def __sub__(self, other: Linear) -> Linear:
+        return Linear(self.coefficient - other.coefficient, self.constant - other.constant)
+
+    def scaled(self, factor: Fraction) -> Linear:
+        return Linear(self.coefficient * factor, self.constant * factor)
+
+
+ZERO = Linear(Fraction(0), Fraction(0))
+
+
+@dataclass(frozen=True)
+class Term:
+    """`size * x` if `is_coefficient`, else the constant `size`; subtracted if `negative`.
+
+    The sign stands apart because the dataset writes `-0` and means it when wordings are compared.
+    """
+
+    size: Fraction
+    is_coefficient: bool
+    negative: bool
+
+    @classmethod
+    def of(cls, value: Fraction, *, is_coefficient: bool) -> Term:
+        return cls(abs(value), is_coefficient, value < 0)
+
+    @property
+    def value(self) -> Fraction:
+        return -self.size if self.negative else self.size
+
+
+@dataclass(frozen=True)
+class Equation:
+    """Two sums of terms, each in written order, said to be equal. An empty side is zero."""
+
+    left: tuple[Term, ...]
+    right: tuple[Term, ...]
+    variable: str
+
+    def net(self) -> Linear:
+        """Left side minus right side: the equation holds exactly where this is zero."""
+        return _total(self.left) - _total(self.right)
+
+    def solution(self) -> Fraction | None:
+        """The one solution; `None` where there is none or every number is one."""
+        net = self.net()
+        return None if net.coefficient == 0 else -net.constant / net.coefficient
+
+    def with_integers(self) -> Equation:
+        """The same equation multiplied by the least number that clears every denominator."""
+        terms = (*self.left, *self.right)
+        factor = lcm(*(term.size.denominator for term in terms))
+        if factor == 1:
+            return self
+        left, right = (
+            tuple(replace(term, size=term.size * factor) for term in side)
+            for side in (self.left, self.right)
+        )
+        return Equation(left, right, self.variable)
+
+
+def _total(terms: tuple[Term, ...]) -> Linear:
+    return Linear(
+        sum((term.value for term in terms if term.is_coefficient), Fraction(0)),
+        sum((term.value for term in terms if not term.is_coefficient), Fraction(0)),
+    )
+
+
+def render(equation: Equation) -> str:
+    """The equation in the dataset's wording: `24 = 1601*c - 1605*c`.
+
+    Its terms must be integers (`Equation.with_integers`); the inverse of `parser.parse` on them.
+    """
+    left, right = (_side(terms, equation.variable) for terms in (equation.left, equation.right))
+    return f"{left} = {right}"
+
+
+def render_question(equation: Equation) -> str:
+    """The question in the dataset's wording: `Solve 24 = 1601*c - 1605*c for c.`"""
+    return f"Solve {render(equation)} for {equation.variable}."
+
+
+def _side(terms: tuple[Term, ...], variable: str) -> str:
+    if not terms:
+        return "0"
+    words: list[str] = []
+    for term in terms:
+        if words:
+            words.append("-" if term.negative else "+")
+            words.append(_magnitude(term, variable))
+        else:
+            words.append(("-" if term.negative else "") + _magnitude(term, variable))
+    return " ".join(words)
+
+
+def _magnitude(term: Term, variable: str) -> str:
+    if not term.is_coefficient:
+        return str(term.size)
+    return variable if term.size == 1 else f"{term.size}*{variable}"

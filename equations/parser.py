@@ -1,0 +1,224 @@
+"""Tokens to an equation. The docstrings of the methods are the grammar.
+
+One pass with an explicit stack of open parentheses: no recursion, so depth costs nothing and is
+bounded only to keep answers readable. Arithmetic is exact and stays linear: a product of two
+expressions that both hold the variable is `NotLinear`, as is a quotient by one, or any power.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import NoReturn
+
+from equations.errors import EquationError, NotLinear, Span
+from equations.lexer import Kind, Token, tokenize
+from equations.linear import ZERO, Equation, Linear, Term
+
+MAX_DEPTH = 32
+_VARIABLE = Linear(Fraction(1), Fraction(0))
+
+
+def parse(source: str) -> Equation:
+    """The equation that `source` asks about, its terms in written order.
+
+    `question := ["Solve"] sum "=" sum ["for" variable] ["." | "?"]`
+
+    Raises `EquationError` (or its `NotLinear`) with the place of the first fault.
+    """
+    return _Parser(source).question()
+
+
+@dataclass(frozen=True)
+class _Product:
+    """The value of a product, and what a zero would otherwise forget of how it was written."""
+
+    value: Linear
+    has_variable: bool
+    negative: bool
+
+
+@dataclass
+class _Group:
+    """One open parenthesis, or a whole side: finished terms and the product being read."""
+
+    opened: Token | None = None
+    terms: list[_Product] = field(default_factory=list)
+    product: _Product | None = None
+    sign: int = 1  # of the operand to come
+    divides: bool = False  # the operand to come is a divisor
+
+    def close_term(self) -> None:
+        if self.product is not None:
+            self.terms.append(self.product)
+        self.product = None
+
+
+class _Parser:
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._tokens = tokenize(source)
+        self._position = 0
+        self._variable: Token | None = None
+
+    # -- grammar ---------------------------------------------------------------------------------
+
+    def question(self) -> Equation:
+        """`question := ["Solve"] sum "=" sum ["for" variable] ["." | "?"]`"""
+        self._accept(Kind.SOLVE)
+        left = self._sum()
+        self._expect(Kind.EQUALS, "an operator or '='")
+        right = self._sum()
+        if self._accept(Kind.FOR):
+            self._name(self._expect(Kind.NAME, "the variable to solve for"))
+        self._accept(Kind.STOP)
+        self._expect(Kind.END, "an operator, 'for' or the end")
+        if self._variable is None:
+            self._fail("no variable", Span(0, len(self._source)), "a variable of one letter")
+        return Equation(_terms(left), _terms(right), self._variable.text)
+
+    def _sum(self) -> list[_Product]:
+        """```
+        sum     := product (("+" | "-") product)*
+        product := operand (("*" | "/") operand | operand)*      -- 2x, 3(x - 1), left to right
+        operand := ("+" | "-")* (number | variable | "(" sum ")")
+        ```
+        """
+        groups = [_Group()]
+        while True:
+            self._operand_start(groups)
+            while self._peek().kind is Kind.CLOSE:
+                if len(groups) == 1:
+                    self._fail("unmatched ')'", self._peek().span, "an operator or '='")
+                span = self._next().span
+                self._close_parenthesis(groups, span)
+            if not self._operator(groups[-1]):
+                if groups[-1].opened is not None:
+                    self._unexpected("an operator or ')'")
+                groups[-1].close_term()
+                return groups[-1].terms
+
+    def _operand_start(self, groups: list[_Group]) -> None:
+        """Signs and open parentheses, up to and including a number or the variable."""
+        while True:
+            token = self._next()
+            if token.kind is Kind.MINUS:
+                groups[-1].sign *= -1
+            elif token.kind is Kind.OPEN:
+                if len(groups) > MAX_DEPTH:
+                    self._fail(
+                        "too many open parentheses", token.span, f"at most {MAX_DEPTH} at a time"
+                    )
+                groups.append(_Group(opened=token))
+            elif token.value is not None:
+                number = Linear(Fraction(0), token.value)
+                self._multiply(groups[-1], number, has_variable=False, span=token.span)
+                return
+            elif token.kind is Kind.NAME:
+                self._name(token)
+                self._multiply(groups[-1], _VARIABLE, has_variable=True, span=token.span)
+                return
+            elif token.kind is not Kind.PLUS:
+                self._position -= 1
+                self._unexpected("a number, the variable or '('")
+
+    def _operator(self, group: _Group) -> bool:
+        """Take what joins the operand just read to the next one; false where the sum ends."""
+        token = self._peek()
+        if token.kind in (Kind.PLUS, Kind.MINUS):
+            group.close_term()
+        elif token.kind in (Kind.TIMES, Kind.DIVIDE):
+            self._next()
+            group.divides = token.kind is Kind.DIVIDE
+        elif token.kind is Kind.POWER:
+            self._fail("a power", token.span, "a linear equation", NotLinear)
+        elif token.kind not in (Kind.NAME, Kind.OPEN):  # those two multiply without a sign
+            return False
+        return True
+
+    def _close_parenthesis(self, groups: list[_Group], span: Span) -> None:
+        group = groups.pop()
+        group.close_term()
+        opened = group.opened
+        assert opened is not None, "a group that closes was opened: this is a bug"
+        total = sum((term.value for term in group.terms), start=ZERO)
+        has_variable = any(term.has_variable for term in group.terms)
+        span = Span(opened.span.start, span.end)
+        self._multiply(groups[-1], total, has_variable=has_variable, span=span)
+
+    # -- arithmetic ------------------------------------------------------------------------------
+
+    def _multiply(
+        self, group: _Group, operand: Linear, *, has_variable: bool, span: Span
+    ) -> None:
+        product, divides, negative = group.product, group.divides, group.sign < 0
+        operand = operand.scaled(Fraction(group.sign))
+        group.sign, group.divides = 1, False
+        if product is None:
+            group.product = _Product(operand, has_variable, negative)
+            return
+        if divides:
+            value = product.value.scaled(1 / self._divisor(operand, span))
+        elif not operand.coefficient:
+            value = product.value.scaled(operand.constant)
+        elif not product.value.coefficient:
+            value = operand.scaled(product.value.constant)
+        else:
+            self._fail("a product of variables", span, "a linear equation", NotLinear)
+        group.product = _Product(
+            value, product.has_variable or has_variable, product.negative != negative
+        )
+
+    def _divisor(self, operand: Linear, span: Span) -> Fraction:
+        if operand.coefficient:
+            self._fail("division by the variable", span, "a linear equation", NotLinear)
+        if not operand.constant:
+            self._fail("division by zero", span, "a divisor other than zero")
+        return operand.constant
+
+    def _name(self, token: Token) -> None:
+        if self._variable is None:
+            self._variable = token
+        elif token.text != self._variable.text:
+            expected = f"the same variable, {self._variable.text!r}"
+            self._fail(f"a second variable, {token.text!r}", token.span, expected)
+
+    # -- tokens ----------------------------------------------------------------------------------
+
+    def _peek(self) -> Token:
+        return self._tokens[self._position]
+
+    def _next(self) -> Token:
+        token = self._tokens[self._position]
+        self._position += 1
+        return token
+
+    def _accept(self, kind: Kind) -> Token | None:
+        return self._next() if self._peek().kind is kind else None
+
+    def _expect(self, kind: Kind, expected: str) -> Token:
+        return self._accept(kind) or self._unexpected(expected)
+
+    def _unexpected(self, expected: str) -> NoReturn:
+        token = self._peek()
+        found = f"unexpected {token.text!r}" if token.text else "unexpected end"
+        self._fail(found, token.span, expected)
+
+    def _fail(
+        self, message: str, span: Span, expected: str, error: type[EquationError] = EquationError
+    ) -> NoReturn:
+        raise error(message, source=self._source, span=span, expected=expected)
+
+
+def _terms(products: list[_Product]) -> tuple[Term, ...]:
+    """Each product as a coefficient, a constant, or both in that order."""
+    terms: list[Term] = []
+    for product in products:
+        coefficient, constant = product.value.coefficient, product.value.constant
+        if coefficient:
+            terms.append(Term.of(coefficient, is_coefficient=True))
+        if constant:
+            terms.append(Term.of(constant, is_coefficient=False))
+        if not coefficient and not constant:
+            terms.append(Term(Fraction(0), product.has_variable, product.negative))
+    return tuple(terms)

@@ -1,0 +1,217 @@
+"""The worked form: what a small model writes on the way from an equation to its answer.
+
+Each token is decided by a few others that attention can find, so that a model of a million
+parameters learns every step as a table look-up:
+
+- Numbers are rows of balanced decimal digits, -5 to 4, lowest place first. The sign of a number is
+  that of its leading digit, so adding and subtracting are the same step, with no comparison of
+  sizes and no complement. A digit is `x4~0^2`: of the coefficient (`k`: of the constant), the digit
+  4, the carry it leaves, its place.
+- `x1:` starts the row of the net coefficient after the terms 0 and 1, `x2:` after term 2, and so
+  on; then `k1:`, ... for the constants (gathered on the right side). `x0:` copies a lone term.
+- `x#4e2 x&-1,3` closes a net number with its leading digit and that digit's place, then the two
+  digits after it: all that the next step needs to know of its size. `k#0` alone closes a zero.
+- The quotient goes digit by digit from its highest place: `q1=4` subtracts 40 times the net
+  coefficient from what is left of the constant; that remainder follows as a row. Quotient digits
+  run from -6 to 6, so that each quotient near the edge of two digits has two good continuations: a
+  digit misjudged by one is mended by the next. The last digit, at place 0, needs no remainder.
+- The answer, in plain decimal: `=-3 .7` is -37.
+
+A worked form can be read whatever a model wrote: what is missing or malformed is `None`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import zip_longest
+from random import Random
+
+from equations.linear import Equation
+from equations.prompt import PLACES, TERMS
+
+QUOTIENT_PLACES = 3
+_DIGITS = range(-5, 5)  # balanced
+_WIDEST = 6  # quotient digit, either sign
+_MOST_CARRY = 4
+_DIGIT = re.compile(r"([xk])(-?\d)~(-?\d)\^(\d+)")
+_LEADING = re.compile(r"([xk])#(-?\d)e(\d+)")
+_NEXT = re.compile(r"([xk])&(-?\d),(-?\d)")
+_ANSWER = re.compile(r"=(-?\d(?: \.\d)*)$")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a model wrote: net coefficient, net constant and answer, `None` where unreadable."""
+
+    coefficient: int | None
+    constant: int | None
+    answer: str | None
+
+    def lines(self, variable: str) -> list[str] | None:
+        """The steps for a person: `-4*c = 24`, then `c = -6`."""
+        if self.coefficient is None or self.constant is None or self.answer is None:
+            return None
+        factor = {1: "", -1: "-"}.get(self.coefficient, f"{self.coefficient}*")
+        return [f"{factor}{variable} = {self.constant}", f"{variable} = {self.answer}"]
+
+
+def read(text: str) -> Work:
+    """The worked form that `text` holds, whoever wrote it. Never raises."""
+    net: dict[str, int | None] = {"x": None, "k": None}
+    row: str | None = None  # the kind whose row is being read
+    for token in text.split():
+        if token[1:].endswith(":") and token[0] in net:
+            row, net[token[0]] = token[0], 0
+        elif row is not None and (match := _DIGIT.fullmatch(token)):
+            net[row] = (net[row] or 0) + int(match[2]) * 10 ** int(match[4])
+        else:
+            row = None  # a closed row, or the quotient, whose remainders nobody needs
+    answer = _ANSWER.search(text)
+    return Work(net["x"], net["k"], answer[1].replace(" .", "") if answer else None)
+
+
+def write(equation: Equation, random: Random) -> str:
+    """The worked form of an equation with integer terms and an integer solution.
+
+    Where two quotient digits are right, `random` chooses. Raises `ValueError` when the equation has
+    no integer solution or its numbers do not fit the places of the form.
+    """
+    solution = equation.solution()
+    if solution is None or solution.denominator != 1:
+        raise ValueError(f"the solution is {solution}, not an integer")
+    tokens: list[str] = []
+    coefficient = _write_net(tokens, "x", _moved(equation, "x"))
+    constant = _write_net(tokens, "k", _moved(equation, "k"))
+    _write_quotient(tokens, coefficient, constant, int(solution), random)
+    first, *rest = str(abs(int(solution)))
+    tokens += [f"={'-' if solution < 0 else ''}{first}", *(f".{digit}" for digit in rest)]
+    return " ".join(tokens)
+
+
+def vocabulary() -> list[str]:
+    """Every token that `write` can use, in a fixed order."""
+    places = [str(place) for place in range(PLACES)]
+    return [
+        *(f"{kind}{index}:" for kind in "xk" for index in range(TERMS)),
+        *(
+            f"{kind}#{digit}e{place}"
+            for kind in "xk"
+            for digit in _DIGITS
+            if digit
+            for place in places
+        ),
+        *(f"{kind}#0" for kind in "xk"),
+        *(f"{kind}&{first},{second}" for kind in "xk" for first in _DIGITS for second in _DIGITS),
+        *(
+            f"q{place}={digit}"
+            for place in range(QUOTIENT_PLACES)
+            for digit in range(-_WIDEST, _WIDEST + 1)
+        ),
+        *(f"={sign}{digit}" for sign in ("", "-") for digit in range(10)),
+        *(f".{digit}" for digit in range(10)),
+        *(
+            f"{kind}{digit}~{carry}^{place}"
+            for kind in "xk"
+            for place in places
+            for digit in _DIGITS
+            for carry in range(-_MOST_CARRY, _MOST_CARRY + 1)
+        ),
+    ]
+
+
+def factors(token: str) -> tuple[str, ...]:
+    """What a token is made of, for embeddings that are sums of shared parts."""
+    if match := _DIGIT.fullmatch(token):
+        kind, digit, carry, place = match.groups()
+        return f"{digit}~{carry}", f"{kind}~", f"^{place}"
+    if match := _LEADING.fullmatch(token):
+        kind, digit, place = match.groups()
+        return f"#{digit}", f"{kind}#", f"e{place}"
+    if match := _NEXT.fullmatch(token):
+        kind, first, second = match.groups()
+        return f"&{first},", f"{kind}&", f",{second}"
+    return (token,)
+
+
+def _moved(equation: Equation, kind: str) -> list[int]:
+    """The nonzero terms of a kind, coefficients moved to the left side, constants to the right."""
+    home = equation.left if kind == "x" else equation.right
+    return [
+        int(term.value if side is home else -term.value)
+        for side in (equation.left, equation.right)
+        for term in side
+        if term.is_coefficient == (kind == "x") and term.size
+    ]
+
+
+def _write_net(tokens: list[str], kind: str, values: list[int]) -> list[int]:
+    """Append the running sums of `values`; the digits of the last, lowest place first."""
+    row, *others = [_digits(value) for value in values] or [[0]]
+    if not others:
+        tokens.append(f"{kind}0:")
+        row = _write_row(tokens, kind, row)
+    for index, number in enumerate(others, start=1):
+        tokens.append(f"{kind}{index}:")
+        columns = [a + b for a, b in zip_longest(row, number, fillvalue=0)]
+        row = _write_row(tokens, kind, columns)
+    _close(tokens, kind, row)
+    return row
+
+
+def _write_quotient(
+    tokens: list[str], coefficient: list[int], constant: list[int], solution: int, random: Random
+) -> None:
+    rest, place = solution, 0
+    while abs(rest) > int("5" * (place + 1)):
+        place += 1
+    if place >= QUOTIENT_PLACES:
+        raise ValueError(f"the solution {solution} has over {QUOTIENT_PLACES} places")
+    remainder = constant
+    for place in range(place, 0, -1):
+        digit = random.choice(_good_digits(rest, place))
+        rest -= digit * 10**place
+        tokens.append(f"q{place}={digit}")
+        taken = [0] * place + [digit * d for d in coefficient]
+        columns = [a - b for a, b in zip_longest(remainder, taken, fillvalue=0)]
+        remainder = _write_row(tokens, "k", columns)
+        _close(tokens, "k", remainder)
+    tokens.append(f"q0={rest}")
+
+
+def _good_digits(rest: int, place: int) -> list[int]:
+    """Digits at `place` that leave no more than the places below can express."""
+    most = int(str(_WIDEST) * place)
+    digits = range(-_WIDEST, _WIDEST + 1)
+    return [digit for digit in digits if abs(rest - digit * 10**place) <= most]
+
+
+def _write_row(tokens: list[str], kind: str, columns: list[int]) -> list[int]:
+    """Append the balanced digits of `sum(columns[p] * 10**p)`; those digits, lowest place first."""
+    row: list[int] = []
+    carry = 0
+    while len(row) < len(columns) or carry:
+        total = carry + (columns[len(row)] if len(row) < len(columns) else 0)
+        carry, digit = divmod(total - _DIGITS.start, 10)
+        digit += _DIGITS.start
+        if len(row) == PLACES:
+            raise ValueError(f"a number of over {PLACES} places")
+        tokens.append(f"{kind}{digit}~{carry}^{len(row)}")
+        row.append(digit)
+    return row
+
+
+def _close(tokens: list[str], kind: str, row: list[int]) -> None:
+    """Append what the division needs to know of the size of a number."""
+    place = max((place for place, digit in enumerate(row) if digit), default=None)
+    if place is None:
+        tokens.append(f"{kind}#0")
+        return
+    first, second = [0, 0, *row][place : place + 2][::-1]
+    tokens += [f"{kind}#{row[place]}e{place}", f"{kind}&{first},{second}"]
+
+
+def _digits(value: int) -> list[int]:
+    """Plain decimal digits, lowest place first, each with the sign of the number."""
+    sign = -1 if value < 0 else 1
+    return [sign * int(digit) for digit in reversed(str(abs(value)))]

@@ -1,0 +1,1 @@
+"""Data, training and evaluation of T5 models that solve equations: `python -m training --help`."""

@@ -1,0 +1,115 @@
+"""`python -m training data | train | evaluate`: every stage of making a model is a command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+from training import data
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except ValueError as error:  # data.DataError, train.RunError: the user's to mend
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _data(arguments: argparse.Namespace) -> None:
+    data.generate(
+        arguments.out,
+        train=arguments.train,
+        test=arguments.test,
+        seed=arguments.seed,
+        workers=arguments.workers,
+    )
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from training.train import Settings, train
+
+    settings = Settings(**{field.name: getattr(arguments, field.name) for field in fields(Settings)})
+    train(settings, data_folder=arguments.data, run_folder=arguments.run_folder)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from training import evaluate
+
+    path = data.split_file(arguments.data, arguments.split)
+    problems = data.read(path)[: arguments.limit]
+    model, tokenizer = evaluate.load(arguments.checkpoint)
+    predictions = evaluate.predict(model, tokenizer, problems, show_progress=True)
+    for prediction in random.Random(0).sample(
+        wrong := [p for p in predictions if not p.exact], min(arguments.show, len(wrong))
+    ):
+        question, answer = prediction.problem.question, prediction.problem.answer
+        print(f"{question} expected {answer}, got {prediction.answer}: {prediction.text}")
+    print(json.dumps(evaluate.summary(predictions)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training",
+        description=__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        sub.set_defaults(run=run)
+        return sub
+
+    make = command("data", _data, "generate questions with the DeepMind generator")
+    make.add_argument("--out", type=Path, default=Path("data"), help="folder to write to")
+    make.add_argument("--train", type=int, default=1_500_000, help="training questions in all")
+    make.add_argument("--test", type=int, default=10_000, help="interpolation questions")
+    make.add_argument("--seed", type=int, default=0, help="decides every question")
+    make.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+
+    _add_train(command("train", _train, "train a small T5, or resume where it stopped"))
+
+    score = command("evaluate", _evaluate, "score a checkpoint by greedy generation")
+    score.add_argument("checkpoint", type=Path, help="folder with a plain checkpoint")
+    score.add_argument("--data", type=Path, default=Path("data"), help="folder of questions")
+    score.add_argument("--split", choices=data.SPLITS, default=data.TEST_SPLIT, help="which file")
+    score.add_argument("--limit", type=int, default=None, help="only the first so many questions")
+    score.add_argument("--show", type=int, default=0, help="print so many wrong answers")
+    return parser
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    from training.model import PRESETS
+    from training.train import Settings
+
+    default = Settings()
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of questions")
+    parser.add_argument(
+        "--run-folder", type=Path, default=Path("runs/mini"), help="checkpoints, log and model"
+    )
+    parser.add_argument("--preset", choices=PRESETS, default=default.preset, help="the shape")
+    parser.add_argument("--steps", type=int, default=default.steps, help="of the schedule")
+    parser.add_argument("--batch-size", type=int, default=default.batch_size, help="examples a step")
+    parser.add_argument("--lr", type=float, default=default.lr, help="peak rate of AdamW")
+    parser.add_argument("--warmup-steps", type=int, default=default.warmup_steps, help="linear")
+    parser.add_argument("--seed", type=int, default=default.seed, help="weights and data order")
+    parser.add_argument(
+        "--precision", choices=["fp32", "bf16"], default=default.precision, help="of the forward pass"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

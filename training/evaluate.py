@@ -1,0 +1,105 @@
+"""Score a checkpoint as it would be served: greedy generation, then exact match and verification."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from tqdm import tqdm
+from transformers import T5ForConditionalGeneration
+
+from equations import prompt, work
+from equations.parser import parse
+from equations.verify import Verdict, verify
+from training.data import Problem
+from training.vocabulary import PAD_ID
+
+_BATCH = 250
+
+
+@dataclass(frozen=True)
+class Prediction:
+    problem: Problem
+    text: str  # what the model wrote
+    answer: str | None
+    verdict: Verdict
+
+    @property
+    def exact(self) -> bool:
+        return self.answer == self.problem.answer
+
+
+def load(folder: Path) -> tuple[T5ForConditionalGeneration, Tokenizer]:
+    """A plain checkpoint: the model in evaluation mode, on CUDA where there is one."""
+    model = T5ForConditionalGeneration.from_pretrained(folder).eval()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return model.to(device), Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+
+def predict(
+    model: T5ForConditionalGeneration,
+    tokenizer: Tokenizer,
+    problems: Sequence[Problem],
+    *,
+    show_progress: bool = False,
+) -> list[Prediction]:
+    """Greedy answers in the order of `problems`. Question like lengths are generated together."""
+    sources = [
+        tokenizer.encode(prompt.write_digits(parse(problem.question))).ids for problem in problems
+    ]
+    order = sorted(range(len(problems)), key=lambda i: len(sources[i]))
+    predictions: dict[int, Prediction] = {}
+    for group in tqdm(list(_groups(order)), unit="batch", disable=not show_progress):
+        texts = generate(model, tokenizer, [sources[i] for i in group])
+        predictions |= {i: _judge(problems[i], text) for i, text in zip(group, texts, strict=True)}
+    return [predictions[i] for i in range(len(problems))]
+
+
+def _groups(order: list[int]) -> Iterator[list[int]]:
+    for start in range(0, len(order), _BATCH):
+        yield order[start : start + _BATCH]
+
+
+@torch.no_grad()
+def generate(
+    model: T5ForConditionalGeneration, tokenizer: Tokenizer, sources: list[list[int]]
+) -> list[str]:
+    """The text that the model writes for each list of token ids, by greedy decoding."""
+    length = max(map(len, sources))
+    padded = [source + [PAD_ID] * (length - len(source)) for source in sources]
+    ids = torch.tensor(padded, device=model.device)
+    written = model.generate(ids, attention_mask=(ids != PAD_ID).long(), do_sample=False)
+    return [
+        " ".join(tokenizer.id_to_token(i) for i in row if i > 1)  # neither <pad> nor </s>
+        for row in written.tolist()
+    ]
+
+
+def _judge(problem: Problem, text: str) -> Prediction:
+    answer = work.read(text).answer
+    verdict = verify(parse(problem.question), answer or "").verdict
+    return Prediction(problem, text, answer, verdict)
+
+
+def exact_match(
+    model: T5ForConditionalGeneration, tokenizer: Tokenizer, problems: Sequence[Problem]
+) -> float:
+    """Share of `problems` answered exactly."""
+    predictions = predict(model, tokenizer, problems)
+    return sum(prediction.exact for prediction in predictions) / len(predictions)
+
+
+def summary(predictions: Sequence[Prediction]) -> dict[str, object]:
+    """Counts for a report: questions, exact matches and their share, verdicts."""
+    exact = sum(prediction.exact for prediction in predictions)
+    verdicts = Counter(prediction.verdict.value for prediction in predictions)
+    return {
+        "questions": len(predictions),
+        "exact": exact,
+        "exact_match": exact / len(predictions),
+        "verdicts": dict(verdicts),
+    }

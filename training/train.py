@@ -1,0 +1,190 @@
+"""Train a small T5: resumable, logged, the same whether or not it was interrupted."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from training import data
+from training.batches import Batch, Batches
+from training.evaluate import exact_match
+from training.model import PRESETS, SmallT5, save_plain
+from training.vocabulary import Vocabulary
+
+_CLIP_NORM = 1.0
+_LOSS_DECAY = 0.98  # of the running mean that the log shows
+_MONITORED = 500  # test questions answered at each evaluation, for the learning curve alone
+
+
+class RunError(ValueError):
+    """A run folder that does not belong to the settings asked for."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides the weights of a run, kept beside them."""
+
+    preset: str = "mini"
+    steps: int = 30_000
+    batch_size: int = 64
+    lr: float = 2e-3
+    warmup_steps: int = 300
+    seed: int = 0
+    precision: str = "fp32"  # or bf16: autocast; weights and optimiser states stay fp32
+
+
+def train(
+    settings: Settings,
+    *,
+    data_folder: Path,
+    run_folder: Path,
+    log_every: int = 100,
+    save_every: int = 500,
+    evaluate_every: int = 2_000,
+    stop_after: int | None = None,
+) -> None:
+    """Train in `run_folder`, from its checkpoint if it has one, to the end of the schedule.
+
+    Writes `settings.json`, `log.jsonl`, `checkpoint.pt` and, at the end, the plain checkpoint in
+    `model/`. `stop_after` ends early at that step, with a checkpoint, as a kill would.
+    Raises `RunError` if the folder holds a run of other settings, `data.DataError` for bad data.
+    """
+    run_folder.mkdir(parents=True, exist_ok=True)
+    _claim(run_folder, settings)
+    torch.manual_seed(settings.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    trainer = _Trainer(settings, device)
+    trainer.load(run_folder / "checkpoint.pt")
+    log = _Log(run_folder / "log.jsonl", trainer.step)
+
+    batches = Batches(
+        data.read_training(data_folder), trainer.tokenizer, settings.batch_size, settings.seed
+    )
+    monitored = data.read(data.split_file(data_folder, data.TEST_SPLIT))[:_MONITORED]
+    last = min(settings.steps, stop_after or settings.steps)
+    bar = tqdm(total=settings.steps, initial=trainer.step, unit="step", mininterval=5)
+    for batch in batches.after(trainer.step):
+        if trainer.step >= last:
+            break
+        trainer.update(batch)
+        bar.update()
+        step = trainer.step
+        if step % log_every == 0:
+            log.write(step=step, loss=trainer.mean_loss, lr=trainer.lr())
+        if step % evaluate_every == 0 or step == settings.steps:
+            score = exact_match(trainer.model.plain().to(device), trainer.tokenizer, monitored)
+            log.write(step=step, exact_match=score)
+        if step % save_every == 0 or step == last:
+            trainer.save(run_folder / "checkpoint.pt")
+    bar.close()
+    if trainer.step == settings.steps:
+        save_plain(trainer.model.plain().cpu(), trainer.tokenizer, run_folder / "model")
+
+
+class _Trainer:
+    """The model, its optimiser and the step they are at."""
+
+    def __init__(self, settings: Settings, device: torch.device) -> None:
+        vocabulary = Vocabulary.digits()
+        self._settings = settings
+        self._device = device
+        self.tokenizer = vocabulary.tokenizer()
+        self.model = SmallT5(PRESETS[settings.preset], vocabulary).to(device)
+        self._optimiser = torch.optim.AdamW(
+            self.model.parameters(),
+            lr=settings.lr,
+            betas=(0.9, 0.98),
+            weight_decay=0.01,
+            fused=True,
+        )
+        self.step = 0
+        self.mean_loss = math.nan
+
+    def lr(self) -> float:
+        """Linear warm-up, then cosine down to a hundredth of the peak."""
+        settings = self._settings
+        if self.step < settings.warmup_steps:
+            return settings.lr * (self.step + 1) / settings.warmup_steps
+        done = (self.step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
+        return settings.lr * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, done))) / 2)
+
+    def update(self, batch: Batch) -> None:
+        for group in self._optimiser.param_groups:
+            group["lr"] = self.lr()
+        half = self._settings.precision == "bf16"
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=half):
+            loss: Tensor = self.model(batch.source.to(self._device), batch.target.to(self._device))
+        self.model.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP_NORM)
+        self._optimiser.step()
+        self.step += 1
+        value = loss.item()
+        known = not math.isnan(self.mean_loss)
+        self.mean_loss = _LOSS_DECAY * self.mean_loss + (1 - _LOSS_DECAY) * value if known else value
+
+    def save(self, path: Path) -> None:
+        state = {
+            "step": self.step,
+            "mean_loss": self.mean_loss,
+            "model": self.model.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+        }
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+
+    def load(self, path: Path) -> None:
+        if not path.exists():
+            return
+        state: dict[str, Any] = torch.load(path, map_location=self._device, weights_only=True)
+        self.step, self.mean_loss = state["step"], state["mean_loss"]
+        self.model.load_state_dict(state["model"])
+        self._optimiser.load_state_dict(state["optimiser"])
+
+
+class _Log:
+    """One JSON object a line. What a killed run wrote after its last checkpoint is dropped."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        self._path = path
+        self._started = time.monotonic()
+        kept = [line for line in _lines(path) if json.loads(line)["step"] <= step]
+        path.write_text("".join(kept))
+
+    def write(self, **entry: float) -> None:
+        entry["seconds"] = round(time.monotonic() - self._started, 1)
+        with self._path.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+
+def _lines(path: Path) -> Iterator[str]:
+    if path.exists():
+        with path.open() as file:
+            yield from file
+
+
+def _claim(run_folder: Path, settings: Settings) -> None:
+    """Write the settings of a new run; refuse to mix two runs in one folder."""
+    path = run_folder / "settings.json"
+    wanted = asdict(settings)
+    if path.exists():
+        found = json.loads(path.read_text())
+        changed = sorted(key for key in wanted if found.get(key) != wanted[key])
+        if changed:
+            raise RunError(f"{path} differs in {', '.join(changed)}; choose another folder")
+    else:
+        path.write_text(json.dumps(wanted, indent=2) + "\n")
