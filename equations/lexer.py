@@ -45,21 +45,23 @@ class Token:
 
 
 _SYMBOLS = {
-    "+": Kind.PLUS, "＋": Kind.PLUS,
-    "-": Kind.MINUS, "−": Kind.MINUS, "–": Kind.MINUS, "‐": Kind.MINUS, "﹣": Kind.MINUS, "－": Kind.MINUS,
-    "**": Kind.POWER, "^": Kind.POWER,
-    "*": Kind.TIMES, "×": Kind.TIMES, "·": Kind.TIMES, "⋅": Kind.TIMES, "∙": Kind.TIMES, "∗": Kind.TIMES,
-    "/": Kind.DIVIDE, "÷": Kind.DIVIDE, "∕": Kind.DIVIDE, "⁄": Kind.DIVIDE,
-    "(": Kind.OPEN, ")": Kind.CLOSE,
-    "=": Kind.EQUALS, "＝": Kind.EQUALS,
-    ".": Kind.STOP, "?": Kind.STOP,
-}  # fmt: skip
+    "**": Kind.POWER,
+    **dict.fromkeys("+\uff0b", Kind.PLUS),
+    **dict.fromkeys("-\u2212\u2013\u2010\ufe63\uff0d", Kind.MINUS),
+    **dict.fromkeys("*\u00d7\u00b7\u22c5\u2219\u2217", Kind.TIMES),
+    **dict.fromkeys("/\u00f7\u2215\u2044", Kind.DIVIDE),
+    **dict.fromkeys("=\uff1d", Kind.EQUALS),
+    **dict.fromkeys(".?", Kind.STOP),
+    "^": Kind.POWER,
+    "(": Kind.OPEN,
+    ")": Kind.CLOSE,
+}
 _WORDS = {"solve": Kind.SOLVE, "for": Kind.FOR}
 _TOKEN = re.compile(
     r"(?P<space>[ \t\r\n\u00a0\u2009\u202f]+)"
     r"|(?P<number>[0-9]+(?:\.[0-9]+)?)"
     r"|(?P<word>[A-Za-z]+)"
-    r"|(?P<symbol>\*\*|" + "|".join(re.escape(s) for s in _SYMBOLS if s != "**") + ")"
+    r"|(?P<symbol>" + "|".join(map(re.escape, _SYMBOLS)) + ")"  # "**" comes before "*"
 )
 
 

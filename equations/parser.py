@@ -148,9 +148,7 @@ class _Parser:
 
     # -- arithmetic ------------------------------------------------------------------------------
 
-    def _multiply(
-        self, group: _Group, operand: Linear, *, has_variable: bool, span: Span
-    ) -> None:
+    def _multiply(self, group: _Group, operand: Linear, *, has_variable: bool, span: Span) -> None:
         product, divides, negative = group.product, group.divides, group.sign < 0
         operand = operand.scaled(Fraction(group.sign))
         group.sign, group.divides = 1, False

@@ -84,8 +84,9 @@ def write(equation: Equation, random: Random) -> str:
     coefficient = _write_net(tokens, "x", _moved(equation, "x"))
     constant = _write_net(tokens, "k", _moved(equation, "k"))
     _write_quotient(tokens, coefficient, constant, int(solution), random)
-    first, *rest = str(abs(int(solution)))
-    tokens += [f"={'-' if solution < 0 else ''}{first}", *(f".{digit}" for digit in rest)]
+    digits = str(abs(int(solution)))
+    tokens.append(f"={'-' if solution < 0 else ''}{digits[0]}")
+    tokens.extend(f".{digit}" for digit in digits[1:])
     return " ".join(tokens)
 
 
@@ -162,13 +163,13 @@ def _write_net(tokens: list[str], kind: str, values: list[int]) -> list[int]:
 def _write_quotient(
     tokens: list[str], coefficient: list[int], constant: list[int], solution: int, random: Random
 ) -> None:
-    rest, place = solution, 0
-    while abs(rest) > int("5" * (place + 1)):
-        place += 1
-    if place >= QUOTIENT_PLACES:
+    places = 1
+    while abs(solution) > int("5" * places):
+        places += 1
+    if places > QUOTIENT_PLACES:
         raise ValueError(f"the solution {solution} has over {QUOTIENT_PLACES} places")
-    remainder = constant
-    for place in range(place, 0, -1):
+    rest, remainder = solution, constant
+    for place in range(places - 1, 0, -1):
         digit = random.choice(_good_digits(rest, place))
         rest -= digit * 10**place
         tokens.append(f"q{place}={digit}")

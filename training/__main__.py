@@ -36,7 +36,9 @@ def _data(arguments: argparse.Namespace) -> None:
 def _train(arguments: argparse.Namespace) -> None:
     from training.train import Settings, train
 
-    settings = Settings(**{field.name: getattr(arguments, field.name) for field in fields(Settings)})
+    settings = Settings(
+        **{field.name: getattr(arguments, field.name) for field in fields(Settings)}
+    )
     train(settings, data_folder=arguments.data, run_folder=arguments.run_folder)
 
 
@@ -102,12 +104,17 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--preset", choices=PRESETS, default=default.preset, help="the shape")
     parser.add_argument("--steps", type=int, default=default.steps, help="of the schedule")
-    parser.add_argument("--batch-size", type=int, default=default.batch_size, help="examples a step")
+    parser.add_argument(
+        "--batch-size", type=int, default=default.batch_size, help="examples a step"
+    )
     parser.add_argument("--lr", type=float, default=default.lr, help="peak rate of AdamW")
     parser.add_argument("--warmup-steps", type=int, default=default.warmup_steps, help="linear")
     parser.add_argument("--seed", type=int, default=default.seed, help="weights and data order")
     parser.add_argument(
-        "--precision", choices=["fp32", "bf16"], default=default.precision, help="of the forward pass"
+        "--precision",
+        choices=["fp32", "bf16"],
+        default=default.precision,
+        help="of the forward pass",
     )
 
 

@@ -59,7 +59,9 @@ class Batches:
         chance.shuffle(groups)
         return [_collate([examples[i] for i in group]) for group in groups]
 
-    def _example(self, problem: Problem, chance: random.Random) -> tuple[list[int], list[int]] | None:
+    def _example(
+        self, problem: Problem, chance: random.Random
+    ) -> tuple[list[int], list[int]] | None:
         """Source and target ids; `None` for the rare question beyond the form's places."""
         equation = parse(problem.question)
         try:

@@ -95,8 +95,10 @@ def generate(
         for split in (TEST_SPLIT, *TRAIN_SPLITS):
             count = test if split == TEST_SPLIT else train // len(TRAIN_SPLITS)
             stream = _stream(pool, split, count, seed)
-            bar = tqdm(total=count, desc=split, unit="q", disable=not show_progress, file=sys.stderr)
-            problems = []
+            bar = tqdm(
+                total=count, desc=split, unit="q", disable=not show_progress, file=sys.stderr
+            )
+            problems: list[Problem] = []
             for problem in stream:
                 if len(problems) == count:
                     break

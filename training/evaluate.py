@@ -1,4 +1,4 @@
-"""Score a checkpoint as it would be served: greedy generation, then exact match and verification."""
+"""Score a checkpoint as it would be served: greedy generation, exact match, verification."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 from tqdm import tqdm
-from transformers import T5ForConditionalGeneration
+from transformers import DynamicCache, EncoderDecoderCache, T5ForConditionalGeneration
 
 from equations import prompt, work
 from equations.parser import parse
 from equations.verify import Verdict, verify
 from training.data import Problem
-from training.vocabulary import PAD_ID
+from training.vocabulary import EOS_ID, PAD_ID
 
 _BATCH = 250
 
@@ -47,7 +47,7 @@ def predict(
     *,
     show_progress: bool = False,
 ) -> list[Prediction]:
-    """Greedy answers in the order of `problems`. Question like lengths are generated together."""
+    """Greedy answers in the order of `problems`; like lengths are generated together."""
     sources = [
         tokenizer.encode(prompt.write_digits(parse(problem.question))).ids for problem in problems
     ]
@@ -72,9 +72,12 @@ def generate(
     length = max(map(len, sources))
     padded = [source + [PAD_ID] * (length - len(source)) for source in sources]
     ids = torch.tensor(padded, device=model.device)
-    written = model.generate(ids, attention_mask=(ids != PAD_ID).long(), do_sample=False)
+    # A cache of its own: transformers sizes the default one by the number of encoder layers.
+    cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+    mask = (ids != PAD_ID).long()
+    written = model.generate(ids, attention_mask=mask, past_key_values=cache, do_sample=False)
     return [
-        " ".join(tokenizer.id_to_token(i) for i in row if i > 1)  # neither <pad> nor </s>
+        " ".join(str(tokenizer.id_to_token(i)) for i in row if i not in (PAD_ID, EOS_ID))
         for row in written.tolist()
     ]
 

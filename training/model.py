@@ -34,7 +34,7 @@ class Preset:
 
 PRESETS = {
     "test": Preset(d_model=32, d_ff=64, encoder_layers=1, decoder_layers=2, heads=2),
-    "mini": Preset(d_model=128, d_ff=384, encoder_layers=2, decoder_layers=4, heads=4),
+    "mini": Preset(d_model=128, d_ff=512, encoder_layers=2, decoder_layers=4, heads=4),
 }
 
 
@@ -112,8 +112,10 @@ class SmallT5(nn.Module):
         size, targets = len(self.vocabulary.tokens), self.vocabulary.targets
         with torch.no_grad():
             model.shared.weight.copy_(self.t5.shared.table(size))
-            model.lm_head.weight.zero_()
-            model.lm_head.weight[:targets] = self.t5.lm_head.rows.table(targets)
+            # A new parameter: transformers ties the head to the embeddings until they differ.
+            head = torch.zeros(size, model.config.d_model)
+            head[:targets] = self.t5.lm_head.rows.table(targets)
+            model.lm_head.weight = nn.Parameter(head)
         model.generation_config = GenerationConfig(
             pad_token_id=PAD_ID,
             eos_token_id=EOS_ID,

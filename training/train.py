@@ -55,8 +55,8 @@ def train(
 ) -> None:
     """Train in `run_folder`, from its checkpoint if it has one, to the end of the schedule.
 
-    Writes `settings.json`, `log.jsonl`, `checkpoint.pt` and, at the end, the plain checkpoint in
-    `model/`. `stop_after` ends early at that step, with a checkpoint, as a kill would.
+    Writes `settings.json`, `log.jsonl`, `checkpoint.pt` and, at each evaluation and at the end, the
+    plain checkpoint in `model/`. `stop_after` ends early at that step, as a kill would.
     Raises `RunError` if the folder holds a run of other settings, `data.DataError` for bad data.
     """
     run_folder.mkdir(parents=True, exist_ok=True)
@@ -82,13 +82,13 @@ def train(
         if step % log_every == 0:
             log.write(step=step, loss=trainer.mean_loss, lr=trainer.lr())
         if step % evaluate_every == 0 or step == settings.steps:
-            score = exact_match(trainer.model.plain().to(device), trainer.tokenizer, monitored)
+            plain = trainer.model.plain()
+            save_plain(plain, trainer.tokenizer, run_folder / "model")
+            score = exact_match(plain.to(device), trainer.tokenizer, monitored)
             log.write(step=step, exact_match=score)
         if step % save_every == 0 or step == last:
             trainer.save(run_folder / "checkpoint.pt")
     bar.close()
-    if trainer.step == settings.steps:
-        save_plain(trainer.model.plain().cpu(), trainer.tokenizer, run_folder / "model")
 
 
 class _Trainer:
@@ -131,7 +131,9 @@ class _Trainer:
         self.step += 1
         value = loss.item()
         known = not math.isnan(self.mean_loss)
-        self.mean_loss = _LOSS_DECAY * self.mean_loss + (1 - _LOSS_DECAY) * value if known else value
+        self.mean_loss = (
+            _LOSS_DECAY * self.mean_loss + (1 - _LOSS_DECAY) * value if known else value
+        )
 
     def save(self, path: Path) -> None:
         state = {

@@ -35,8 +35,8 @@ class Vocabulary:
         """Words between spaces are tokens; `</s>` is appended, as T5 does."""
         ids = {token: index for index, token in enumerate(self.tokens)}
         tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))
-        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # type: ignore[assignment]
-        tokenizer.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
+        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        tokenizer.post_processor = processors.TemplateProcessing(
             single=f"$A {EOS}", special_tokens=[(EOS, EOS_ID)]
         )
         return tokenizer

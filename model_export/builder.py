@@ -1,0 +1,76 @@
+"""Writes ONNX graphs node by node: one method an operator, each returning its output's name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+OPSET = 21
+Array = npt.NDArray[np.generic]
+
+
+class GraphBuilder:
+    """Collects nodes and weights of one graph. Names of values are plain strings."""
+
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._weights: list[onnx.TensorProto] = []
+        self._constants: dict[tuple[str, bytes], str] = {}
+        self._inputs: list[onnx.ValueInfoProto] = []
+        self._outputs: list[onnx.ValueInfoProto] = []
+
+    def input(self, name: str, dtype: int, shape: Sequence[int | str]) -> str:
+        self._inputs.append(helper.make_tensor_value_info(name, dtype, shape))
+        return name
+
+    def output(self, value: str, name: str, dtype: int, shape: Sequence[int | str]) -> None:
+        self._nodes.append(helper.make_node("Identity", [value], [name]))
+        self._outputs.append(helper.make_tensor_value_info(name, dtype, shape))
+
+    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """One node of the standard operator `kind` with one output."""
+        return self.ops(kind, *inputs, outputs=1, **attributes)[0]
+
+    def ops(self, kind: str, *inputs: str, outputs: int, **attributes: Any) -> list[str]:
+        names = [f"{kind}_{len(self._nodes)}_{i}" for i in range(outputs)]
+        self._nodes.append(helper.make_node(kind, list(inputs), names, **attributes))
+        return names
+
+    def weight(self, name: str, value: Array) -> str:
+        self._weights.append(numpy_helper.from_array(value.copy(order="C"), name))
+        return name
+
+    def ints(self, *values: int) -> str:
+        """A shared int64 vector, as shapes and axes need it."""
+        return self._constant(np.array(values, np.int64))
+
+    def scalar(self, value: float, dtype: type[np.generic] = np.float32) -> str:
+        return self._constant(np.array(value, dtype))
+
+    def _constant(self, value: Array) -> str:
+        key = (f"{value.dtype}{value.shape}", value.tobytes())
+        if key not in self._constants:
+            self._constants[key] = self.weight(f"constant_{len(self._constants)}", value)
+        return self._constants[key]
+
+    def model(self, name: str, doc: str) -> onnx.ModelProto:
+        """The finished, checked model."""
+        graph = helper.make_graph(
+            self._nodes, name, self._inputs, self._outputs, self._weights, doc_string=doc
+        )
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=10,
+            producer_name="cybersolve",
+        )
+        onnx.checker.check_model(model)
+        return model
+
+
+FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64

@@ -1,0 +1,93 @@
+"""What happens to every request: an id, a bound on its body, and its line in the metrics."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api import problems
+from service.metrics import Metrics
+
+
+class RequestScope:
+    """Gives each request an id (`x-request-id`, the caller's own if it fits) and measures it."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 500  # of a request that ends without a response
+        started = time.perf_counter()
+
+        async def labelled(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message.get("headers", []),
+                    (b"x-request-id", request_id.encode()),
+                ]
+            await send(message)
+
+        with self._metrics.in_flight.track_inprogress():
+            try:
+                await self._app(scope, receive, labelled)
+            finally:
+                # Set by the router; unknown paths share one label, or strangers could add series.
+                route = getattr(scope.get("route"), "path", "unmatched")
+                self._metrics.requests.labels(route, str(status)).inc()
+                elapsed_s = time.perf_counter() - started
+                self._metrics.request_duration.labels(route).observe(elapsed_s)
+
+
+class BodyLimit:
+    """Answers 413 to a body over `max_bytes`, before anything parses it."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body = await self._whole_body(receive)
+        if body is None:
+            await problems.too_large(self._max_bytes)(scope, receive, send)
+            return
+        replayed = False
+
+        async def replay() -> Message:
+            nonlocal replayed
+            if replayed:
+                return await receive()
+            replayed = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope, replay, send)
+
+    async def _whole_body(self, receive: Receive) -> bytes | None:
+        """The body, or `None` as soon as it is over the limit."""
+        body = bytearray()
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if len(body) > self._max_bytes:
+                return None
+            if not message.get("more_body", False):
+                return bytes(body)
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and 0 < len(value) <= 64 and value.isalnum():
+            return str(value.decode())
+    return uuid.uuid4().hex

@@ -1,0 +1,109 @@
+"""One table from error to HTTP status, and problems (RFC 9457) made of errors."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import cast
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from equations.errors import EquationError
+from service.api.schemas import Problem
+from service.errors import (
+    DeadlineExceeded,
+    EngineFailed,
+    NotReady,
+    Overloaded,
+    QuestionTooLong,
+    ServiceError,
+    ShuttingDown,
+)
+
+_LOG = logging.getLogger(__name__)
+MEDIA_TYPE = "application/problem+json"
+STATUS: Mapping[type[Exception], HTTPStatus] = {
+    EquationError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    QuestionTooLong: HTTPStatus.UNPROCESSABLE_ENTITY,
+    Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
+    NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    ShuttingDown: HTTPStatus.SERVICE_UNAVAILABLE,
+    DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
+    EngineFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+_RETRY_AFTER_S = 1.0  # of a 503: by then a warm-up is over or another replica has the address
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of `app` a problem."""
+    app.add_exception_handler(EquationError, _expected)
+    app.add_exception_handler(ServiceError, _expected)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def problem_of(error: EquationError | ServiceError) -> Problem:
+    """The problem that one question of a batch, or a whole request, ended in."""
+    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    problem = _problem(status, str(error))
+    if isinstance(error, EquationError):
+        problem.detail = error.message
+        problem.span = (error.span.start, error.span.end)
+        problem.expected = error.expected
+    return problem
+
+
+def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    content = problem.model_dump(exclude_none=True)
+    return JSONResponse(content, problem.status, dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def too_large(most: int) -> JSONResponse:
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    return respond(_problem(status, f"the body is over {most} bytes"))
+
+
+def _problem(status: HTTPStatus, detail: str) -> Problem:
+    kind = "about:blank"  # RFC 9457: the status says it all
+    return Problem(type=kind, title=status.phrase, status=status.value, detail=detail)
+
+
+async def _expected(request: Request, error: Exception) -> JSONResponse:
+    known = cast("EquationError | ServiceError", error)
+    problem = problem_of(known)
+    headers = {}
+    if isinstance(known, Overloaded):
+        headers["retry-after"] = str(math.ceil(known.retry_after_s))
+    elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["retry-after"] = str(math.ceil(_RETRY_AFTER_S))
+    elif isinstance(known, EngineFailed):
+        problem.request_id = request.state.request_id
+    return respond(problem, headers)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    errors = [
+        {"at": list(fault["loc"]), "message": fault["msg"]}
+        for fault in cast("RequestValidationError", error).errors()
+    ]
+    problem = _problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the body is not what the route takes")
+    problem.errors = errors
+    return respond(problem)
+
+
+async def _http(_: Request, error: Exception) -> JSONResponse:
+    known = cast("HTTPException", error)
+    return respond(_problem(HTTPStatus(known.status_code), str(known.detail)), known.headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    _LOG.error("request %s: this is a bug", request.state.request_id, exc_info=error)
+    problem = _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "an unexpected error")
+    problem.request_id = request.state.request_id
+    return respond(problem)

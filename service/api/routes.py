@@ -1,0 +1,71 @@
+"""The routes that answer questions."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from equations.errors import EquationError
+from service.api.problems import problem_of
+from service.api.schemas import (
+    BatchRequest,
+    BatchResponse,
+    ModelName,
+    Problem,
+    SolveRequest,
+    SolveResponse,
+)
+from service.errors import QuestionTooLong, ServiceError
+from service.runtime import Runtime
+from service.solving import Fallback
+
+router = APIRouter(tags=["solve"])
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    413: {"model": Problem, "description": "Body too large."},
+    422: {"model": Problem, "description": "Not understood; `span` and `expected` say where."},
+    429: {"model": Problem, "description": "The queue is full; see `Retry-After`."},
+    500: {"model": Problem, "description": "The engine failed; quote the `request_id`."},
+    503: {"model": Problem, "description": "Not ready, or shutting down; see `Retry-After`."},
+    504: {"model": Problem, "description": "The deadline passed."},
+}
+
+
+@router.post("/solve", responses=PROBLEMS)
+async def solve(body: SolveRequest, request: Request) -> SolveResponse:
+    """Answer one question with the model, and verify the answer exactly."""
+    return await _solve(_runtime(request), body.question, body.fallback, body.timeout_ms)
+
+
+@router.post("/solve/batch", responses=PROBLEMS)
+async def solve_batch(body: BatchRequest, request: Request) -> BatchResponse:
+    """Answer many questions, in order; one that fails is a problem in its place."""
+    runtime = _runtime(request)
+    most = runtime.settings.max_batch_questions
+    if len(body.questions) > most:
+        raise QuestionTooLong(f"{len(body.questions)} questions; a batch takes at most {most}")
+
+    async def one(question: str) -> SolveResponse | Problem:
+        try:
+            return await _solve(runtime, question, body.fallback, body.timeout_ms)
+        except (EquationError, ServiceError) as error:
+            return problem_of(error)
+
+    return BatchResponse(results=await asyncio.gather(*map(one, body.questions)))
+
+
+def _runtime(request: Request) -> Runtime:
+    runtime: Runtime = request.app.state.runtime
+    runtime.require_ready()
+    return runtime
+
+
+async def _solve(
+    runtime: Runtime, question: str, fallback: Fallback, timeout_ms: int | None
+) -> SolveResponse:
+    timeout_s = timeout_ms / 1000 if timeout_ms else runtime.settings.default_timeout_s
+    solution = await runtime.solver.solve(question, timeout_s=timeout_s, fallback=fallback)
+    runtime.metrics.verdict(solution.verdict, solution.source)
+    manifest = runtime.model.manifest
+    return SolveResponse.of(solution, ModelName(name=manifest.name, version=manifest.version))

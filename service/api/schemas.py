@@ -1,0 +1,120 @@
+"""Bodies of requests and responses."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from equations.verify import Verdict
+from service.solving import Fallback, Solution, Source
+
+_EXAMPLE = "Solve 24 = 1601*c - 1605*c for c."
+TimeoutMs = Annotated[
+    int | None, Field(gt=0, le=600_000, description="Deadline of this request, in milliseconds.")
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class SolveRequest(_Strict):
+    question: str = Field(
+        description="A linear equation in one variable, in words or plain.", examples=[_EXAMPLE]
+    )
+    fallback: Fallback = Field(
+        Fallback.NONE, description="exact: solve exactly when the model's answer is not correct."
+    )
+    timeout_ms: TimeoutMs = None
+
+
+class BatchRequest(_Strict):
+    questions: list[str] = Field(
+        min_length=1, description="Questions, answered in order.", examples=[[_EXAMPLE, "3x = 12"]]
+    )
+    fallback: Fallback = Fallback.NONE
+    timeout_ms: TimeoutMs = None
+
+
+class ModelName(BaseModel):
+    name: str
+    version: str
+
+
+class TimingMs(BaseModel):
+    """Milliseconds: waiting for a batch, in the batch, and from parsing to verification."""
+
+    queue: float
+    inference: float
+    total: float
+
+
+class SolveResponse(BaseModel):
+    answer: str | None = Field(description="Null when the model wrote no readable answer.")
+    variable: str
+    verdict: Verdict
+    reason: str | None = Field(description="Why the verdict, where it does not explain itself.")
+    source: Source
+    equation: str = Field(description="What was asked, in the dataset's wording.")
+    work: list[str] | None = Field(description="The model's own steps.")
+    model: ModelName
+    timing_ms: TimingMs
+
+    @classmethod
+    def of(cls, solution: Solution, model: ModelName) -> SolveResponse:
+        timings = solution.timings
+        return cls(
+            answer=solution.answer,
+            variable=solution.variable,
+            verdict=solution.verdict,
+            reason=solution.reason,
+            source=solution.source,
+            equation=solution.equation,
+            work=solution.work,
+            model=model,
+            timing_ms=TimingMs(
+                queue=_ms(timings.queue_s),
+                inference=_ms(timings.inference_s),
+                total=_ms(solution.total_s),
+            ),
+        )
+
+
+class Problem(BaseModel):
+    """RFC 9457. `span` and `expected` are there when a question was not understood."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    span: tuple[int, int] | None = Field(None, description="Characters [start, end) at fault.")
+    expected: str | None = None
+    errors: list[dict[str, Any]] | None = Field(None, description="Faults of a body, by place.")
+    request_id: str | None = None
+
+
+class BatchResponse(BaseModel):
+    results: list[SolveResponse | Problem] = Field(
+        description="In the order of the questions: an answer or a problem each."
+    )
+
+
+class Info(BaseModel):
+    """The model served and the limits in force."""
+
+    name: str
+    version: str
+    precision: str
+    provider: str
+    parameters: int
+    max_source_tokens: int
+    max_new_tokens: int
+    max_batch_questions: int
+    max_body_bytes: int
+    default_timeout_ms: float
+    provenance: dict[str, Any]
+
+
+def _ms(seconds: float) -> float:
+    return round(1000 * seconds, 3)

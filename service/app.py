@@ -1,0 +1,41 @@
+"""The HTTP application: routes around a runtime, and the lifespan of both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from service.api import health, problems, routes
+from service.api.middleware import BodyLimit, RequestScope
+from service.runtime import Model, Runtime
+from service.settings import Settings
+
+
+def create_app(settings: Settings, model: Model) -> FastAPI:
+    """The application around a loaded model; it warms up once it listens."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        starting = asyncio.create_task(runtime.start(), name="warm-up")
+        yield
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await runtime.stop()
+
+    app = FastAPI(
+        title="CyberSolve",
+        version=version("cybersolve"),
+        description="Solves equations written as text; every answer is verified exactly.",
+        lifespan=lifespan,
+    )
+    runtime = app.state.runtime = Runtime(settings, model)
+    app.include_router(routes.router)
+    app.include_router(health.router)
+    problems.install(app)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(RequestScope, metrics=runtime.metrics)
+    return app

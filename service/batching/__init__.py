@@ -1,0 +1,1 @@
+"""What waits, what runs next, and who gets which answer."""

@@ -1,0 +1,178 @@
+"""Admission, one worker, every request settled once, and a bounded drain.
+
+Batches are formed late: only when the engine is free, from all that waits then. A request whose
+caller has gone or whose deadline has passed by then is dropped at no cost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from service.batching.policy import BatchLimits, choose
+from service.contracts import Answered, Engine, Generation, Job, Observer, Timings, Tokens
+from service.errors import (
+    DeadlineExceeded,
+    EngineFailed,
+    NotReady,
+    Overloaded,
+    ServiceError,
+    ShuttingDown,
+)
+
+_LOG = logging.getLogger(__name__)
+_RETRY_AFTER_S = 1.0
+
+
+class Batcher:
+    """Runs an engine for many callers. All methods belong to one event loop."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        limits: BatchLimits,
+        *,
+        max_queue: int,
+        observer: Observer,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._engine = engine
+        self._limits = limits
+        self._max_queue = max_queue
+        self._observer = observer
+        self._clock = clock
+        self._waiting: list[Job] = []
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._draining = False
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
+        self._worker: asyncio.Task[None] | None = None
+
+    # -- life ------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._worker = asyncio.get_running_loop().create_task(self._run(), name="batcher")
+        self._worker.add_done_callback(lambda _: self._settle_waiting(NotReady()))
+
+    @property
+    def alive(self) -> bool:
+        """Whether the worker takes questions."""
+        return self._worker is not None and not self._worker.done() and not self._draining
+
+    async def drain(self, timeout_s: float) -> None:
+        """Take no more requests, let the accepted finish, answer the rest with `ShuttingDown`."""
+        self._draining = True
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+        except TimeoutError:
+            self._settle_waiting(ShuttingDown())
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.gather(self._worker, return_exceptions=True)
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    # -- callers ---------------------------------------------------------------------------------
+
+    async def submit(self, source: Tokens, timeout_s: float) -> Answered:
+        """The engine's answer to `source`.
+
+        Raises `Overloaded`, `ShuttingDown` or `NotReady` at once, `DeadlineExceeded` after
+        `timeout_s`, `EngineFailed` when the batch failed. A cancelled caller costs nothing more.
+        """
+        self._admit()
+        now = self._clock()
+        reply: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
+        self._waiting.append(Job(source, reply, enqueued_s=now))
+        self._observer.queued(len(self._waiting))
+        self._idle.clear()
+        self._work.set()
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await reply
+        except TimeoutError as error:
+            raise DeadlineExceeded from error
+
+    def _admit(self) -> None:
+        if self._draining:
+            self._observer.refused("shutting_down")
+            raise ShuttingDown
+        if not self.alive:
+            self._observer.refused("not_ready")
+            raise NotReady
+        if len(self._waiting) >= self._max_queue:
+            self._drop_abandoned()
+        if len(self._waiting) >= self._max_queue:
+            self._observer.refused("queue_full")
+            raise Overloaded(_RETRY_AFTER_S)
+
+    # -- worker ----------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            await self._work.wait()
+            batch = self._next_batch()
+            if not batch:
+                self._work.clear()
+                self._idle.set()
+                continue
+            await self._answer(batch)
+
+    def _next_batch(self) -> list[Job]:
+        self._drop_abandoned()
+        chosen = set(choose([job.length for job in self._waiting], self._limits))
+        batch = [job for index, job in enumerate(self._waiting) if index in chosen]
+        self._waiting = [job for index, job in enumerate(self._waiting) if index not in chosen]
+        self._observer.queued(len(self._waiting))
+        return batch
+
+    def _drop_abandoned(self) -> None:
+        """Forget the jobs whose callers have gone: their replies are cancelled."""
+        kept = [job for job in self._waiting if not job.reply.done()]
+        if len(kept) < len(self._waiting):
+            self._observer.dropped(len(self._waiting) - len(kept))
+            self._waiting = kept
+
+    async def _answer(self, batch: list[Job]) -> None:
+        started = self._clock()
+        waits_s = [started - job.enqueued_s for job in batch]
+        self._observer.batch_formed(waits_s, [job.length for job in batch])
+        try:
+            generation = await self._generate([job.source for job in batch])
+        except asyncio.CancelledError:
+            _settle(batch, ShuttingDown())
+            raise
+        except Exception:
+            # Whatever an engine raises is that batch's misfortune alone; the log has the rest.
+            _LOG.exception("the engine failed on a batch of %d", len(batch))
+            _settle(batch, EngineFailed())
+            return
+        inference_s = self._clock() - started
+        self._observer.batch_done(generation.phases, sum(map(len, generation.rows)))
+        for job, row, wait_s in zip(batch, generation.rows, waits_s, strict=True):
+            if not job.reply.done():
+                job.reply.set_result(Answered(row, Timings(wait_s, inference_s)))
+
+    async def _generate(self, sources: list[Tokens]) -> Generation:
+        loop = asyncio.get_running_loop()
+        generation = await loop.run_in_executor(self._thread, self._engine.generate, sources)
+        if len(generation.rows) != len(sources):
+            raise RuntimeError(
+                f"the engine gave {len(generation.rows)} rows for {len(sources)} sources: a bug"
+            )
+        return generation
+
+    def _settle_waiting(self, error: ServiceError) -> None:
+        waiting, self._waiting = self._waiting, []
+        self._observer.queued(0)
+        _settle(waiting, error)
+
+
+def _settle(jobs: list[Job], error: ServiceError) -> None:
+    for job in jobs:
+        if not job.reply.done():
+            job.reply.set_exception(error)

@@ -1,0 +1,35 @@
+"""Which of the waiting questions run next. Pure: values in, a value out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """A batch's most rows, and its most tokens with every row padded to the longest."""
+
+    rows: int
+    padded_tokens: int
+
+
+def choose(lengths: Sequence[int], limits: BatchLimits) -> list[int]:
+    """Indices, ascending, of the waiting questions that run next; `lengths` are in order of age.
+
+    The oldest always runs, whatever its length, so that none starves; the rest of the batch is
+    filled with those nearest to it in length, older first, because padding is work for nothing.
+    """
+    if not lengths:
+        return []
+    oldest = lengths[0]
+    chosen, longest = [0], oldest
+    nearest = sorted(range(1, len(lengths)), key=lambda i: (abs(lengths[i] - oldest), i))
+    for index in nearest:
+        if len(chosen) == limits.rows:
+            break
+        padded = max(longest, lengths[index])
+        if padded * (len(chosen) + 1) <= limits.padded_tokens:
+            chosen.append(index)
+            longest = padded
+    return sorted(chosen)

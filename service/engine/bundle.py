@@ -1,0 +1,111 @@
+"""A bundle: the folder that export hands to serving. Nothing else passes between them.
+
+`manifest.json` names every other file with its size and SHA-256; a bundle that does not match its
+manifest does not load.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+ENCODER, DECODER, TOKENIZER = "encoder.onnx", "decoder.onnx", "tokenizer.json"
+REQUIRED = (ENCODER, DECODER, TOKENIZER)
+
+
+class BundleError(ValueError):
+    """A folder that is not a whole, undamaged bundle; says which file and why."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The shape of a T5, as its decoding loop needs to know it, and its special tokens."""
+
+    decoder_layers: int
+    heads: int
+    d_kv: int
+    parameters: int
+    pad_id: int
+    eos_id: int
+    start_id: int
+
+
+@dataclass(frozen=True)
+class Limits:
+    max_source_tokens: int
+    max_new_tokens: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says of itself. `files` maps each name to its `bytes` and `sha256`."""
+
+    format: int
+    name: str
+    version: str
+    prompt_format: str  # a key of equations.prompt.PROMPT_FORMATS
+    target_format: str  # "work": the worked form; "answer": the bare answer
+    precision: str
+    architecture: Architecture
+    limits: Limits
+    provenance: Mapping[str, Any]
+    files: Mapping[str, Mapping[str, Any]]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Raises `BundleError` for text that is not a manifest of this format."""
+        try:
+            raw = json.loads(text)
+            if raw["format"] != FORMAT:
+                raise BundleError(f"format {raw['format']}; this service reads format {FORMAT}")
+            raw["architecture"] = Architecture(**raw["architecture"])
+            raw["limits"] = Limits(**raw["limits"])
+            return cls(**{field.name: raw[field.name] for field in fields(cls)})
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise BundleError(f"not a manifest: {type(error).__name__}: {error}") from error
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """The manifest of a bundle, after every file that it names has been checked.
+
+    Raises `BundleError`.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST}")
+    try:
+        manifest = Manifest.from_json(path.read_text(encoding="utf-8"))
+    except (BundleError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path}: {error}") from error
+    missing = [name for name in REQUIRED if name not in manifest.files]
+    if missing:
+        raise BundleError(f"{path}: names no {', '.join(missing)}")
+    for name, expected in manifest.files.items():
+        _check(folder / name, expected)
+    return manifest
+
+
+def _check(path: Path, expected: Mapping[str, Any]) -> None:
+    if not path.is_file():
+        raise BundleError(f"{path}: missing")
+    size = path.stat().st_size
+    if size != expected["bytes"]:
+        raise BundleError(f"{path}: {size} bytes; the manifest says {expected['bytes']}")
+    if fingerprint(path)["sha256"] != expected["sha256"]:
+        raise BundleError(f"{path}: damaged, its SHA-256 is not the manifest's")
+
+
+def fingerprint(path: Path) -> dict[str, Any]:
+    """Size and SHA-256 of a file, as a manifest records them."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}

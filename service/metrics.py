@@ -1,0 +1,85 @@
+"""Every metric of the service: its name, labels and buckets. Base units; see docs/metrics.md."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from service.contracts import Phases
+from service.engine.bundle import Manifest
+
+_SECONDS = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+)  # fmt: skip
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_RATIO = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
+
+
+class Metrics:
+    """Implements `service.contracts.Observer`; one registry each, so that tests do not share."""
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"cybersolve_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"cybersolve_{name}", text, labels, registry=registry)
+
+        def histogram(
+            name: str, text: str, *labels: str, buckets: tuple[float, ...] = _SECONDS
+        ) -> Histogram:
+            return Histogram(f"cybersolve_{name}", text, labels, registry=registry, buckets=buckets)
+
+        self.requests = counter("requests", "HTTP requests answered.", "route", "status")
+        self.request_duration = histogram(
+            "request_duration_seconds", "From the first byte read to the last written.", "route"
+        )
+        self.in_flight = gauge("in_flight_requests", "HTTP requests being handled.")
+        self._queue_wait = histogram("queue_wait_seconds", "From admission to a batch.")
+        self._queue_depth = gauge("queue_depth", "Questions that wait for a batch.")
+        self._batch_size = histogram("batch_size", "Questions in a batch.", buckets=_ROWS)
+        self._padding = histogram(
+            "batch_padding_ratio", "Share of a batch's source that is padding.", buckets=_RATIO
+        )
+        self._inference = histogram("inference_seconds", "Time of a batch by phase.", "phase")
+        self._tokens = counter("generated_tokens", "Tokens generated.")
+        self._verdicts = counter("verdicts", "Answers given.", "verdict", "source")
+        self._rejected = counter("rejected", "Questions refused before any work.", "reason")
+        self._abandoned = counter("abandoned", "Questions dropped: caller gone or deadline past.")
+        self.engine_up = gauge("engine_up", "1 while the worker takes questions.")
+        self._model = gauge(
+            "model_info", "The model served.", "name", "version", "precision", "provider"
+        )
+
+    def model_loaded(self, manifest: Manifest, provider: str) -> None:
+        self._model.labels(manifest.name, manifest.version, manifest.precision, provider).set(1)
+
+    def verdict(self, verdict: str, source: str) -> None:
+        self._verdicts.labels(verdict, source).inc()
+
+    # -- Observer --------------------------------------------------------------------------------
+
+    def queued(self, depth: int) -> None:
+        self._queue_depth.set(depth)
+
+    def refused(self, reason: str) -> None:
+        self._rejected.labels(reason).inc()
+
+    def dropped(self, count: int) -> None:
+        self._abandoned.inc(count)
+
+    def batch_formed(self, waits_s: list[float], lengths: list[int]) -> None:
+        for wait_s in waits_s:
+            self._queue_wait.observe(wait_s)
+        self._batch_size.observe(len(lengths))
+        self._padding.observe(1 - sum(lengths) / (len(lengths) * max(lengths)))
+
+    def batch_done(self, phases: Phases, tokens: int) -> None:
+        self._inference.labels("encode").observe(phases.encode_s)
+        self._inference.labels("decode").observe(phases.decode_s)
+        self._tokens.inc(tokens)
+
+    def exposition(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
