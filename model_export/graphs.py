@@ -42,15 +42,17 @@ class Graphs:
 
 def write_graphs(model: T5ForConditionalGeneration) -> Graphs:
     """Both graphs in fp32. Raises `UnsupportedCheckpoint`."""
+    config = model.config
+    if config.dense_act_fn not in ("relu", "gelu_new"):
+        raise UnsupportedCheckpoint(f"activation {config.dense_act_fn}; expected relu or gelu_new")
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
-    _check_supported(model.config)
     return Graphs(
-        encoder=_Encoder(model.config, weights).write(),
-        decoder=_Decoder(model.config, weights, predictable_tokens(model)).write(),
+        encoder=_Encoder(config, weights).write(),
+        decoder=_Decoder(config, weights, _predictable_tokens(model)).write(),
     )
 
 
-def predictable_tokens(model: T5ForConditionalGeneration) -> int:
+def _predictable_tokens(model: T5ForConditionalGeneration) -> int:
     """How many ids, from 0, the model may predict; the rest its generation config suppresses.
 
     Raises `UnsupportedCheckpoint` when the suppressed ids are not the tail of the vocabulary.
@@ -59,12 +61,9 @@ def predictable_tokens(model: T5ForConditionalGeneration) -> int:
     suppressed = sorted(model.generation_config.suppress_tokens or [])
     if suppressed != list(range(size - len(suppressed), size)):
         raise UnsupportedCheckpoint("suppress_tokens must be the last ids of the vocabulary")
+    if model.config.decoder_start_token_id >= size - len(suppressed):
+        raise UnsupportedCheckpoint("the start token must not be one that is suppressed")
     return size - len(suppressed)
-
-
-def _check_supported(config: T5Config) -> None:
-    if config.dense_act_fn not in ("relu", "gelu_new"):
-        raise UnsupportedCheckpoint(f"activation {config.dense_act_fn}; expected relu or gelu_new")
 
 
 class _Stack:
@@ -202,8 +201,9 @@ class _Decoder(_Stack):
         cache = g.input("cache", FLOAT, cache_shape)
         position_bias = self._position_bias(cache)
 
-        hidden = g.op("Gather", g.weight("shared", self.weights["shared.weight"]), token)
-        hidden = g.op("Unsqueeze", hidden, g.ints(1))  # (batch, 1, d_model)
+        # The decoder reads nothing but the start token and what it may predict.
+        embedding = g.weight("shared", self.weights["shared.weight"][: self._predictable])
+        hidden = g.op("Unsqueeze", g.op("Gather", embedding, token), g.ints(1))
         grown = []
         for layer in range(config.num_decoder_layers):
             block = f"decoder.block.{layer}.layer"

@@ -1,57 +1,35 @@
-"""Do the tokens that the service generates equal PyTorch's greedy tokens?
-
-Both sides run as they ship: PyTorch through `generate`, the bundle through the service's own
-engine, each in batches of its own composition.
-"""
+"""Greedy tokens from both sides: PyTorch's `generate`, and the engine that the service runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 from transformers import DynamicCache, EncoderDecoderCache, T5ForConditionalGeneration
 
-from service.contracts import Engine, Tokens
-from service.engine.bundle import load_manifest
+from service.contracts import Tokens
+from service.engine.bundle import Manifest
 from service.engine.cpu import available_cpus
 from service.engine.ort import OrtEngine
 
 _BATCH = 64
 
 
-@dataclass(frozen=True)
-class Parity:
-    """`different` holds the sources whose tokens differ, with PyTorch's and the bundle's."""
-
-    compared: int
-    different: list[tuple[Tokens, list[int], list[int]]]
-
-
-def check(checkpoint: Path, bundle: Path, sources: Sequence[Tokens]) -> Parity:
-    """Generate from `sources` (token ids, end token included) on both sides and compare."""
-    manifest = load_manifest(bundle)
+def engine_tokens(bundle: Path, manifest: Manifest, sources: Sequence[Tokens]) -> list[list[int]]:
+    """What the service's engine generates from `sources` (token ids, end token included)."""
     engine = OrtEngine(bundle, manifest, threads=available_cpus(), provider="cpu")
-    model = T5ForConditionalGeneration.from_pretrained(checkpoint).eval()
-    model.generation_config.max_new_tokens = manifest.limits.max_new_tokens
-    different = []
-    for batch in _batches(sources):
-        for source, ours, theirs in zip(
-            batch, _generated(engine, batch), torch_tokens(model, batch), strict=True
-        ):
-            if ours != theirs:
-                different.append((source, theirs, ours))
-    return Parity(len(sources), different)
+    return _in_batches(lambda batch: engine.generate(batch).rows, sources, "engine")
 
 
-def _generated(engine: Engine, batch: Sequence[Tokens]) -> list[list[int]]:
-    return engine.generate(batch).rows
+def torch_tokens(model: T5ForConditionalGeneration, sources: Sequence[Tokens]) -> list[list[int]]:
+    """What PyTorch generates from `sources`: rows without padding and end token."""
+    return _in_batches(lambda batch: _torch_batch(model, batch), sources, "PyTorch")
 
 
 @torch.no_grad()
-def torch_tokens(model: T5ForConditionalGeneration, batch: Sequence[Tokens]) -> list[list[int]]:
-    """PyTorch's greedy tokens for a batch of sources, each without padding and end token."""
+def _torch_batch(model: T5ForConditionalGeneration, batch: Sequence[Tokens]) -> list[list[int]]:
     pad, end = model.config.pad_token_id, model.config.eos_token_id
     length = max(map(len, batch))
     ids = torch.tensor([[*source, *[pad] * (length - len(source))] for source in batch])
@@ -63,6 +41,10 @@ def torch_tokens(model: T5ForConditionalGeneration, batch: Sequence[Tokens]) -> 
     return [row[: row.index(end)] if end in row else row for row in tokens]
 
 
-def _batches(sources: Sequence[Tokens]) -> Iterator[Sequence[Tokens]]:
-    for start in range(0, len(sources), _BATCH):
-        yield sources[start : start + _BATCH]
+def _in_batches(
+    generate: Callable[[Sequence[Tokens]], list[list[int]]], sources: Sequence[Tokens], name: str
+) -> list[list[int]]:
+    rows: list[list[int]] = []
+    for start in tqdm(range(0, len(sources), _BATCH), desc=name, unit="batch"):
+        rows += generate(sources[start : start + _BATCH])
+    return rows

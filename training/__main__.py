@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
+import shlex
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -45,16 +45,20 @@ def _train(arguments: argparse.Namespace) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     from training import evaluate
 
-    path = data.split_file(arguments.data, arguments.split)
-    problems = data.read(path)[: arguments.limit]
+    problems = data.read(data.split_file(arguments.data, arguments.split))
+    if arguments.unseen_by is not None:
+        seen = {problem.question for problem in data.read_training(arguments.unseen_by)}
+        problems = [problem for problem in problems if problem.question not in seen]
     model, tokenizer = evaluate.load(arguments.checkpoint)
-    predictions = evaluate.predict(model, tokenizer, problems, show_progress=True)
-    for prediction in random.Random(0).sample(
-        wrong := [p for p in predictions if not p.exact], min(arguments.show, len(wrong))
-    ):
-        question, answer = prediction.problem.question, prediction.problem.answer
-        print(f"{question} expected {answer}, got {prediction.answer}: {prediction.text}")
-    print(json.dumps(evaluate.summary(predictions)))
+    predictions = evaluate.predict(
+        model, tokenizer, problems[: arguments.limit], show_progress=True
+    )
+    report = evaluate.report(predictions, failures=arguments.failures)
+    report["description"] = f"{arguments.split}, of {arguments.data}"
+    report["command"] = "python -m training " + shlex.join(sys.argv[1:])
+    print(json.dumps({key: value for key, value in report.items() if key != "wrong"}))
+    if arguments.out is not None:
+        arguments.out.write_text(json.dumps(report, indent=2) + "\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,7 +93,11 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--data", type=Path, default=Path("data"), help="folder of questions")
     score.add_argument("--split", choices=data.SPLITS, default=data.TEST_SPLIT, help="which file")
     score.add_argument("--limit", type=int, default=None, help="only the first so many questions")
-    score.add_argument("--show", type=int, default=0, help="print so many wrong answers")
+    score.add_argument(
+        "--unseen-by", type=Path, default=None, help="skip the training questions of this folder"
+    )
+    score.add_argument("--out", type=Path, default=None, help="write the report as JSON")
+    score.add_argument("--failures", type=int, default=8, help="wrong answers in the report")
     return parser
 
 

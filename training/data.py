@@ -84,7 +84,7 @@ def read_training(folder: Path) -> list[Problem]:
 def generate(
     folder: Path, *, train: int, test: int, seed: int, workers: int, show_progress: bool = True
 ) -> None:
-    """Write `train` questions, a third for each difficulty, and `test` interpolation questions.
+    """Write `test` interpolation questions and `train` others, a third for each difficulty.
 
     Each chunk of 5,000 has its own seed, made of `seed`, the split and its number: the files depend
     neither on the number of workers nor on their order. Test questions are distinct and never occur
@@ -92,7 +92,7 @@ def generate(
     """
     with ProcessPoolExecutor(workers) as pool:
         exclude: set[str] = set()
-        for split in (TEST_SPLIT, *TRAIN_SPLITS):
+        for split in (TEST_SPLIT, *TRAIN_SPLITS) if train else (TEST_SPLIT,):
             count = test if split == TEST_SPLIT else train // len(TRAIN_SPLITS)
             stream = _stream(pool, split, count, seed)
             bar = tqdm(

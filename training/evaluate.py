@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -96,13 +97,22 @@ def exact_match(
     return sum(prediction.exact for prediction in predictions) / len(predictions)
 
 
-def summary(predictions: Sequence[Prediction]) -> dict[str, object]:
-    """Counts for a report: questions, exact matches and their share, verdicts."""
-    exact = sum(prediction.exact for prediction in predictions)
-    verdicts = Counter(prediction.verdict.value for prediction in predictions)
+def report(predictions: Sequence[Prediction], *, failures: int) -> dict[str, object]:
+    """Counts of exact answers and of verdicts, and up to `failures` wrong answers at random."""
+    wrong = [prediction for prediction in predictions if not prediction.exact]
+    shown = random.Random(0).sample(wrong, min(failures, len(wrong)))
     return {
         "questions": len(predictions),
-        "exact": exact,
-        "exact_match": exact / len(predictions),
-        "verdicts": dict(verdicts),
+        "exact": len(predictions) - len(wrong),
+        "exact_match": 1 - len(wrong) / len(predictions),
+        "verdicts": dict(Counter(prediction.verdict.value for prediction in predictions)),
+        "wrong": [
+            {
+                "question": prediction.problem.question,
+                "expected": prediction.problem.answer,
+                "answer": prediction.answer,
+                "text": prediction.text,
+            }
+            for prediction in shown
+        ],
     }

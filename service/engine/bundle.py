@@ -16,7 +16,8 @@ from typing import Any
 FORMAT = 1
 MANIFEST = "manifest.json"
 ENCODER, DECODER, TOKENIZER = "encoder.onnx", "decoder.onnx", "tokenizer.json"
-REQUIRED = (ENCODER, DECODER, TOKENIZER)
+REFERENCE = "reference.json"  # sources and PyTorch's greedy tokens for them, to check a runtime
+REQUIRED = (ENCODER, DECODER, TOKENIZER, REFERENCE)
 
 
 class BundleError(ValueError):

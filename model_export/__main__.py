@@ -1,0 +1,107 @@
+"""`python -m model_export RUN`: a training run's checkpoint as a bundle that the service loads."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from equations.parser import parse
+from equations.prompt import PROMPT_FORMATS
+from service.engine.bundle import Limits
+
+_MAX_SOURCE_TOKENS = 200  # 8 terms of each kind at 12 digits, and the end token, come to 193
+
+
+class RunError(ValueError):
+    """A run folder without what a bundle is made of."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    try:
+        _export(arguments)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from model_export.bundle import Identity, write_bundle
+    from model_export.card import write_card
+
+    run: Path = arguments.run
+    questions = _questions(arguments.questions, arguments.parity)
+    evaluation = json.loads((arguments.evaluation or run / "evaluation.json").read_text())
+    identity = Identity(
+        name=arguments.name,
+        version=arguments.version,
+        prompt_format=arguments.prompt_format,
+        target_format="work" if arguments.prompt_format == "digits" else "answer",
+        limits=Limits(_MAX_SOURCE_TOKENS, arguments.max_new_tokens),
+        provenance={
+            "training": _training(run, arguments),
+            "evaluation": evaluation,
+            "parity_questions": len(questions),
+        },
+    )
+    manifest = write_bundle(run / "model", arguments.out, identity, questions, write_card)
+    size = sum(file["bytes"] for file in manifest.files.values())
+    print(f"{arguments.out}: {manifest.name} {manifest.version}, {size / 1e6:.1f} MB")
+
+
+def _training(run: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    losses = [entry for entry in log if "loss" in entry]
+    if not losses:
+        raise RunError(f"{run / 'log.jsonl'}: no training loss; train first")
+    settings = json.loads((run / "settings.json").read_text())
+    return {
+        "settings": settings,
+        "steps": losses[-1]["step"],
+        "examples": losses[-1]["step"] * settings["batch_size"],
+        "loss": losses[-1]["loss"],
+        "hardware": arguments.hardware,
+        "data": arguments.data_command,
+    }
+
+
+def _questions(path: Path, count: int) -> list[str]:
+    """The first `count` questions of a dataset file; each must parse."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    questions = [line for line in lines if line.startswith("Solve ")][:count]
+    if not questions:
+        raise RunError(f"{path}: no line starts with 'Solve '")
+    for question in questions:
+        parse(question)
+    return questions
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m model_export",
+        description=__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("run", type=Path, help="run folder of `python -m training train`")
+    add("--out", type=Path, default=Path("models/cybersolve-mini"), help="the bundle's folder")
+    add("--name", default="cybersolve-mini", help="the model's name in every answer")
+    add("--version", default="1.0.0", help="the model's version in every answer")
+    add("--prompt-format", choices=PROMPT_FORMATS, default="digits", help="what the model reads")
+    add("--max-new-tokens", type=int, default=96, help="where generation is cut off")
+    add("--questions", type=Path, default=Path("data/interpolate/algebra__linear_1d.txt"),
+        help="dataset file to compare with PyTorch on")  # fmt: skip
+    add("--parity", type=int, default=1000, help="how many of its questions to compare")
+    add("--evaluation", type=Path, default=None,
+        help="report of `training evaluate --out`; RUN/evaluation.json if not given")  # fmt: skip
+    add("--hardware", default="unrecorded", help="for the model card: what it was trained on")
+    add("--data-command", default="python -m training data", help="for the model card")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""The model card of a small model, written from its manifest and the run behind it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from service.engine.bundle import Manifest
+
+_CARD = """\
+# {name} {version}
+
+A T5 of {parameters:,} parameters that solves linear equations in one variable, given as digit
+tokens, by writing out its work: running sums of the coefficients and the constants, then a long
+division. Trained from scratch on questions from the DeepMind mathematics generator
+(`algebra__linear_1d`, Saxton et al. 2019). Licence: Apache-2.0.
+
+## Figures
+
+{evaluation}
+
+Exact match is plain greedy decoding, scored on whole answers; verdicts come from substituting the
+answer into the equation. Before it was written, this bundle generated the same tokens as PyTorch
+on all {parity} questions it was compared on.
+
+## Training
+
+{training}
+
+## Limits
+
+- Linear equations in one variable whose solution is an integer between -555 and 555; it was
+  trained on solutions between about -160 and 160. Anything else is answered wrongly, and the
+  service's verdict says so.
+- Numbers of at most 12 digits; at most 8 terms with the variable and 8 without.
+- Errors grow with the number and the length of the terms. Real failures:
+
+{failures}
+"""
+
+
+def write_card(manifest: Manifest) -> str:
+    """Markdown, from `provenance` as `python -m model_export` fills it."""
+    provenance = manifest.provenance
+    evaluation = provenance["evaluation"]
+    return _CARD.format(
+        name=manifest.name,
+        version=manifest.version,
+        parameters=manifest.architecture.parameters,
+        evaluation=_evaluation(evaluation),
+        parity=provenance["parity_questions"],
+        training=_training(provenance["training"]),
+        failures=_failures(evaluation.get("wrong", [])),
+    )
+
+
+def _evaluation(evaluation: Mapping[str, Any]) -> str:
+    questions, exact = evaluation["questions"], evaluation["exact"]
+    return "\n".join(
+        [
+            "| questions | exact match | command |",
+            "|---|---|---|",
+            f"| {questions:,} ({evaluation['description']}) | "
+            f"**{100 * exact / questions:.2f}%** | `{evaluation['command']}` |",
+        ]
+    )
+
+
+def _training(training: Mapping[str, Any]) -> str:
+    settings = json.dumps(training["settings"])
+    return "\n".join(
+        [
+            f"- {training['examples']:,} examples ({training['steps']:,} steps), "
+            f"final training loss {training['loss']:.4f}.",
+            f"- Hardware: {training['hardware']}.",
+            f"- Data: `{training['data']}`",
+            f"- Settings: `{settings}`",
+        ]
+    )
+
+
+def _failures(wrong: list[Mapping[str, str]]) -> str:
+    return "\n".join(
+        f"  - `{case['question']}` expected {case['expected']}, got {case['answer']}"
+        for case in wrong
+    )

@@ -1,0 +1,100 @@
+"""The laws of the room, each quoted where it is proved."""
+
+from fractions import Fraction
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from equations import prompt, work
+from equations.errors import EquationError
+from equations.linear import Equation, Term, render
+from equations.parser import parse
+from equations.verify import Verdict, read_answer, verify
+from tests.equations.strategies import equations, solvable
+
+
+@given(equations.filter(lambda e: any(t.is_coefficient for t in (*e.left, *e.right))))
+def test_parsing_inverts_rendering(equation: Equation) -> None:
+    """`parse(render(e)) == e` for integer terms, zeros and their signs included."""
+    assert parse(render(equation)) == equation
+
+
+@given(st.text(max_size=600))
+def test_any_text_parses_or_is_refused(text: str) -> None:
+    """`parse` returns or raises `EquationError`, whose span lies within the text."""
+    try:
+        parse(text)
+    except EquationError as caught:
+        error = caught
+    else:
+        return
+    assert 0 <= error.span.start <= error.span.end <= len(text)
+    assert len(error.drawing().splitlines()) == 2
+
+
+@given(st.text(alphabet="0123456789xy+-*/()=. ", max_size=60))
+def test_any_equation_like_text_parses_or_is_refused(text: str) -> None:
+    try:
+        equation = parse(text)
+    except EquationError:
+        return
+    assert parse(render(equation.with_integers())).net() == equation.with_integers().net()
+
+
+@given(equations)
+def test_exactly_the_solution_is_correct(equation: Equation) -> None:
+    """The solution is correct and its neighbour wrong; without one nothing is either."""
+    solution = equation.solution()
+    if solution is None:
+        assert verify(equation, "1").verdict is Verdict.UNVERIFIABLE
+        return
+    assert verify(equation, str(solution)).verdict is Verdict.CORRECT
+    assert verify(equation, str(solution + 1)).verdict is Verdict.WRONG
+
+
+@given(equations, st.fractions(min_value=1, max_value=50))
+def test_clearing_denominators_keeps_the_solution(equation: Equation, factor: Fraction) -> None:
+    left, right = (
+        tuple(Term(t.size / factor, t.is_coefficient, t.negative) for t in side)
+        for side in (equation.left, equation.right)
+    )
+    cleared = Equation(left, right, equation.variable).with_integers()
+    assert all(t.size.denominator == 1 for t in (*cleared.left, *cleared.right))
+    assert cleared.solution() == equation.solution()
+
+
+@given(solvable())
+def test_the_digits_prompt_is_reversible(equation: Equation) -> None:
+    """`read_digits(write_digits(e))` is `e` without its zero terms."""
+    read = prompt.read_digits(prompt.write_digits(equation))
+    assert read.left == tuple(t for t in equation.left if t.size)
+    assert read.right == tuple(t for t in equation.right if t.size)
+
+
+@given(solvable(), st.integers())
+def test_written_work_reads_back(equation: Equation, seed: int) -> None:
+    """The worked form holds the net coefficient, the net constant and the answer."""
+    solution = equation.solution()
+    assert solution is not None
+    read = work.read(work.write(equation, Random(seed)))
+    net = equation.net()
+    assert read == work.Work(int(net.coefficient), -int(net.constant), str(solution))
+
+
+@given(solvable(), st.integers())
+def test_vocabularies_are_complete(equation: Equation, seed: int) -> None:
+    assert set(prompt.write_digits(equation).split()) <= set(prompt.digits_vocabulary())
+    assert set(work.write(equation, Random(seed)).split()) <= set(work.vocabulary())
+
+
+@given(st.text(max_size=200))
+def test_any_text_reads_as_work(text: str) -> None:
+    """`work.read` never raises, and an answer it finds is an integer."""
+    answer = work.read(text).answer
+    assert answer is None or int(answer) == read_answer(answer)
+
+
+def test_vocabularies_do_not_overlap_or_repeat() -> None:
+    tokens = prompt.digits_vocabulary() + work.vocabulary()
+    assert len(tokens) == len(set(tokens))

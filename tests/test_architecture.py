@@ -1,0 +1,82 @@
+"""The import arrows between the rooms, as the table in docs/design.md has them."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("equations", "training", "model_export", "service")
+
+SERVING = {"fastapi", "httptools", "numpy", "onnxruntime", "prometheus_client", "pydantic"} | {
+    "starlette",
+    "tokenizers",
+    "tqdm",
+    "uvicorn",
+    "uvloop",
+}
+MAY_IMPORT = {
+    "equations": {"equations"},
+    "training": {"training", "equations", "torch", "transformers", "tokenizers", "numpy", "tqdm"},
+    "model_export": {
+        "model_export", "equations", "service.engine", "service.contracts",
+        "torch", "transformers", "tokenizers", "onnx", "numpy", "tqdm",
+    },
+    "service": {"service", "equations"} | SERVING,
+    "service/batching": {"service.batching", "service.contracts", "service.errors"},
+    "service/contracts.py": set(),
+}  # fmt: skip
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module or ""
+
+
+def sources(place: str) -> list[Path]:
+    path = ROOT / place
+    return [path] if path.is_file() else sorted(path.rglob("*.py"))
+
+
+def allowed(module: str, names: set[str]) -> bool:
+    parts = module.split(".")
+    prefixes = {".".join(parts[: i + 1]) for i in range(len(parts))}
+    return parts[0] in sys.stdlib_module_names or bool(prefixes & names)
+
+
+@pytest.mark.parametrize("place", MAY_IMPORT)
+def test_a_room_imports_only_what_it_may(place: str) -> None:
+    files = sources(place)
+    assert files
+    strangers = {
+        f"{path.relative_to(ROOT)}: {module}"
+        for path in files
+        for module in imported(path)
+        if not allowed(module, MAY_IMPORT[place])
+    }
+    assert not strangers
+
+
+def test_nobody_but_settings_reads_the_environment() -> None:
+    readers = [
+        path.relative_to(ROOT).as_posix()
+        for path in sources("service")
+        if "os.environ" in path.read_text() or "getenv" in path.read_text()
+    ]
+    assert readers == ["service/settings.py"]
+
+
+def test_files_stay_short() -> None:
+    long = {
+        path.relative_to(ROOT).as_posix(): count
+        for room in ROOMS
+        for path in sources(room)
+        if (count := len(path.read_text().splitlines())) > 300
+    }
+    assert not long
