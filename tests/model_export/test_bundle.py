@@ -1,0 +1,96 @@
+"""The exported graphs against PyTorch, over the features of the T5 family."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import T5Config, T5ForConditionalGeneration
+
+from equations.parser import parse
+from equations.prompt import write_digits
+from model_export.bundle import Identity, ParityError, write_bundle
+from model_export.graphs import UnsupportedCheckpoint
+from service.engine.bundle import MANIFEST, REFERENCE, Limits, Manifest, load_manifest
+from service.engine.ort import OrtEngine
+from training.data import Problem
+from training.model import save_plain
+from training.vocabulary import Vocabulary
+
+FAMILY = {
+    "small T5 of ours": {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+    "the first T5": {"feed_forward_proj": "relu", "tie_word_embeddings": True},
+    "FLAN-T5-small's odd shape": {"feed_forward_proj": "gated-gelu", "num_heads": 3, "d_kv": 24},
+    "deeper encoder": {"num_layers": 3, "num_decoder_layers": 1},
+    "short distances": {"relative_attention_max_distance": 12, "relative_attention_num_buckets": 8},
+}
+PREDICTABLE = 200
+
+
+def checkpoint(folder: Path, **overrides: object) -> Path:
+    torch.manual_seed(0)
+    vocabulary = Vocabulary.digits()
+    shape = {
+        "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 1, "num_decoder_layers": 2,
+        "num_heads": 4, "dropout_rate": 0.0,
+    }  # fmt: skip
+    config = T5Config(
+        vocab_size=len(vocabulary.tokens),
+        decoder_start_token_id=0,
+        initializer_factor=3.0,
+        **{**shape, **overrides},
+    )
+    model = T5ForConditionalGeneration(config).eval()
+    # Few tokens to choose from: among many, random weights often tie to the last digit.
+    model.generation_config.suppress_tokens = list(range(PREDICTABLE, config.vocab_size))
+    save_plain(model, vocabulary.tokenizer(), folder)
+    return folder
+
+
+def export(folder: Path, out: Path, problems: Sequence[Problem]) -> Manifest:
+    identity = Identity("test", "0.0.1", "digits", "work", Limits(200, 16), {})
+    return write_bundle(folder, out, identity, [p.question for p in problems], lambda _: "card\n")
+
+
+@pytest.mark.parametrize("feature", FAMILY)
+def test_tokens_equal_pytorch_across_the_family(
+    feature: str, tmp_path: Path, problems: list[Problem]
+) -> None:
+    """`write_bundle` compares every question and raises `ParityError` at the first difference."""
+    folder = checkpoint(tmp_path / "checkpoint", **FAMILY[feature])
+    manifest = export(folder, tmp_path / "bundle", problems[:100])
+    assert load_manifest(tmp_path / "bundle") == manifest
+    reference = json.loads((tmp_path / "bundle" / REFERENCE).read_text())
+    assert len({tuple(case["tokens"]) for case in reference}) > 10  # not one answer for all
+
+
+def test_an_answer_does_not_depend_on_the_batch(tmp_path: Path, problems: list[Problem]) -> None:
+    folder = checkpoint(tmp_path / "checkpoint")
+    manifest = export(folder, tmp_path / "bundle", problems[:2])
+    engine = OrtEngine(tmp_path / "bundle", manifest, threads=1)
+    tokenizer = Vocabulary.digits().tokenizer()
+    sources = [tokenizer.encode(write_digits(parse(p.question))).ids for p in problems[:20]]
+    together = engine.generate(sources).rows
+    alone = [engine.generate([source]).rows[0] for source in sources]
+    assert together == alone
+
+
+def test_a_failed_export_leaves_the_old_bundle(
+    tmp_path: Path, problems: list[Problem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = checkpoint(tmp_path / "checkpoint"), tmp_path / "out" / "bundle"
+    export(folder, out, problems[:4])
+    before = (out / MANIFEST).read_bytes()
+    wrong = lambda *_: [[5]] * 4  # noqa: E731
+    monkeypatch.setattr("model_export.bundle.engine_tokens", wrong)
+    with pytest.raises(ParityError, match="4 of 4 questions differ"):
+        export(folder, out, problems[:4])
+    assert (out / MANIFEST).read_bytes() == before
+    assert [path.name for path in out.parent.iterdir()] == ["bundle"]
+
+
+def test_an_unknown_activation_is_refused(tmp_path: Path, problems: list[Problem]) -> None:
+    folder = checkpoint(tmp_path / "checkpoint", feed_forward_proj="gated-silu")
+    with pytest.raises(UnsupportedCheckpoint, match="activation silu; expected relu or gelu_new"):
+        export(folder, tmp_path / "bundle", problems[:4])
