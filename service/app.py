@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -14,6 +15,8 @@ from service.api.middleware import BodyLimit, RequestScope
 from service.runtime import Model, Runtime
 from service.settings import Settings
 
+_LOG = logging.getLogger(__name__)
+
 
 def create_app(settings: Settings, model: Model) -> FastAPI:
     """The application around a loaded model; it warms up once it listens."""
@@ -21,6 +24,7 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         starting = asyncio.create_task(runtime.start(), name="warm-up")
+        starting.add_done_callback(_report_failure)
         yield
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
@@ -39,3 +43,8 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(RequestScope, metrics=runtime.metrics)
     return app
+
+
+def _report_failure(starting: asyncio.Task[None]) -> None:
+    if not starting.cancelled() and (error := starting.exception()) is not None:
+        _LOG.critical("the warm-up failed; the service stays unready", exc_info=error)

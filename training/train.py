@@ -35,7 +35,7 @@ class Settings:
     """All that decides the weights of a run, kept beside them."""
 
     preset: str = "mini"
-    steps: int = 18_000
+    steps: int = 16_000
     batch_size: int = 64
     lr: float = 2e-3
     warmup_steps: int = 300

@@ -35,6 +35,7 @@ class Vocabulary:
         """Words between spaces are tokens; `</s>` is appended, as T5 does."""
         ids = {token: index for index, token in enumerate(self.tokens)}
         tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))
+        tokenizer.add_special_tokens(_SPECIAL)
         tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
         tokenizer.post_processor = processors.TemplateProcessing(
             single=f"$A {EOS}", special_tokens=[(EOS, EOS_ID)]

@@ -1,0 +1,239 @@
+"""The batcher's promises, with an engine that echoes and a clock that stands still."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+
+from service.batching.batcher import Batcher
+from service.batching.policy import BatchLimits
+from service.contracts import Engine, Generation, Phases, Tokens
+from service.engine.fake import EchoEngine
+from service.errors import (
+    DeadlineExceeded,
+    EngineFailed,
+    NotReady,
+    Overloaded,
+    ShuttingDown,
+)
+from tests.fakes import Clock, Remembering
+
+LONG_S = 60.0
+
+
+class Gate:
+    """Holds the engine inside a batch until a test opens it."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+        self._open = threading.Event()
+
+    def __call__(self, _: Sequence[Tokens]) -> None:
+        self.entered.release()
+        assert self._open.wait(LONG_S), "nobody opened the gate"
+
+    async def holds_a_batch(self) -> None:
+        assert await asyncio.to_thread(self.entered.acquire, timeout=LONG_S)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+def run(
+    scenario: Callable[[Batcher, Remembering], Awaitable[None]],
+    engine: Engine,
+    *,
+    rows: int = 64,
+    max_queue: int = 1000,
+    clock: Callable[[], float] | None = None,
+) -> Remembering:
+    """Run `scenario` around a started batcher, drain it, and give what its observer saw."""
+    observer = Remembering()
+
+    async def main() -> None:
+        limits = BatchLimits(rows, padded_tokens=100_000)
+        batcher = Batcher(
+            engine, limits, max_queue=max_queue, observer=observer, clock=clock or Clock()
+        )
+        batcher.start()
+        await scenario(batcher, observer)
+        await batcher.drain(LONG_S)
+
+    asyncio.run(main())
+    return observer
+
+
+def test_each_of_a_thousand_gets_its_own_answer() -> None:
+    async def scenario(batcher: Batcher, _: Remembering) -> None:
+        sources = [[i, i + 1, *range(i % 7)] for i in range(1000)]
+        answers = await asyncio.gather(*(batcher.submit(s, LONG_S) for s in sources))
+        assert [answer.tokens for answer in answers] == sources
+
+    observer = run(scenario, EchoEngine())
+    assert sum(observer.sizes) == 1000
+    assert max(observer.sizes) > 1
+    assert observer.depth == 0
+
+
+def test_batches_form_late_from_all_that_waits() -> None:
+    gate = Gate()
+    engine = EchoEngine(gate)
+
+    async def scenario(batcher: Batcher, _: Remembering) -> None:
+        first = asyncio.create_task(batcher.submit([1], LONG_S))
+        await gate.holds_a_batch()
+        others = [asyncio.create_task(batcher.submit([i], LONG_S)) for i in range(2, 12)]
+        await asyncio.sleep(0)
+        gate.open()
+        await asyncio.gather(first, *others)
+
+    run(scenario, engine)
+    assert [len(batch) for batch in engine.batches] == [1, 10]
+
+
+def test_an_exception_answers_its_own_batch_and_nothing_else() -> None:
+    def fail_on_thirteen(sources: Sequence[Tokens]) -> None:
+        if [13] in sources:
+            raise RuntimeError("boom")
+
+    async def scenario(batcher: Batcher, _: Remembering) -> None:
+        assert (await batcher.submit([1], LONG_S)).tokens == [1]
+        with pytest.raises(EngineFailed):
+            await batcher.submit([13], LONG_S)
+        assert batcher.alive
+        assert (await batcher.submit([2], LONG_S)).tokens == [2]
+
+    run(scenario, EchoEngine(fail_on_thirteen))
+
+
+def test_an_engine_that_loses_a_row_fails_the_batch() -> None:
+    class Losing:
+        def generate(self, sources: Sequence[Tokens]) -> Generation:
+            return Generation([list(source) for source in sources[1:]], Phases(0.0, 0.0))
+
+    async def scenario(batcher: Batcher, _: Remembering) -> None:
+        with pytest.raises(EngineFailed):
+            await batcher.submit([1], LONG_S)
+
+    run(scenario, Losing())
+
+
+def test_a_full_queue_refuses_before_any_work() -> None:
+    gate = Gate()
+
+    async def scenario(batcher: Batcher, observer: Remembering) -> None:
+        running = asyncio.create_task(batcher.submit([0], LONG_S))
+        await gate.holds_a_batch()
+        waiting = [asyncio.create_task(batcher.submit([i], LONG_S)) for i in (1, 2)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await batcher.submit([3], LONG_S)
+        assert observer.depth == 2
+        gate.open()
+        await asyncio.gather(running, *waiting)
+
+    observer = run(scenario, EchoEngine(gate), max_queue=2)
+    assert observer.refusals == ["queue_full"]
+
+
+def test_who_has_left_costs_nothing_and_frees_a_place() -> None:
+    gate = Gate()
+    engine = EchoEngine(gate)
+
+    async def scenario(batcher: Batcher, _: Remembering) -> None:
+        running = asyncio.create_task(batcher.submit([0], LONG_S))
+        await gate.holds_a_batch()
+        leaving = asyncio.create_task(batcher.submit([1], LONG_S))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        staying = asyncio.create_task(batcher.submit([2], LONG_S))
+        await asyncio.sleep(0)
+        gate.open()
+        await asyncio.gather(running, staying)
+
+    observer = run(scenario, engine, max_queue=1)
+    assert engine.batches == [[[0]], [[2]]]
+    assert observer.drops == 1
+    assert observer.refusals == []
+
+
+def test_a_deadline_passes_while_waiting() -> None:
+    gate = Gate()
+    engine = EchoEngine(gate)
+
+    async def scenario(batcher: Batcher, _: Remembering) -> None:
+        running = asyncio.create_task(batcher.submit([0], LONG_S))
+        await gate.holds_a_batch()
+        with pytest.raises(DeadlineExceeded):
+            await batcher.submit([1], 0.001)
+        gate.open()
+        await running
+
+    observer = run(scenario, engine)
+    assert engine.batches == [[[0]]]
+    assert observer.drops == 1
+
+
+def test_waits_and_inference_are_timed_by_the_clock() -> None:
+    clock = Clock()
+    gate = Gate()
+
+    async def scenario(batcher: Batcher, _: Remembering) -> None:
+        first = asyncio.create_task(batcher.submit([0], LONG_S))
+        await gate.holds_a_batch()
+        second = asyncio.create_task(batcher.submit([1], LONG_S))
+        await asyncio.sleep(0)
+        clock.now_s += 5.0
+        gate.open()
+        assert (await first).timings.queue_s == 0.0
+        assert (await first).timings.inference_s == 5.0
+        assert (await second).timings.queue_s == 5.0
+
+    run(scenario, EchoEngine(gate), clock=clock)
+
+
+def test_drain_finishes_what_was_accepted_and_takes_no_more() -> None:
+    gate = Gate()
+
+    async def scenario(batcher: Batcher, _: Remembering) -> None:
+        accepted = [asyncio.create_task(batcher.submit([i], LONG_S)) for i in range(5)]
+        await gate.holds_a_batch()
+        draining = asyncio.create_task(batcher.drain(LONG_S))
+        await asyncio.sleep(0)
+        assert not batcher.alive
+        with pytest.raises(ShuttingDown):
+            await batcher.submit([9], LONG_S)
+        gate.open()
+        await draining
+        assert [(await task).tokens for task in accepted] == [[i] for i in range(5)]
+
+    run(scenario, EchoEngine(gate), rows=2)
+
+
+def test_drain_is_bounded_and_answers_the_rest() -> None:
+    gate = Gate()
+
+    async def scenario(batcher: Batcher, _: Remembering) -> None:
+        accepted = [asyncio.create_task(batcher.submit([i], LONG_S)) for i in range(3)]
+        await gate.holds_a_batch()
+        await batcher.drain(0.001)
+        gate.open()
+        results = await asyncio.gather(*accepted, return_exceptions=True)
+        assert [type(result) for result in results] == [ShuttingDown] * 3
+
+    run(scenario, EchoEngine(gate), rows=1)
+
+
+def test_nothing_is_taken_before_the_start() -> None:
+    async def main() -> None:
+        observer = Remembering()
+        batcher = Batcher(EchoEngine(), BatchLimits(1, 10), max_queue=1, observer=observer)
+        with pytest.raises(NotReady):
+            await batcher.submit([1], LONG_S)
+        assert observer.refusals == ["not_ready"]
+
+    asyncio.run(main())

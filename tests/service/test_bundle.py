@@ -1,0 +1,68 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from service.engine.bundle import MANIFEST, BundleError, load_manifest
+from service.engine.ort import OrtEngine, ProviderMissing
+
+
+@pytest.fixture
+def copy(bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(bundle, tmp_path / "copy"))
+
+
+def test_a_whole_bundle_loads(bundle: Path) -> None:
+    manifest = load_manifest(bundle)
+    assert manifest.name == "tiny"
+    assert manifest.provenance == {"seed": 0}
+
+
+def test_one_changed_byte_is_found(copy: Path) -> None:
+    path = copy / "decoder.onnx"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match=r"decoder\.onnx: damaged"):
+        load_manifest(copy)
+
+
+def test_a_short_file_is_found(copy: Path) -> None:
+    path = copy / "encoder.onnx"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(BundleError, match=r"encoder\.onnx: \d+ bytes; the manifest says \d+"):
+        load_manifest(copy)
+
+
+def test_a_missing_file_is_found(copy: Path) -> None:
+    (copy / "tokenizer.json").unlink()
+    with pytest.raises(BundleError, match=r"tokenizer\.json: missing"):
+        load_manifest(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"format": 2}, "format 2; this service reads format 1"),
+        ({"limits": None}, "not a manifest"),
+        ({"files": {}}, r"names no encoder\.onnx"),
+    ],
+)
+def test_a_manifest_of_another_kind_is_refused(
+    copy: Path, change: dict[str, object], complaint: str
+) -> None:
+    path = copy / MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(BundleError, match=complaint):
+        load_manifest(copy)
+
+
+def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="is not a bundle: it has no manifest"):
+        load_manifest(tmp_path)
+
+
+def test_cuda_is_never_silently_replaced(bundle: Path) -> None:
+    with pytest.raises(ProviderMissing, match="install the extra `gpu`"):
+        OrtEngine(bundle, load_manifest(bundle), threads=1, provider="cuda")

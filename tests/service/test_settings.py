@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+
+from service.engine.cpu import available_cpus
+from service.settings import Settings, SettingsError
+
+
+def test_defaults_need_no_environment() -> None:
+    settings = Settings.from_environment({})
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert settings.model.name == "cybersolve-mini"
+
+
+def test_the_environment_decides() -> None:
+    settings = Settings.from_environment(
+        {"CYBERSOLVE_MAX_QUEUE": "7", "CYBERSOLVE_MODEL": "/m", "PORT": "9", "OTHER": "x"}
+    )
+    assert (settings.max_queue, settings.model, settings.port) == (7, Path("/m"), 9)
+
+
+@pytest.mark.parametrize(
+    ("environment", "complaint"),
+    [
+        ({"CYBERSOLVE_MAX_QUEUE": "many"}, "CYBERSOLVE_MAX_QUEUE is 'many'; expected int"),
+        ({"CYBERSOLVE_MAX_QUEUE": "0"}, "CYBERSOLVE_MAX_QUEUE is 0; expected over 0"),
+        ({"CYBERSOLVE_PROVIDER": "tpu"}, "expected auto, cpu, cuda"),
+        ({"CYBERSOLVE_MAX_QEUE": "7"}, "no such setting: CYBERSOLVE_MAX_QEUE"),
+    ],
+)
+def test_mistakes_are_named(environment: dict[str, str], complaint: str) -> None:
+    with pytest.raises(SettingsError, match=complaint):
+        Settings.from_environment(environment)
+
+
+@pytest.mark.parametrize(
+    ("quota", "most"), [("100000 100000", 1), ("50000 100000", 1), ("150000 100000", 2)]
+)
+def test_threads_follow_the_containers_quota(tmp_path: Path, quota: str, most: int) -> None:
+    file = tmp_path / "cpu.max"
+    file.write_text(quota)
+    assert available_cpus(file) <= most
+    file.write_text("max 100000")
+    assert available_cpus(file) == available_cpus(tmp_path / "missing") >= 1
