@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from training import data
+from training import curve, data
 from training.batches import Batch, Batches
 from training.evaluate import exact_match
 from training.model import PRESETS, SmallT5, save_plain
@@ -55,8 +55,9 @@ def train(
 ) -> None:
     """Train in `run_folder`, from its checkpoint if it has one, to the end of the schedule.
 
-    Writes `settings.json`, `log.jsonl`, `checkpoint.pt` and, at each evaluation and at the end, the
-    plain checkpoint in `model/`. `stop_after` ends early at that step, as a kill would.
+    Writes `settings.json`, `log.jsonl` and `checkpoint.pt`; at each evaluation and at the end also
+    `curve.png` and the plain checkpoint in `model/`. `stop_after` ends early at that step, as a
+    kill would.
     Raises `RunError` if the folder holds a run of other settings, `data.DataError` for bad data.
     """
     run_folder.mkdir(parents=True, exist_ok=True)
@@ -86,6 +87,7 @@ def train(
             save_plain(plain, trainer.tokenizer, run_folder / "model")
             score = exact_match(plain.to(device), trainer.tokenizer, monitored)
             log.write(step=step, exact_match=score)
+            curve.draw(run_folder / "log.jsonl", run_folder / "curve.png")
         if step % save_every == 0 or step == last:
             trainer.save(run_folder / "checkpoint.pt")
     bar.close()

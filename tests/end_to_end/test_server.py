@@ -1,0 +1,102 @@
+"""Real questions to the bundled model, over a real port."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+from equations.linear import render
+from equations.parser import parse
+from tests.end_to_end.conftest import Server, start
+from training.data import Problem
+
+
+def value(metrics: str, series: str) -> float:
+    match = re.search(rf"^{re.escape(series)} (\S+)$", metrics, re.MULTILINE)
+    return float(match[1]) if match else 0.0
+
+
+def test_the_first_question_of_the_readme(server: Server) -> None:
+    question = "Solve 24 = 1601*c - 1605*c for c."
+    body = httpx.post(f"{server.url}/solve", json={"question": question}).json()
+    assert (body["answer"], body["verdict"], body["source"]) == ("-6", "correct", "model")
+    assert body["work"] == ["4*c = -24", "c = -6"]
+
+
+def test_200_at_once_come_back_each_with_its_own_answer(
+    server: Server, problems: list[Problem]
+) -> None:
+    """Each answer belongs to its question and is what the question gets alone."""
+    questions = [problem.question for problem in problems[:200]]
+
+    async def ask_all() -> list[dict[str, object]]:
+        limits = httpx.Limits(max_connections=200)
+        async with httpx.AsyncClient(base_url=server.url, limits=limits, timeout=60) as client:
+            responses = await asyncio.gather(
+                *(client.post("/solve", json={"question": question}) for question in questions)
+            )
+        assert {response.status_code for response in responses} == {200}
+        return [response.json() for response in responses]
+
+    before = httpx.get(f"{server.url}/metrics").text
+    together = asyncio.run(ask_all())
+    after = httpx.get(f"{server.url}/metrics").text
+
+    for question, body in zip(questions, together, strict=True):
+        assert body["equation"] == render(parse(question))
+    for question, body in list(zip(questions, together, strict=True))[:40]:
+        alone = httpx.post(f"{server.url}/solve", json={"question": question}).json()
+        assert (alone["answer"], alone["work"]) == (body["answer"], body["work"])
+
+    def gained(series: str) -> float:
+        return value(after, series) - value(before, series)
+
+    assert gained('cybersolve_requests_total{route="/solve",status="200"}') == 200
+    assert gained("cybersolve_batch_size_sum") == 200
+    assert gained("cybersolve_batch_size_count") < 200  # they shared batches
+    assert value(after, "cybersolve_queue_depth") == 0
+
+
+def test_the_bundled_model_is_as_good_as_its_card_says(
+    server: Server, problems: list[Problem]
+) -> None:
+    """On 1,000 questions that it has never seen, within three standard errors of the card."""
+    questions = [problem.question for problem in problems[:1000]]
+    response = httpx.post(f"{server.url}/solve/batch", json={"questions": questions}, timeout=120)
+    results = response.json()["results"]
+    answers = [problem.answer for problem in problems[:1000]]
+    exact = [body["answer"] == answer for body, answer in zip(results, answers, strict=True)]
+    assert exact == [body["verdict"] == "correct" for body in results]
+    promised = httpx.get(f"{server.url}/info").json()["provenance"]["evaluation"]["exact_match"]
+    error = (promised * (1 - promised) / 1000) ** 0.5
+    assert sum(exact) / 1000 > promised - 3 * error - 0.001
+
+
+def test_memory_stays_under_350_megabytes(server: Server) -> None:
+    status = Path(f"/proc/{server.process.pid}/status")
+    if not status.exists():
+        pytest.skip("no /proc here")
+    peak_kib = int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1])  # type: ignore[index]
+    assert peak_kib < 350_000
+
+
+def test_a_termination_signal_lets_accepted_requests_finish(problems: list[Problem]) -> None:
+    server = start()
+    questions = [problem.question for problem in problems[:400]]
+
+    async def ask_and_stop() -> httpx.Response:
+        async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+            asked = asyncio.create_task(client.post("/solve/batch", json={"questions": questions}))
+            while "cybersolve_in_flight_requests 2.0" not in (await client.get("/metrics")).text:
+                assert not asked.done()
+            server.process.terminate()
+            return await asked
+
+    response = asyncio.run(ask_and_stop())
+    assert response.status_code == 200
+    assert all("answer" in result for result in response.json()["results"])
+    assert server.process.wait(timeout=30) in (0, -15)
