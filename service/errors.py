@@ -43,5 +43,12 @@ class EngineFailed(ServiceError):
         super().__init__("the engine failed")
 
 
+class CallerGone(ServiceError):
+    """The caller disconnected before the answer was there; nobody reads this."""
+
+    def __init__(self) -> None:
+        super().__init__("the caller has gone")
+
+
 class QuestionTooLong(ServiceError):
     """More tokens than the model reads, or terms and digits beyond its prompt format."""

@@ -46,7 +46,9 @@ class Metrics:
         self._tokens = counter("generated_tokens", "Tokens generated.")
         self._verdicts = counter("verdicts", "Answers given.", "verdict", "source")
         self._rejected = counter("rejected", "Questions refused before any work.", "reason")
-        self._abandoned = counter("abandoned", "Questions dropped: caller gone or deadline past.")
+        self._abandoned = counter(
+            "abandoned", "Questions whose caller left or whose deadline passed."
+        )
         self.engine_up = gauge("engine_up", "1 while the worker takes questions.")
         self._model = gauge(
             "model_info", "The model served.", "name", "version", "precision", "provider"

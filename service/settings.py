@@ -28,7 +28,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     max_queue: int = 1024  # questions that may wait; more are refused with 429
-    max_batch_rows: int = 64
+    max_batch_rows: int = 32
     max_batch_tokens: int = 4096  # rows times the longest row, padding included
     max_batch_questions: int = 1000  # of one POST /solve/batch
     max_body_bytes: int = 1_000_000

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import cast
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from equations.errors import EquationError
 from service.api.schemas import Problem
 from service.errors import (
+    CallerGone,
     DeadlineExceeded,
     EngineFailed,
     NotReady,
@@ -36,11 +37,13 @@ STATUS: Mapping[type[Exception], HTTPStatus] = {
     DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
     EngineFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
+_CALLER_GONE = 499  # for the metrics alone, by the convention of nginx
 _RETRY_AFTER_S = 1.0  # of a 503: by then a warm-up is over or another replica has the address
 
 
 def install(app: FastAPI) -> None:
     """Make every error of `app` a problem."""
+    app.add_exception_handler(CallerGone, _gone)
     app.add_exception_handler(EquationError, _expected)
     app.add_exception_handler(ServiceError, _expected)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -85,6 +88,10 @@ async def _expected(request: Request, error: Exception) -> JSONResponse:
     elif isinstance(known, EngineFailed):
         problem.request_id = request.state.request_id
     return respond(problem, headers)
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    return Response(status_code=_CALLER_GONE)
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:

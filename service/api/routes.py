@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from equations.errors import EquationError
+from service.api.departure import while_connected
 from service.api.problems import problem_of
 from service.api.schemas import (
     BatchRequest,
@@ -35,7 +36,8 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 @router.post("/solve", responses=PROBLEMS)
 async def solve(body: SolveRequest, request: Request) -> SolveResponse:
     """Answer one question with the model, and verify the answer exactly."""
-    return await _solve(_runtime(request), body.question, body.fallback, body.timeout_ms)
+    work = _solve(_runtime(request), body.question, body.fallback, body.timeout_ms)
+    return await while_connected(request, work)
 
 
 @router.post("/solve/batch", responses=PROBLEMS)
@@ -52,7 +54,10 @@ async def solve_batch(body: BatchRequest, request: Request) -> BatchResponse:
         except (EquationError, ServiceError) as error:
             return problem_of(error)
 
-    return BatchResponse(results=await asyncio.gather(*map(one, body.questions)))
+    async def every() -> list[SolveResponse | Problem]:
+        return await asyncio.gather(*map(one, body.questions))
+
+    return BatchResponse(results=await while_connected(request, every()))
 
 
 def _runtime(request: Request) -> Runtime:

@@ -153,6 +153,9 @@ class Batcher:
             return
         inference_s = self._clock() - started
         self._observer.batch_done(generation.phases, sum(map(len, generation.rows)))
+        left = sum(job.reply.done() for job in batch)  # while the batch ran
+        if left:
+            self._observer.dropped(left)
         for job, row, wait_s in zip(batch, generation.rows, waits_s, strict=True):
             if not job.reply.done():
                 job.reply.set_result(Answered(row, Timings(wait_s, inference_s)))

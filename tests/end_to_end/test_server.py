@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+import socket
 from pathlib import Path
 
 import httpx
@@ -74,6 +76,28 @@ def test_the_bundled_model_is_as_good_as_its_card_says(
     promised = httpx.get(f"{server.url}/info").json()["provenance"]["evaluation"]["exact_match"]
     error = (promised * (1 - promised) / 1000) ** 0.5
     assert sum(exact) / 1000 > promised - 3 * error - 0.001
+
+
+def test_callers_that_leave_are_counted_and_cost_the_others_nothing(
+    server: Server, problems: list[Problem]
+) -> None:
+    def abandoned() -> float:
+        return value(httpx.get(f"{server.url}/metrics").text, "cybersolve_abandoned_total")
+
+    before = abandoned()
+    body = json.dumps({"questions": [problem.question for problem in problems[:900]]})
+    head = (
+        "POST /solve/batch HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(body)}\r\n\r\n"
+    )
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall((head + body).encode())
+        while value(httpx.get(f"{server.url}/metrics").text, "cybersolve_queue_depth") == 0:
+            pass
+    response = httpx.post(f"{server.url}/solve", json={"question": "x + 1 = 3"}, timeout=60)
+    assert response.json()["answer"] == "2"
+    assert abandoned() - before > 400
 
 
 def test_memory_stays_under_350_megabytes(server: Server) -> None:

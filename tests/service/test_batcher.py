@@ -178,6 +178,20 @@ def test_a_deadline_passes_while_waiting() -> None:
     assert observer.drops == 1
 
 
+def test_who_leaves_while_the_batch_runs_is_counted() -> None:
+    gate = Gate()
+
+    async def scenario(batcher: Batcher, _: Remembering) -> None:
+        leaving = asyncio.create_task(batcher.submit([0], LONG_S))
+        await gate.holds_a_batch()
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        gate.open()
+        assert (await batcher.submit([1], LONG_S)).tokens == [1]
+
+    assert run(scenario, EchoEngine(gate)).drops == 1
+
+
 def test_waits_and_inference_are_timed_by_the_clock() -> None:
     clock = Clock()
     gate = Gate()
