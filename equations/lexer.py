@@ -99,9 +99,10 @@ def tokenize(source: str) -> list[Token]:
 def _token(source: str, match: re.Match[str]) -> Token:
     text, span = match.group(), Span(*match.span())
     if match.lastgroup == "number":
-        if len(text) > MAX_DIGITS:
+        digits = len(text.replace(".", ""))
+        if digits > MAX_DIGITS:
             raise EquationError(
-                f"a number of {len(text)} characters",
+                f"a number of {digits} digits",
                 source=source,
                 span=span,
                 expected=f"at most {MAX_DIGITS}",

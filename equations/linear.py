@@ -68,10 +68,12 @@ class Equation:
         net = self.net()
         return None if net.coefficient == 0 else -net.constant / net.coefficient
 
+    def common_denominator(self) -> int:
+        return lcm(*(term.size.denominator for term in (*self.left, *self.right)))
+
     def with_integers(self) -> Equation:
         """The same equation multiplied by the least number that clears every denominator."""
-        terms = (*self.left, *self.right)
-        factor = lcm(*(term.size.denominator for term in terms))
+        factor = self.common_denominator()
         if factor == 1:
             return self
         left, right = (

@@ -16,6 +16,7 @@ from equations.lexer import Kind, Token, tokenize
 from equations.linear import ZERO, Equation, Linear, Term
 
 MAX_DEPTH = 32
+MAX_BITS = 200  # of a numerator or denominator: about 60 digits
 _VARIABLE = Linear(Fraction(1), Fraction(0))
 
 
@@ -75,13 +76,18 @@ class _Parser:
         self._expect(Kind.END, "an operator, 'for' or the end")
         if self._variable is None:
             self._fail("no variable", Span(0, len(self._source)), "a variable of one letter")
-        return Equation(_terms(left), _terms(right), self._variable.text)
+        equation = Equation(_terms(left), _terms(right), self._variable.text)
+        if equation.common_denominator().bit_length() > MAX_BITS:
+            everything = Span(0, len(self._source))
+            self._fail("a common denominator too long", everything, f"at most {MAX_BITS} bits")
+        return equation
 
     def _sum(self) -> list[_Product]:
         """```
         sum     := product (("+" | "-") product)*
-        product := operand (("*" | "/") operand | operand)*      -- 2x, 3(x - 1), left to right
-        operand := ("+" | "-")* (number | variable | "(" sum ")")
+        product := operand (("*" | "/") operand | letter)*      -- 2x, 3(x - 1), left to right
+        operand := ("+" | "-")* (number | letter)
+        letter  := variable | "(" sum ")"
         ```
         """
         groups = [_Group()]
@@ -142,6 +148,10 @@ class _Parser:
         opened = group.opened
         assert opened is not None, "a group that closes was opened: this is a bug"
         total = sum((term.value for term in group.terms), start=ZERO)
+        if _size(total) > MAX_BITS:
+            self._fail(
+                "a sum too long", Span(opened.span.start, span.end), f"at most {MAX_BITS} bits"
+            )
         has_variable = any(term.has_variable for term in group.terms)
         span = Span(opened.span.start, span.end)
         self._multiply(groups[-1], total, has_variable=has_variable, span=span)
@@ -163,6 +173,8 @@ class _Parser:
             value = operand.scaled(product.value.constant)
         else:
             self._fail("a product of variables", span, "a linear equation", NotLinear)
+        if _size(value) > MAX_BITS:
+            self._fail("a number too long", span, f"at most {MAX_BITS} bits in a product")
         group.product = _Product(
             value, product.has_variable or has_variable, product.negative != negative
         )
@@ -206,6 +218,12 @@ class _Parser:
         self, message: str, span: Span, expected: str, error: type[EquationError] = EquationError
     ) -> NoReturn:
         raise error(message, source=self._source, span=span, expected=expected)
+
+
+def _size(value: Linear) -> int:
+    """Bits of the longest numerator or denominator."""
+    numbers = (value.coefficient, value.constant)
+    return max(max(n.numerator.bit_length(), n.denominator.bit_length()) for n in numbers)
 
 
 def _terms(products: list[_Product]) -> tuple[Term, ...]:

@@ -20,7 +20,9 @@ from equations.linear import Equation, Term, render_question
 PLACES = 12  # digits of a number, in the model text: 10^0 .. 10^11
 TERMS = 8  # terms of each kind, in the model text
 EMPTY = "0"  # stands for an equation without any term but zeros
-_TOKEN = re.compile(r"(?P<side>[LR])(?P<sign>[+-])(?P<digit>\d)(?P<term>[xk]\d)\^(?P<place>\d+)")
+_TOKEN = re.compile(
+    r"(?P<side>[LR])(?P<sign>[+-])(?P<digit>[0-9])(?P<term>[xk][0-9])\^(?P<place>[0-9]{1,2})"
+)
 
 
 class OutOfRange(ValueError):

@@ -34,10 +34,10 @@ QUOTIENT_PLACES = 3
 _DIGITS = range(-5, 5)  # balanced
 _WIDEST = 6  # quotient digit, either sign
 _MOST_CARRY = 4
-_DIGIT = re.compile(r"([xk])(-?\d)~(-?\d)\^(\d+)")
-_LEADING = re.compile(r"([xk])#(-?\d)e(\d+)")
-_NEXT = re.compile(r"([xk])&(-?\d),(-?\d)")
-_ANSWER = re.compile(r"=(-?\d(?: \.\d)*)$")
+_DIGIT = re.compile(r"([xk])(-?[0-9])~(-?[0-9])\^([0-9]{1,2})")
+_LEADING = re.compile(r"([xk])#(-?[0-9])e([0-9]{1,2})")
+_NEXT = re.compile(r"([xk])&(-?[0-9]),(-?[0-9])")
+_ANSWER = re.compile(r"=(-?[0-9](?: \.[0-9])*)$")
 
 
 @dataclass(frozen=True)

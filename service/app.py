@@ -41,7 +41,8 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
     app.include_router(health.router)
     problems.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    app.add_middleware(RequestScope, metrics=runtime.metrics)
+    paths = {*app.openapi()["paths"], app.docs_url, app.redoc_url, app.openapi_url}
+    app.add_middleware(RequestScope, metrics=runtime.metrics, paths=paths)
     return app
 
 

@@ -38,19 +38,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _serve(_: argparse.Namespace, settings: Settings) -> int:
-    import uvicorn
-
     from service.app import create_app
+    from service.server import DrainingServer
 
     app = create_app(settings, load_model(settings))
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        access_log=False,
-        timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
-    )
-    return 0
+    server = DrainingServer(app, app.state.runtime)
+    server.run()
+    return 0 if server.started else 1
 
 
 def _solve(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -78,11 +72,11 @@ def _batch(arguments: argparse.Namespace, settings: Settings) -> int:
     from tqdm import tqdm
 
     async def run() -> None:
-        with arguments.output.open("w", encoding="utf-8") as output:
-            async with _runtime(settings) as runtime:
+        async with _runtime(settings) as runtime:
+            with arguments.output.open("w", encoding="utf-8") as output:
                 bar = tqdm(total=len(questions), unit="q", file=sys.stderr)
                 async for result in _answers(runtime, questions, Fallback(arguments.fallback)):
-                    output.write(json.dumps(result, ensure_ascii=False) + "\n")
+                    output.write(json.dumps(result) + "\n")
                     bar.update()
                 bar.close()
 
@@ -94,16 +88,15 @@ def _batch(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _questions(path: Path) -> Iterable[str]:
     """The `question` of each line of a JSON Lines file. Raises `InputError` with the line."""
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise InputError(f"{path}:{number}: not JSON: {error.msg}") from error
-            question = record.get("question") if isinstance(record, dict) else None
-            if not isinstance(question, str):
-                raise InputError(f'{path}:{number}: expected {{"question": "..."}}')
-            yield question
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            record = json.loads(line)
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}:{number}: not JSON: {error}") from error
+        question = record.get("question") if isinstance(record, dict) else None
+        if not isinstance(question, str):
+            raise InputError(f'{path}:{number}: expected {{"question": "..."}}')
+        yield question
 
 
 async def _answers(

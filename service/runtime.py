@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from service.batching.batcher import Batcher
@@ -12,13 +15,14 @@ from service.contracts import Engine
 from service.engine.bundle import ENCODER, TOKENIZER, Manifest, load_manifest
 from service.engine.ort import OrtEngine
 from service.engine.tokens import TextCodec
-from service.errors import NotReady
+from service.errors import NotReady, ShuttingDown
 from service.metrics import Metrics
 from service.settings import Settings
 from service.solving import Solver
 
 _LOG = logging.getLogger(__name__)
 _WARM_UP = ("x = 1", "12*x + 34*x - 567 = 890 - 12*x", "1234*x - 5678 = 9012*x + 3456")
+_WARM_UP_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -59,22 +63,57 @@ class Runtime:
         )
         self.solver = Solver(model.manifest, model.codec, self.batcher.submit)
         self._warm = False
+        self._draining = False
+        self._requests = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
 
     @property
     def ready(self) -> bool:
-        return self._warm and self.batcher.alive
+        return self._warm and self.batcher.alive and not self._draining
 
     def require_ready(self) -> None:
-        """Raises `NotReady`."""
+        """Raises `ShuttingDown` or `NotReady`."""
+        if self._draining:
+            raise ShuttingDown
         if not self.ready:
             raise NotReady
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """The time of one accepted request, which `stop` lets finish.
+
+        Raises `ShuttingDown` once draining and `NotReady` before the warm-up is over.
+        """
+        if self._draining or not self._warm:
+            error = ShuttingDown() if self._draining else NotReady()
+            self.metrics.refused("shutting_down" if self._draining else "not_ready")
+            raise error
+        self._requests += 1
+        self._quiet.clear()
+        try:
+            yield
+        finally:
+            self._requests -= 1
+            if self._requests == 0:
+                self._quiet.set()
 
     async def start(self) -> None:
         """Take questions, and be ready once some of different sizes have been answered."""
         self.batcher.start()
-        timeout_s = self.settings.default_timeout_s
-        await asyncio.gather(*(self.solver.solve(q, timeout_s=timeout_s) for q in _WARM_UP))
+        for question in _WARM_UP:
+            await self.solver.solve(question, timeout_s=_WARM_UP_TIMEOUT_S)
         self._warm = True
 
     async def stop(self) -> None:
-        await self.batcher.drain(self.settings.drain_timeout_s)
+        """Take no more requests and let the accepted finish, within the time that settings give.
+
+        The second time it does nothing.
+        """
+        self._draining = True
+        started = time.monotonic()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.drain_timeout_s):
+                await self._quiet.wait()
+        left_s = self.settings.drain_timeout_s - (time.monotonic() - started)
+        await self.batcher.drain(max(0.0, left_s))

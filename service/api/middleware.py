@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
+from collections.abc import Collection
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api import problems
 from service.metrics import Metrics
 
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
 
 class RequestScope:
     """Gives each request an id (`x-request-id`, the caller's own if it fits) and measures it."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, paths: Collection[str | None]) -> None:
         self._app = app
         self._metrics = metrics
+        self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -41,8 +47,8 @@ class RequestScope:
             try:
                 await self._app(scope, receive, labelled)
             finally:
-                # Set by the router; unknown paths share one label, or strangers could add series.
-                route = getattr(scope.get("route"), "path", "unmatched")
+                # Unknown paths share one label, or strangers could add series.
+                route = scope["path"] if scope["path"] in self._paths else "unmatched"
                 self._metrics.requests.labels(route, str(status)).inc()
                 elapsed_s = time.perf_counter() - started
                 self._metrics.request_duration.labels(route).observe(elapsed_s)
@@ -59,7 +65,11 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = await self._whole_body(receive)
+        try:
+            body = await self._whole_body(receive)
+        except ClientDisconnect:
+            await problems.gone()(scope, receive, send)
+            return
         if body is None:
             await problems.too_large(self._max_bytes)(scope, receive, send)
             return
@@ -75,10 +85,12 @@ class BodyLimit:
         await self._app(scope, replay, send)
 
     async def _whole_body(self, receive: Receive) -> bytes | None:
-        """The body, or `None` as soon as it is over the limit."""
+        """The body, or `None` as soon as it is over the limit. Raises `ClientDisconnect`."""
         body = bytearray()
         while True:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
             body += message.get("body", b"")
             if len(body) > self._max_bytes:
                 return None
@@ -88,6 +100,6 @@ class BodyLimit:
 
 def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
-        if name == b"x-request-id" and 0 < len(value) <= 64 and value.isalnum():
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return str(value.decode())
     return uuid.uuid4().hex

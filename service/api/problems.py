@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Mapping
 from http import HTTPStatus
+from itertools import islice
 from typing import cast
 
 from fastapi import FastAPI, Request, Response
@@ -37,6 +38,7 @@ STATUS: Mapping[type[Exception], HTTPStatus] = {
     DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
     EngineFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
+_MOST_FAULTS = 10  # of a body, in one problem
 _CALLER_GONE = 499  # for the metrics alone, by the convention of nginx
 _RETRY_AFTER_S = 1.0  # of a 503: by then a warm-up is over or another replica has the address
 
@@ -51,7 +53,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-def problem_of(error: EquationError | ServiceError) -> Problem:
+def problem_of(error: EquationError | ServiceError, request_id: str) -> Problem:
     """The problem that one question of a batch, or a whole request, ended in."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     problem = _problem(status, str(error))
@@ -59,17 +61,24 @@ def problem_of(error: EquationError | ServiceError) -> Problem:
         problem.detail = error.message
         problem.span = (error.span.start, error.span.end)
         problem.expected = error.expected
+    if isinstance(error, EngineFailed):
+        problem.request_id = request_id
     return problem
 
 
 def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    content = problem.model_dump(exclude_none=True)
+    content = problem.model_dump()
     return JSONResponse(content, problem.status, dict(headers or {}), media_type=MEDIA_TYPE)
 
 
 def too_large(most: int) -> JSONResponse:
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     return respond(_problem(status, f"the body is over {most} bytes"))
+
+
+def gone() -> Response:
+    """For a caller that disconnected: nobody reads it, the metrics count it."""
+    return Response(status_code=_CALLER_GONE)
 
 
 def _problem(status: HTTPStatus, detail: str) -> Problem:
@@ -79,25 +88,23 @@ def _problem(status: HTTPStatus, detail: str) -> Problem:
 
 async def _expected(request: Request, error: Exception) -> JSONResponse:
     known = cast("EquationError | ServiceError", error)
-    problem = problem_of(known)
+    problem = problem_of(known, request.state.request_id)
     headers = {}
     if isinstance(known, Overloaded):
         headers["retry-after"] = str(math.ceil(known.retry_after_s))
     elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["retry-after"] = str(math.ceil(_RETRY_AFTER_S))
-    elif isinstance(known, EngineFailed):
-        problem.request_id = request.state.request_id
     return respond(problem, headers)
 
 
 async def _gone(_: Request, __: Exception) -> Response:
-    return Response(status_code=_CALLER_GONE)
+    return gone()
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
     errors = [
         {"at": list(fault["loc"]), "message": fault["msg"]}
-        for fault in cast("RequestValidationError", error).errors()
+        for fault in islice(cast("RequestValidationError", error).errors(), _MOST_FAULTS)
     ]
     problem = _problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the body is not what the route takes")
     problem.errors = errors
@@ -106,6 +113,8 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
 
 async def _http(_: Request, error: Exception) -> JSONResponse:
     known = cast("HTTPException", error)
+    if known.status_code == HTTPStatus.BAD_REQUEST:  # what FastAPI makes of undecodable JSON
+        return respond(_problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the body is not JSON"))
     return respond(_problem(HTTPStatus(known.status_code), str(known.detail)), known.headers)
 
 
@@ -113,4 +122,5 @@ async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     _LOG.error("request %s: this is a bug", request.state.request_id, exc_info=error)
     problem = _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "an unexpected error")
     problem.request_id = request.state.request_id
-    return respond(problem)
+    # This response is made outside the middleware that labels all others.
+    return respond(problem, {"x-request-id": request.state.request_id})

@@ -36,8 +36,10 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 @router.post("/solve", responses=PROBLEMS)
 async def solve(body: SolveRequest, request: Request) -> SolveResponse:
     """Answer one question with the model, and verify the answer exactly."""
-    work = _solve(_runtime(request), body.question, body.fallback, body.timeout_ms)
-    return await while_connected(request, work)
+    runtime = _runtime(request)
+    with runtime.request():
+        work = _solve(runtime, body.question, body.fallback, body.timeout_ms)
+        return await while_connected(request, work)
 
 
 @router.post("/solve/batch", responses=PROBLEMS)
@@ -48,21 +50,26 @@ async def solve_batch(body: BatchRequest, request: Request) -> BatchResponse:
     if len(body.questions) > most:
         raise QuestionTooLong(f"{len(body.questions)} questions; a batch takes at most {most}")
 
+    # A quarter of the queue at a time: one large batch must not shut the others out.
+    places = asyncio.Semaphore(max(1, runtime.settings.max_queue // 4))
+
     async def one(question: str) -> SolveResponse | Problem:
-        try:
-            return await _solve(runtime, question, body.fallback, body.timeout_ms)
-        except (EquationError, ServiceError) as error:
-            return problem_of(error)
+        async with places:
+            await asyncio.sleep(0)  # lets other requests in between refused questions
+            try:
+                return await _solve(runtime, question, body.fallback, body.timeout_ms)
+            except (EquationError, ServiceError) as error:
+                return problem_of(error, request.state.request_id)
 
     async def every() -> list[SolveResponse | Problem]:
         return await asyncio.gather(*map(one, body.questions))
 
-    return BatchResponse(results=await while_connected(request, every()))
+    with runtime.request():
+        return BatchResponse(results=await while_connected(request, every()))
 
 
 def _runtime(request: Request) -> Runtime:
     runtime: Runtime = request.app.state.runtime
-    runtime.require_ready()
     return runtime
 
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from equations.verify import Verdict
 from service.solving import Fallback, Solution, Source
 
+_MOST_KEYS = 10
 _EXAMPLE = "Solve 24 = 1601*c - 1605*c for c."
 TimeoutMs = Annotated[
     int | None, Field(gt=0, le=600_000, description="Deadline of this request, in milliseconds.")
@@ -17,6 +25,14 @@ TimeoutMs = Annotated[
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_keys(cls, body: Any) -> Any:
+        """Thousands of unknown keys would be thousands of faults to report."""
+        if isinstance(body, dict) and len(body) > _MOST_KEYS:
+            raise ValueError(f"{len(body)} keys; at most {_MOST_KEYS}")
+        return body
 
 
 class SolveRequest(_Strict):
@@ -31,7 +47,10 @@ class SolveRequest(_Strict):
 
 class BatchRequest(_Strict):
     questions: list[str] = Field(
-        min_length=1, description="Questions, answered in order.", examples=[[_EXAMPLE, "3x = 12"]]
+        min_length=1,
+        fail_fast=True,  # or a body of a million numbers would be a million faults
+        description="Questions, answered in order.",
+        examples=[[_EXAMPLE, "3x = 12"]],
     )
     fallback: Fallback = Fallback.NONE
     timeout_ms: TimeoutMs = None
@@ -92,6 +111,10 @@ class Problem(BaseModel):
     expected: str | None = None
     errors: list[dict[str, Any]] | None = Field(None, description="Faults of a body, by place.")
     request_id: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_nulls(self, default: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in default(self).items() if value is not None}
 
 
 class BatchResponse(BaseModel):

@@ -56,7 +56,7 @@ class Batcher:
 
     def start(self) -> None:
         self._worker = asyncio.get_running_loop().create_task(self._run(), name="batcher")
-        self._worker.add_done_callback(lambda _: self._settle_waiting(NotReady()))
+        self._worker.add_done_callback(self._worker_ended)
 
     @property
     def alive(self) -> bool:
@@ -64,13 +64,16 @@ class Batcher:
         return self._worker is not None and not self._worker.done() and not self._draining
 
     async def drain(self, timeout_s: float) -> None:
-        """Take no more requests, let the accepted finish, answer the rest with `ShuttingDown`."""
+        """Take no more requests, let the accepted finish, answer the rest with `ShuttingDown`.
+
+        Once drained, to drain again does nothing.
+        """
         self._draining = True
         try:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
         except TimeoutError:
-            self._settle_waiting(ShuttingDown())
+            self._settle_waiting(ShuttingDown)
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
@@ -126,8 +129,8 @@ class Batcher:
         self._drop_abandoned()
         chosen = set(choose([job.length for job in self._waiting], self._limits))
         batch = [job for index, job in enumerate(self._waiting) if index in chosen]
+        self._observer.queued(len(self._waiting) - len(batch))
         self._waiting = [job for index, job in enumerate(self._waiting) if index not in chosen]
-        self._observer.queued(len(self._waiting))
         return batch
 
     def _drop_abandoned(self) -> None:
@@ -138,44 +141,58 @@ class Batcher:
             self._waiting = kept
 
     async def _answer(self, batch: list[Job]) -> None:
-        started = self._clock()
-        waits_s = [started - job.enqueued_s for job in batch]
-        self._observer.batch_formed(waits_s, [job.length for job in batch])
+        """Run one batch; whatever happens, every job in it is settled when this returns."""
+        outcome: type[ServiceError] = EngineFailed
         try:
-            generation = await self._generate([job.source for job in batch])
+            started = self._clock()
+            waits_s = [started - job.enqueued_s for job in batch]
+            self._observer.batch_formed(waits_s, [job.length for job in batch])
+            generation = await self._generate(batch)
+            inference_s = self._clock() - started
+            self._count_departed(batch)
+            for job, row, wait_s in zip(batch, generation.rows, waits_s, strict=True):
+                if not job.reply.done():
+                    job.reply.set_result(Answered(row, Timings(wait_s, inference_s)))
         except asyncio.CancelledError:
-            _settle(batch, ShuttingDown())
+            outcome = ShuttingDown
             raise
         except Exception:
             # Whatever an engine raises is that batch's misfortune alone; the log has the rest.
             _LOG.exception("the engine failed on a batch of %d", len(batch))
-            _settle(batch, EngineFailed())
-            return
-        inference_s = self._clock() - started
-        self._observer.batch_done(generation.phases, sum(map(len, generation.rows)))
-        left = sum(job.reply.done() for job in batch)  # while the batch ran
-        if left:
-            self._observer.dropped(left)
-        for job, row, wait_s in zip(batch, generation.rows, waits_s, strict=True):
-            if not job.reply.done():
-                job.reply.set_result(Answered(row, Timings(wait_s, inference_s)))
+            self._count_departed(batch)
+        finally:
+            _settle(batch, outcome)
 
-    async def _generate(self, sources: list[Tokens]) -> Generation:
+    def _count_departed(self, batch: list[Job]) -> None:
+        """Count those who left while their batch ran."""
+        departed = sum(job.reply.done() for job in batch)
+        if departed:
+            self._observer.dropped(departed)
+
+    async def _generate(self, batch: list[Job]) -> Generation:
+        """The engine's rows, one a job."""
         loop = asyncio.get_running_loop()
+        sources = [job.source for job in batch]
         generation = await loop.run_in_executor(self._thread, self._engine.generate, sources)
         if len(generation.rows) != len(sources):
             raise RuntimeError(
                 f"the engine gave {len(generation.rows)} rows for {len(sources)} sources: a bug"
             )
+        self._observer.batch_done(generation.phases, sum(map(len, generation.rows)))
         return generation
 
-    def _settle_waiting(self, error: ServiceError) -> None:
+    def _worker_ended(self, _: asyncio.Task[None]) -> None:
+        """Drained, or dead of a bug: nobody may wait for it any longer."""
+        self._settle_waiting(NotReady)
+        self._idle.set()
+
+    def _settle_waiting(self, outcome: type[ServiceError]) -> None:
         waiting, self._waiting = self._waiting, []
+        _settle(waiting, outcome)
         self._observer.queued(0)
-        _settle(waiting, error)
 
 
-def _settle(jobs: list[Job], error: ServiceError) -> None:
+def _settle(jobs: list[Job], outcome: type[ServiceError]) -> None:
     for job in jobs:
         if not job.reply.done():
-            job.reply.set_exception(error)
+            job.reply.set_exception(outcome())

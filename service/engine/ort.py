@@ -86,11 +86,14 @@ def _session(path: Path, threads: int, provider: str) -> ort.InferenceSession:
     options.inter_op_num_threads = 1
     # Idle threads that spin take the cores from the other session and from the HTTP server.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(str(path), options, providers=[provider])
+    session = ort.InferenceSession(str(path), options, providers=[provider])
+    if session.get_providers()[0] != provider:  # it falls back with no more than a log line
+        raise ProviderMissing(f"{provider} does not work on this machine; see the log above")
+    return session
 
 
 def _execution_provider(provider: str) -> str:
-    available = ort.get_available_providers()
+    available = ort.get_available_providers()  # what was built in
     cuda, cpu = "CUDAExecutionProvider", "CPUExecutionProvider"
     if provider == "cpu" or (provider == "auto" and cuda not in available):
         return cpu
@@ -99,4 +102,5 @@ def _execution_provider(provider: str) -> str:
             "provider cuda: this installation of ONNX Runtime has no CUDA; "
             "install the extra `gpu` instead of `cpu`, or choose provider cpu"
         )
+    ort.preload_dlls()  # the CUDA libraries that pip installed
     return cuda

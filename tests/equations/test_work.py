@@ -41,6 +41,13 @@ def test_what_the_prompt_cannot_hold_is_refused(question: str, complaint: str) -
         prompt.write_digits(parse(question))
 
 
+@pytest.mark.parametrize("text", ["=\u0663", "x0: x0~0^999999999", "x1: x\u0663~0^1 k0: =1"])
+def test_what_is_no_work_is_read_as_none(text: str) -> None:
+    read = work.read(text)
+    assert read.answer in (None, "1")
+    assert read.coefficient in (None, 0)
+
+
 def test_an_equation_of_zeros_has_a_prompt() -> None:
     assert prompt.write_digits(parse("0*x = 0")) == prompt.EMPTY
     assert prompt.read_digits(prompt.EMPTY).left == ()

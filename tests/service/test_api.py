@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +14,13 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from service.api.problems import STATUS
 from service.app import create_app
 from service.contracts import Engine, Generation, Tokens
 from service.engine.bundle import TOKENIZER, load_manifest
 from service.engine.fake import EchoEngine
 from service.engine.tokens import TextCodec
+from service.errors import CallerGone, ServiceError
 from service.runtime import Model
 from service.settings import Settings
 from tests.fakes import RightEngine
@@ -122,17 +126,21 @@ def test_a_wrong_answer_is_said_to_be_wrong(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("question", "answer"), [("2x = 1", "1/2"), ("2x = 4", "2"), ("x = 1234567890123", "1" * 0)]
+    ("question", "answer", "source"),
+    [
+        ("2x = 4", "2", "model"),
+        ("2x = 1", "1/2", "exact"),
+        ("x = 1234567890123", "1234567890123", "exact"),  # too long for the model
+    ],
 )
 def test_the_exact_fallback_replaces_only_what_is_wrong(
-    bundle: Path, question: str, answer: str
+    bundle: Path, question: str, answer: str, source: str
 ) -> None:
     async def scenario(client: httpx.AsyncClient) -> None:
         response = await client.post("/solve", json={"question": question, "fallback": "exact"})
         body = response.json()
         assert body["verdict"] == "correct"
-        assert body["source"] == ("model" if question == "2x = 4" else "exact")
-        assert body["answer"] == (answer or "1234567890123")
+        assert (body["answer"], body["source"]) == (answer, source)
 
     serve(bundle, scenario)
 
@@ -232,6 +240,135 @@ def test_an_engine_failure_shows_an_id_and_no_internals(bundle: Path) -> None:
         assert (await client.post("/solve", json={"question": "x = 1"})).status_code == 200
 
     serve(bundle, scenario, engine=engine)
+
+
+class Held(RightEngine):
+    """Right, but after the warm-up only once a test opens the gate."""
+
+    def __init__(self, bundle: Path) -> None:
+        super().__init__(TextCodec(bundle / TOKENIZER))
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def generate(self, sources: Sequence[Tokens]) -> Generation:
+        assert self.gate.wait(30), "nobody opened the gate"
+        return super().generate(sources)
+
+
+def test_a_full_queue_is_429_and_says_when_to_come_back(bundle: Path) -> None:
+    engine = Held(bundle)
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        engine.gate.clear()
+        ask = functools.partial(client.post, "/solve", json={"question": "x = 1"})
+        running = asyncio.create_task(ask())
+        while "batch_size_count 4.0" not in (await client.get("/metrics")).text:
+            await asyncio.sleep(0.001)
+        waiting = [asyncio.create_task(ask()) for _ in range(2)]
+        while "queue_depth 2.0" not in (await client.get("/metrics")).text:
+            await asyncio.sleep(0.001)
+        refused = await ask()
+        problem(refused, 429)
+        assert int(refused.headers["retry-after"]) >= 1
+        engine.gate.set()
+        answers = await asyncio.gather(running, *waiting)
+        assert [answer.status_code for answer in answers] == [200] * 3
+        text = (await client.get("/metrics")).text
+        assert 'cybersolve_rejected_total{reason="queue_full"} 1.0' in text
+
+    serve(bundle, scenario, engine=engine, max_queue=2)
+
+
+def test_a_deadline_that_passes_is_504(bundle: Path) -> None:
+    engine = Held(bundle)
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        engine.gate.clear()
+        late = await client.post("/solve", json={"question": "x = 1", "timeout_ms": 5})
+        problem(late, 504)
+        engine.gate.set()
+
+    serve(bundle, scenario, engine=engine)
+
+
+def test_a_draining_service_refuses_the_new_and_finishes_the_old(bundle: Path) -> None:
+    engine = Held(bundle)
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        engine.gate.clear()
+        questions = [f"x = {n}" for n in range(20)]
+        accepted = asyncio.create_task(client.post("/solve/batch", json={"questions": questions}))
+        while "in_flight_requests 2.0" not in (await client.get("/metrics")).text:
+            await asyncio.sleep(0.001)
+        app = client._transport.app  # type: ignore[attr-defined]
+        stopping = asyncio.create_task(app.state.runtime.stop())
+        await asyncio.sleep(0)
+        assert problem(await client.get("/readyz"), 503)["detail"] == "the service is shutting down"
+        refused = await client.post("/solve", json={"question": "x = 1"})
+        assert problem(refused, 503)["detail"] == "the service is shutting down"
+        assert refused.headers["retry-after"] == "1"
+        engine.gate.set()
+        results = (await accepted).json()["results"]
+        assert [result["answer"] for result in results] == [str(n) for n in range(20)]
+        await stopping
+
+    # A queue of 4 admits one question of the batch at a time: most of it comes after the signal.
+    serve(bundle, scenario, engine=engine, max_queue=4)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("550e8400-e29b-41d4-a716-446655440000", True), ("a b", False), ("x" * 65, False)],
+)
+def test_a_callers_request_id_is_kept_if_it_fits(bundle: Path, given: str, kept: bool) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        response = await client.get("/livez", headers={"x-request-id": given})
+        assert (response.headers["x-request-id"] == given) is kept
+
+    serve(bundle, scenario)
+
+
+def test_a_bug_shows_an_id_and_no_internals(bundle: Path) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        app = client._transport.app  # type: ignore[attr-defined]
+        app.state.runtime.solver = None
+        response = await client.post("/solve", json={"question": "x = 1"})
+        body = problem(response, 500)
+        assert body["request_id"] == response.headers["x-request-id"]
+        assert "NoneType" not in response.text
+
+    serve(bundle, scenario)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"questions": [1] * 100_000},
+        {f"key{n}": 1 for n in range(50_000)},
+        {"questions": ["x = 1"], "a": 1, "b": 2, "c": 3, "d": 4, "e": 5, "f": 6, "g": 7},
+    ],
+)
+def test_many_faults_make_a_short_answer(bundle: Path, body: dict[str, object]) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        response = await client.post("/solve/batch", json=body)
+        problem(response, 422)
+        assert len(response.content) < 2_000
+
+    serve(bundle, scenario)
+
+
+def test_what_is_no_json_is_422(bundle: Path) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        for content in (b'{"question": "\xff"}', b"[" * 10_000, b"{", b""):
+            headers = {"content-type": "application/json"}
+            problem(await client.post("/solve", content=content, headers=headers), 422)
+
+    serve(bundle, scenario)
+
+
+def test_every_service_error_has_a_status() -> None:
+    for error in ServiceError.__subclasses__():
+        assert (error in STATUS) is (error is not CallerGone)
 
 
 def test_readiness_waits_for_the_warm_up(bundle: Path) -> None:

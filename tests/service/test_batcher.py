@@ -10,7 +10,7 @@ import pytest
 
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
-from service.contracts import Engine, Generation, Phases, Tokens
+from service.contracts import Answered, Engine, Generation, Phases, Tokens
 from service.engine.fake import EchoEngine
 from service.errors import (
     DeadlineExceeded,
@@ -119,6 +119,51 @@ def test_an_engine_that_loses_a_row_fails_the_batch() -> None:
             await batcher.submit([1], LONG_S)
 
     run(scenario, Losing())
+
+
+def test_rows_that_are_no_rows_fail_their_batch_alone() -> None:
+    class Odd:
+        def generate(self, sources: Sequence[Tokens]) -> Generation:
+            rows: list[list[int]] = [[1] if source != [13] else None for source in sources]  # type: ignore[misc]
+            return Generation(rows, Phases(0.0, 0.0))
+
+    async def scenario(batcher: Batcher, _: Remembering) -> None:
+        with pytest.raises(EngineFailed):
+            await batcher.submit([13], LONG_S)
+        assert (await batcher.submit([2], LONG_S)).tokens == [1]
+
+    run(scenario, Odd())
+
+
+def test_a_dead_worker_leaves_nobody_waiting() -> None:
+    """A bug in the batcher itself: the observer that it calls between batches raises."""
+    gate = Gate()
+
+    class Raising(Remembering):
+        broken = False
+
+        def queued(self, depth: int) -> None:
+            if self.broken:
+                self.broken = False
+                raise RuntimeError("a bug")
+
+    observer = Raising()
+
+    async def main() -> None:
+        batcher = Batcher(
+            EchoEngine(gate), BatchLimits(1, 100), max_queue=9, observer=observer, clock=Clock()
+        )
+        batcher.start()
+        tasks = [asyncio.create_task(batcher.submit([i], LONG_S)) for i in range(3)]
+        await gate.holds_a_batch()
+        observer.broken = True
+        gate.open()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(result) for result in results] == [Answered, NotReady, NotReady]
+        assert not batcher.alive
+        await batcher.drain(LONG_S)  # at once: there is nothing to wait for
+
+    asyncio.run(main())
 
 
 def test_a_full_queue_refuses_before_any_work() -> None:
