@@ -22,11 +22,14 @@ test: $(VENV)/dev.stamp  ## lint, type check and the whole test suite
 lint: $(VENV)/dev.stamp  ## format, lint and type check
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy
 
-train: $(VENV)/dev.stamp  ## rebuild the bundled model's checkpoint in runs/mini (hours)
+train: $(VENV)/dev.stamp  ## train the bundled model anew in runs/mini, or resume (an hour or more)
 	test -d data || $(BIN)/python -m training data
-	$(BIN)/python -m training train
+	$(BIN)/python -m training train --precision bf16
+	test -d data-fresh || $(BIN)/python -m training data --train 0 --test 10100 --seed 1 --out data-fresh
+	$(BIN)/python -m training evaluate runs/mini/model --data data-fresh --unseen-by data \
+		--limit 10000 --out runs/mini/evaluation.json
 
-export: $(VENV)/dev.stamp  ## the checkpoint of runs/mini as a bundle in models/
+export: $(VENV)/dev.stamp  ## the checkpoint of runs/mini as the bundle in models/
 	$(BIN)/python -m model_export runs/mini
 
 lock: $(VENV)/dev.stamp  ## resolve requirements/*.txt anew from pyproject.toml

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from equations.parser import parse
+from equations.errors import EquationError
 from equations.prompt import PROMPT_FORMATS
 from service.engine.bundle import Limits
 
@@ -20,10 +21,13 @@ class RunError(ValueError):
 
 
 def main(argv: list[str] | None = None) -> int:
+    from model_export.bundle import ParityError
+    from model_export.graphs import UnsupportedCheckpoint
+
     arguments = _parser().parse_args(argv)
     try:
         _export(arguments)
-    except (ValueError, OSError) as error:
+    except (EquationError, ParityError, RunError, UnsupportedCheckpoint, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -43,6 +47,7 @@ def _export(arguments: argparse.Namespace) -> None:
         target_format="work" if arguments.prompt_format == "digits" else "answer",
         limits=Limits(_MAX_SOURCE_TOKENS, arguments.max_new_tokens),
         provenance={
+            "commit": _commit(),
             "training": _training(run, arguments),
             "evaluation": evaluation,
             "parity_questions": len(questions),
@@ -65,18 +70,26 @@ def _training(run: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         "examples": losses[-1]["step"] * settings["batch_size"],
         "loss": losses[-1]["loss"],
         "hardware": arguments.hardware,
-        "data": arguments.data_command,
+        "data": json.loads((run / "data.json").read_text()),
     }
 
 
+def _commit() -> str | None:
+    """The commit that exports, where there is a repository and git."""
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return result.stdout.strip()
+
+
 def _questions(path: Path, count: int) -> list[str]:
-    """The first `count` questions of a dataset file; each must parse."""
+    """The first `count` questions of a dataset file."""
     lines = path.read_text(encoding="utf-8").splitlines()
     questions = [line for line in lines if line.startswith("Solve ")][:count]
     if not questions:
         raise RunError(f"{path}: no line starts with 'Solve '")
-    for question in questions:
-        parse(question)
     return questions
 
 
@@ -99,7 +112,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--evaluation", type=Path, default=None,
         help="report of `training evaluate --out`; RUN/evaluation.json if not given")  # fmt: skip
     add("--hardware", default="unrecorded", help="for the model card: what it was trained on")
-    add("--data-command", default="python -m training data", help="for the model card")
     return parser
 
 

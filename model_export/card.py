@@ -74,7 +74,8 @@ def _training(training: Mapping[str, Any]) -> str:
             f"- {training['examples']:,} examples ({training['steps']:,} steps), "
             f"final training loss {training['loss']:.4f}.",
             f"- Hardware: {training['hardware']}.",
-            f"- Data: `{training['data']}`",
+            f"- Data: generated with `{json.dumps(training['data']['generated'])}`, "
+            f"SHA-256 `{training['data']['sha256'][:16]}...`.",
             f"- Settings: `{settings}`",
         ]
     )

@@ -11,13 +11,14 @@ from dataclasses import fields
 from pathlib import Path
 
 from training import data
+from training.errors import RunError
 
 
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         arguments.run(arguments)
-    except ValueError as error:  # data.DataError, train.RunError: the user's to mend
+    except (data.DataError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -49,6 +50,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.unseen_by is not None:
         seen = {problem.question for problem in data.read_training(arguments.unseen_by)}
         problems = [problem for problem in problems if problem.question not in seen]
+    if not problems:
+        raise RunError(f"no questions to score in {arguments.data}")
     model, tokenizer = evaluate.load(arguments.checkpoint)
     predictions = evaluate.predict(
         model, tokenizer, problems[: arguments.limit], show_progress=True
@@ -81,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
 
     make = command("data", _data, "generate questions with the DeepMind generator")
     make.add_argument("--out", type=Path, default=Path("data"), help="folder to write to")
-    make.add_argument("--train", type=int, default=1_500_000, help="training questions in all")
+    make.add_argument("--train", type=int, default=1_200_000, help="training questions in all")
     make.add_argument("--test", type=int, default=10_000, help="interpolation questions")
     make.add_argument("--seed", type=int, default=0, help="decides every question")
     make.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
@@ -120,7 +123,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=default.seed, help="weights and data order")
     parser.add_argument(
         "--precision",
-        choices=["fp32", "bf16"],
+        choices=["auto", "fp32", "bf16"],
         default=default.precision,
         help="of the forward pass",
     )

@@ -14,6 +14,7 @@ from torch import Tensor
 from equations import prompt, work
 from equations.parser import parse
 from training.data import Problem
+from training.errors import RunError
 from training.vocabulary import PAD_ID
 
 _BATCHES_PER_POOL = 50  # examples are sorted by length within a pool, to save padding
@@ -38,7 +39,7 @@ class Batches:
         self._pools = len(problems) // (batch_size * _BATCHES_PER_POOL)
         if self._pools == 0:
             need = batch_size * _BATCHES_PER_POOL
-            raise ValueError(f"{len(problems)} problems; expected at least one pool of {need}")
+            raise RunError(f"{len(problems)} problems; expected at least one pool of {need}")
 
     def after(self, step: int) -> Iterator[Batch]:
         """Batches from number `step` on, counted from 0."""

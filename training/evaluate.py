@@ -48,16 +48,26 @@ def predict(
     *,
     show_progress: bool = False,
 ) -> list[Prediction]:
-    """Greedy answers in the order of `problems`; like lengths are generated together."""
-    sources = [
-        tokenizer.encode(prompt.write_digits(parse(problem.question))).ids for problem in problems
-    ]
-    order = sorted(range(len(problems)), key=lambda i: len(sources[i]))
-    predictions: dict[int, Prediction] = {}
+    """Greedy answers in the order of `problems`; like lengths are generated together.
+
+    A question that the prompt format cannot express is answered with nothing, which is wrong.
+    """
+    sources = [_source(tokenizer, problem) for problem in problems]
+    readable = [i for i in range(len(problems)) if sources[i]]
+    order = sorted(readable, key=lambda i: len(sources[i]))
+    predictions = {i: _judge(problem, "") for i, problem in enumerate(problems)}
     for group in tqdm(list(_groups(order)), unit="batch", disable=not show_progress):
         texts = generate(model, tokenizer, [sources[i] for i in group])
         predictions |= {i: _judge(problems[i], text) for i, text in zip(group, texts, strict=True)}
     return [predictions[i] for i in range(len(problems))]
+
+
+def _source(tokenizer: Tokenizer, problem: Problem) -> list[int]:
+    try:
+        ids: list[int] = tokenizer.encode(prompt.write_digits(parse(problem.question))).ids
+    except prompt.OutOfRange:
+        return []
+    return ids
 
 
 def _groups(order: list[int]) -> Iterator[list[int]]:

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from training import curve, data
 from training.batches import Batch, Batches
+from training.errors import RunError
 from training.evaluate import exact_match
 from training.model import PRESETS, SmallT5, save_plain
 from training.vocabulary import Vocabulary
@@ -26,13 +26,9 @@ _LOSS_DECAY = 0.98  # of the running mean that the log shows
 _MONITORED = 500  # test questions answered at each evaluation, for the learning curve alone
 
 
-class RunError(ValueError):
-    """A run folder that does not belong to the settings asked for."""
-
-
 @dataclass(frozen=True)
 class Settings:
-    """All that decides the weights of a run, kept beside them."""
+    """What decides the weights of a run, beside its data."""
 
     preset: str = "mini"
     steps: int = 16_000
@@ -40,7 +36,8 @@ class Settings:
     lr: float = 2e-3
     warmup_steps: int = 300
     seed: int = 0
-    precision: str = "fp32"  # or bf16: autocast; weights and optimiser states stay fp32
+    # Of the forward pass; weights and optimiser states stay fp32. auto: bf16 on CUDA, fp32 on CPU.
+    precision: str = "auto"
 
 
 def train(
@@ -55,13 +52,13 @@ def train(
 ) -> None:
     """Train in `run_folder`, from its checkpoint if it has one, to the end of the schedule.
 
-    Writes `settings.json`, `log.jsonl` and `checkpoint.pt`; at each evaluation and at the end also
-    `curve.png` and the plain checkpoint in `model/`. `stop_after` ends early at that step, as a
-    kill would.
+    Writes `settings.json`, `data.json`, `log.jsonl` and `checkpoint.pt`; at each evaluation and at
+    the end also `curve.png` and the plain checkpoint in `model/`. `stop_after` ends early at that
+    step, as a kill would.
     Raises `RunError` if the folder holds a run of other settings, `data.DataError` for bad data.
     """
     run_folder.mkdir(parents=True, exist_ok=True)
-    _claim(run_folder, settings)
+    _claim(run_folder, settings, data_folder)
     torch.manual_seed(settings.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trainer = _Trainer(settings, device)
@@ -72,6 +69,8 @@ def train(
         data.read_training(data_folder), trainer.tokenizer, settings.batch_size, settings.seed
     )
     monitored = data.read(data.split_file(data_folder, data.TEST_SPLIT))[:_MONITORED]
+    if not monitored:
+        raise RunError(f"{data_folder} has no test questions to draw the learning curve from")
     last = min(settings.steps, stop_after or settings.steps)
     bar = tqdm(total=settings.steps, initial=trainer.step, unit="step", mininterval=5)
     for batch in batches.after(trainer.step):
@@ -123,7 +122,8 @@ class _Trainer:
     def update(self, batch: Batch) -> None:
         for group in self._optimiser.param_groups:
             group["lr"] = self.lr()
-        half = self._settings.precision == "bf16"
+        precision = self._settings.precision
+        half = precision == "bf16" or (precision == "auto" and self._device.type == "cuda")
         with torch.autocast(self._device.type, torch.bfloat16, enabled=half):
             loss: Tensor = self.model(batch.source.to(self._device), batch.target.to(self._device))
         self.model.zero_grad(set_to_none=True)
@@ -166,29 +166,45 @@ class _Log:
     def __init__(self, path: Path, step: int) -> None:
         self._path = path
         self._started = time.monotonic()
-        kept = [line for line in _lines(path) if json.loads(line)["step"] <= step]
-        path.write_text("".join(kept))
+        kept = [entry for entry in read_log(path) if entry["step"] <= step]
+        _replace(path, "".join(json.dumps(entry) + "\n" for entry in kept))
 
     def write(self, **entry: float) -> None:
+        """Append an entry; `seconds` count from the start or the last resume."""
         entry["seconds"] = round(time.monotonic() - self._started, 1)
         with self._path.open("a") as file:
             file.write(json.dumps(entry) + "\n")
 
 
-def _lines(path: Path) -> Iterator[str]:
-    if path.exists():
-        with path.open() as file:
-            yield from file
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The entries of a log; a line that a kill has torn ends it."""
+    entries: list[dict[str, Any]] = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            entries.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return entries
 
 
-def _claim(run_folder: Path, settings: Settings) -> None:
-    """Write the settings of a new run; refuse to mix two runs in one folder."""
-    path = run_folder / "settings.json"
-    wanted = asdict(settings)
-    if path.exists():
+def _replace(path: Path, text: str) -> None:
+    """Write a file such that a kill leaves the old one or the new one, whole."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def _claim(run_folder: Path, settings: Settings, data_folder: Path) -> None:
+    """Note what decides a new run; refuse to mix two runs in one folder."""
+    for name, wanted in (
+        ("settings.json", asdict(settings)),
+        ("data.json", data.describe(data_folder)),
+    ):
+        path = run_folder / name
+        if not path.exists():
+            _replace(path, json.dumps(wanted, indent=2) + "\n")
+            continue
         found = json.loads(path.read_text())
         changed = sorted(key for key in wanted if found.get(key) != wanted[key])
         if changed:
             raise RunError(f"{path} differs in {', '.join(changed)}; choose another folder")
-    else:
-        path.write_text(json.dumps(wanted, indent=2) + "\n")

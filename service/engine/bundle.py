@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from equations.prompt import PROMPT_FORMATS
+
 FORMAT = 1
 MANIFEST = "manifest.json"
 ENCODER, DECODER, TOKENIZER = "encoder.onnx", "decoder.onnx", "tokenizer.json"
@@ -70,9 +72,16 @@ class Manifest:
                 raise BundleError(f"format {raw['format']}; this service reads format {FORMAT}")
             raw["architecture"] = Architecture(**raw["architecture"])
             raw["limits"] = Limits(**raw["limits"])
-            return cls(**{field.name: raw[field.name] for field in fields(cls)})
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raw["files"] = {
+                name: {"bytes": file["bytes"], "sha256": file["sha256"]}
+                for name, file in raw["files"].items()
+            }
+            manifest = cls(**{field.name: raw[field.name] for field in fields(cls)})
+        except (AttributeError, json.JSONDecodeError, KeyError, TypeError) as error:
             raise BundleError(f"not a manifest: {type(error).__name__}: {error}") from error
+        if manifest.prompt_format not in PROMPT_FORMATS:
+            raise BundleError(f"unknown prompt format {manifest.prompt_format!r}")
+        return manifest
 
 
 def load_manifest(folder: Path) -> Manifest:

@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from training import evaluate
+from training import data, evaluate
 from training.__main__ import main
 from training.batches import Batches
 from training.data import Problem
+from training.errors import RunError
 from training.model import PRESETS, SmallT5, save_plain
-from training.train import RunError, Settings, train
+from training.train import Settings, train
 from training.vocabulary import PAD_ID, Vocabulary
 
 SETTINGS = Settings(preset="test", steps=12, batch_size=8, warmup_steps=3, lr=5e-3)
@@ -45,7 +46,7 @@ def test_killed_and_resumed_equals_not_killed(dataset: Path, tmp_path: Path) -> 
     run(dataset, tmp_path / "halves", SETTINGS, stop_after=6)
     # What a kill leaves: a later log line without its checkpoint, a half-written checkpoint.
     with (tmp_path / "halves" / "log.jsonl").open("a") as log:
-        log.write('{"step": 8, "loss": 99.0}\n')
+        log.write('{"step": 8, "loss": 99.0}\n{"step": 9, "lo')
     (tmp_path / "halves" / "checkpoint.partial").write_bytes(b"half")
     run(dataset, tmp_path / "halves", SETTINGS)
     whole, halves = weights(tmp_path / "whole"), weights(tmp_path / "halves")
@@ -68,6 +69,14 @@ def test_a_run_folder_keeps_to_its_settings(dataset: Path, tmp_path: Path) -> No
         run(dataset, tmp_path, replace(SETTINGS, lr=1e-3))
 
 
+def test_a_run_folder_keeps_to_its_data(dataset: Path, tmp_path: Path) -> None:
+    run(dataset, tmp_path / "run", SETTINGS, stop_after=1)
+    other = tmp_path / "other"
+    data.generate(other, train=600, test=5, seed=1, workers=1, show_progress=False)
+    with pytest.raises(RunError, match="differs in generated, sha256"):
+        run(other, tmp_path / "run", SETTINGS)
+
+
 def test_batches_can_be_joined_anywhere(problems: list[Problem]) -> None:
     batches = Batches(problems[:900], Vocabulary.digits().tokenizer(), batch_size=8, seed=3)
     stream = batches.after(0)
@@ -79,7 +88,7 @@ def test_batches_can_be_joined_anywhere(problems: list[Problem]) -> None:
 
 
 def test_too_few_problems_are_refused(problems: list[Problem]) -> None:
-    with pytest.raises(ValueError, match="expected at least one pool of 400"):
+    with pytest.raises(RunError, match="expected at least one pool of 400"):
         Batches(problems[:399], Vocabulary.digits().tokenizer(), batch_size=8, seed=0)
 
 
