@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
 from service.contracts import Engine
-from service.engine.bundle import ENCODER, TOKENIZER, Manifest, load_manifest
+from service.engine.bundle import TOKENIZER, Manifest, load_manifest
 from service.engine.ort import OrtEngine
 from service.engine.tokens import TextCodec
 from service.errors import NotReady, ShuttingDown
@@ -42,7 +42,7 @@ def load_model(settings: Settings) -> Model:
         settings.model, manifest, threads=settings.threads, provider=settings.provider
     )
     codec = TextCodec(settings.model / TOKENIZER)
-    _LOG.info("loaded %s %s from %s", manifest.name, manifest.version, settings.model / ENCODER)
+    _LOG.info("loaded %s %s from %s", manifest.name, manifest.version, settings.model)
     return Model(manifest, codec, engine, engine.provider)
 
 

@@ -1,0 +1,1 @@
+"""Measurements of what ships; each ends in one line of JSON."""

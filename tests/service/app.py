@@ -1,0 +1,67 @@
+"""The application around a fake engine, in this process and without a socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from service.app import create_app
+from service.contracts import Engine, Generation, Tokens
+from service.engine.bundle import TOKENIZER, load_manifest
+from service.engine.tokens import TextCodec
+from service.runtime import Model
+from service.settings import Settings
+from tests.fakes import RightEngine
+
+Scenario = Callable[[httpx.AsyncClient], Awaitable[None]]
+
+
+class Broken:
+    def generate(self, sources: Sequence[Tokens]) -> Generation:
+        raise RuntimeError("secret internals")
+
+
+def serve(
+    bundle: Path,
+    scenario: Scenario,
+    *,
+    engine: Engine | None = None,
+    warm: bool = True,
+    **knobs: Any,
+) -> None:
+    """Run `scenario` against the application, in this process and without a socket."""
+    codec = TextCodec(bundle / TOKENIZER)
+    model = Model(load_manifest(bundle), codec, engine or RightEngine(codec), "fake")
+    app = create_app(replace(Settings(), **knobs), model)
+
+    async def main() -> None:
+        async with app.router.lifespan_context(app):
+            if warm:
+                await becomes_ready(app)
+            transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                await scenario(client)
+
+    asyncio.run(main())
+
+
+async def becomes_ready(app: FastAPI) -> None:
+    async with asyncio.timeout(30):
+        while not app.state.runtime.ready:
+            await asyncio.sleep(0.001)
+
+
+def problem(response: httpx.Response, status: int) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    assert body["status"] == status
+    assert body["title"]
+    assert body["detail"]
+    return body

@@ -1,0 +1,143 @@
+"""The HTTP contract: before, at and after the limits of what the service can do."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+
+from service.contracts import Generation, Tokens
+from service.engine.bundle import TOKENIZER
+from service.engine.fake import EchoEngine
+from service.engine.tokens import TextCodec
+from tests.fakes import RightEngine
+from tests.service.app import Broken, problem, serve
+
+
+def test_an_engine_failure_shows_an_id_and_no_internals(bundle: Path) -> None:
+    class BreaksLater(RightEngine):
+        broken = False
+
+        def generate(self, sources: Sequence[Tokens]) -> Generation:
+            return Broken().generate(sources) if self.broken else super().generate(sources)
+
+    engine = BreaksLater(TextCodec(bundle / TOKENIZER))
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        engine.broken = True
+        response = await client.post("/solve", json={"question": "x = 1"})
+        body = problem(response, 500)
+        assert body["request_id"] == response.headers["x-request-id"]
+        assert "secret" not in response.text
+        engine.broken = False
+        assert (await client.post("/solve", json={"question": "x = 1"})).status_code == 200
+
+    serve(bundle, scenario, engine=engine)
+
+
+class Held(RightEngine):
+    """Right, but after the warm-up only once a test opens the gate."""
+
+    def __init__(self, bundle: Path) -> None:
+        super().__init__(TextCodec(bundle / TOKENIZER))
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def generate(self, sources: Sequence[Tokens]) -> Generation:
+        assert self.gate.wait(30), "nobody opened the gate"
+        return super().generate(sources)
+
+
+def test_a_full_queue_is_429_and_says_when_to_come_back(bundle: Path) -> None:
+    engine = Held(bundle)
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        engine.gate.clear()
+        ask = functools.partial(client.post, "/solve", json={"question": "x = 1"})
+        running = asyncio.create_task(ask())
+        while "batch_size_count 4.0" not in (await client.get("/metrics")).text:
+            await asyncio.sleep(0.001)
+        waiting = [asyncio.create_task(ask()) for _ in range(2)]
+        while "queue_depth 2.0" not in (await client.get("/metrics")).text:
+            await asyncio.sleep(0.001)
+        refused = await ask()
+        problem(refused, 429)
+        assert int(refused.headers["retry-after"]) >= 1
+        engine.gate.set()
+        answers = await asyncio.gather(running, *waiting)
+        assert [answer.status_code for answer in answers] == [200] * 3
+        text = (await client.get("/metrics")).text
+        assert 'cybersolve_rejected_total{reason="queue_full"} 1.0' in text
+
+    serve(bundle, scenario, engine=engine, max_queue=2)
+
+
+def test_a_deadline_that_passes_is_504(bundle: Path) -> None:
+    engine = Held(bundle)
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        engine.gate.clear()
+        late = await client.post("/solve", json={"question": "x = 1", "timeout_ms": 5})
+        problem(late, 504)
+        engine.gate.set()
+
+    serve(bundle, scenario, engine=engine)
+
+
+def test_a_draining_service_refuses_the_new_and_finishes_the_old(bundle: Path) -> None:
+    engine = Held(bundle)
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        engine.gate.clear()
+        questions = [f"x = {n}" for n in range(20)]
+        accepted = asyncio.create_task(client.post("/solve/batch", json={"questions": questions}))
+        while "in_flight_requests 2.0" not in (await client.get("/metrics")).text:
+            await asyncio.sleep(0.001)
+        app = client._transport.app  # type: ignore[attr-defined]
+        stopping = asyncio.create_task(app.state.runtime.stop())
+        await asyncio.sleep(0)
+        assert problem(await client.get("/readyz"), 503)["detail"] == "the service is shutting down"
+        refused = await client.post("/solve", json={"question": "x = 1"})
+        assert problem(refused, 503)["detail"] == "the service is shutting down"
+        assert refused.headers["retry-after"] == "1"
+        engine.gate.set()
+        results = (await accepted).json()["results"]
+        assert [result["answer"] for result in results] == [str(n) for n in range(20)]
+        await stopping
+
+    # A queue of 4 admits one question of the batch at a time: most of it comes after the signal.
+    serve(bundle, scenario, engine=engine, max_queue=4)
+
+
+def test_a_bug_shows_an_id_and_no_internals(bundle: Path) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        app = client._transport.app  # type: ignore[attr-defined]
+        app.state.runtime.solver = None
+        response = await client.post("/solve", json={"question": "x = 1"})
+        body = problem(response, 500)
+        assert body["request_id"] == response.headers["x-request-id"]
+        assert "NoneType" not in response.text
+
+    serve(bundle, scenario)
+
+
+def test_readiness_waits_for_the_warm_up(bundle: Path) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        assert (await client.get("/livez")).status_code == 200
+        response = await client.get("/readyz")
+        assert problem(response, 503)["detail"] == "the model is not ready"
+        assert response.headers["retry-after"] == "1"
+        problem(await client.post("/solve", json={"question": "x = 1"}), 503)
+
+    serve(bundle, scenario, engine=Broken(), warm=False)
+
+
+def test_a_warm_service_is_ready(bundle: Path) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        assert (await client.get("/readyz")).status_code == 200
+
+    serve(bundle, scenario, engine=EchoEngine())
