@@ -13,6 +13,7 @@ from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
 from service.contracts import Engine
 from service.engine.bundle import TOKENIZER, Manifest, load_manifest
+from service.engine.cpu import available_cpus
 from service.engine.ort import OrtEngine
 from service.engine.tokens import TextCodec
 from service.errors import NotReady, ShuttingDown
@@ -22,6 +23,7 @@ from service.solving import Solver
 
 _LOG = logging.getLogger(__name__)
 _WARM_UP = ("x = 1", "12*x + 34*x - 567 = 890 - 12*x", "1234*x - 5678 = 9012*x + 3456")
+_WORTH_SHARING = 20_000_000  # parameters
 _WARM_UP_TIMEOUT_S = 60.0
 
 
@@ -38,12 +40,19 @@ class Model:
 def load_model(settings: Settings) -> Model:
     """Raises `BundleError` or `ProviderMissing`, each with one line that says what to do."""
     manifest = load_manifest(settings.model)
-    engine = OrtEngine(
-        settings.model, manifest, threads=settings.threads, provider=settings.provider
-    )
+    threads = settings.threads or _threads(manifest)
+    engine = OrtEngine(settings.model, manifest, threads=threads, provider=settings.provider)
     codec = TextCodec(settings.model / TOKENIZER)
     _LOG.info("loaded %s %s from %s", manifest.name, manifest.version, settings.model)
     return Model(manifest, codec, engine, engine.provider)
+
+
+def _threads(manifest: Manifest) -> int:
+    """One where a step is too small to share: waking a second thread costs it a third of its time.
+
+    Measured with 4.5 million parameters on two cores, one row: 0.48 against 0.72 ms a step.
+    """
+    return 1 if manifest.architecture.parameters < _WORTH_SHARING else available_cpus()
 
 
 class Runtime:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-
-from service.engine.cpu import available_cpus
 
 _PREFIX = "CYBERSOLVE_"
 _BUNDLED_MODEL = Path(__file__).resolve().parent.parent / "models" / "cybersolve-mini"
@@ -24,7 +22,7 @@ class Settings:
 
     model: Path = _BUNDLED_MODEL  # a bundle's folder
     provider: str = "auto"  # auto, cpu or cuda
-    threads: int = field(default_factory=available_cpus)  # for the arithmetic of one batch
+    threads: int | None = None  # for the arithmetic of one batch; None: by the model's size
     host: str = "127.0.0.1"
     port: int = 8000
     max_queue: int = 1024  # questions that may wait; more are refused with 429
@@ -75,4 +73,4 @@ class Settings:
 
 
 def _reader(annotation: str) -> type:
-    return {"int": int, "float": float, "Path": Path, "str": str}[annotation]
+    return {"int": int, "int | None": int, "float": float, "Path": Path, "str": str}[annotation]
