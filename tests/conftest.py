@@ -1,10 +1,21 @@
 """What many tests need: data from the real generator, and a small bundle of random weights."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from training import data
+
+# No deadlines: machines are noisy. In CI the same examples each time; elsewhere new ones.
+settings.register_profile(
+    "project",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("project")
 
 SEED = 20_240_601
 
