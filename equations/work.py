@@ -12,9 +12,10 @@ parameters learns every step as a table look-up:
 - `x#4e2 x&-1,3` closes a net number with its leading digit and that digit's place, then the two
   digits after it: all that the next step needs to know of its size. `k#0` alone closes a zero.
 - The quotient goes digit by digit from its highest place: `q1=4` subtracts 40 times the net
-  coefficient from what is left of the constant; that remainder follows as a row. Quotient digits
-  run from -6 to 6, so that each quotient near the edge of two digits has two good continuations: a
-  digit misjudged by one is mended by the next. The last digit, at place 0, needs no remainder.
+  coefficient from what is left of the constant; that remainder follows as a row. Near the edge of
+  two digits both are right, and the next digit makes up for the choice; one digit in five is
+  written as a model might misjudge it, so that it learns to mend with digits up to 9 of either
+  sign. The last digit, at place 0, needs no remainder.
 - The answer, in plain decimal: `=-3 .7` is -37.
 
 A worked form can be read whatever a model wrote: what is missing or malformed is `None`.
@@ -24,7 +25,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import count, zip_longest
 from random import Random
 
 from equations.linear import Equation
@@ -32,8 +33,11 @@ from equations.prompt import PLACES, TERMS
 
 QUOTIENT_PLACES = 3
 _DIGITS = range(-5, 5)  # balanced
-_WIDEST = 6  # quotient digit, either sign
-_MOST_CARRY = 4
+_GOOD = 6  # a quotient digit leaves at most this to the next, either sign, ...
+_MENDABLE = 9  # ... or at most this, where it is written as a slip
+_SLIPS = 0.2  # share of quotient digits
+_QUOTIENT_DIGITS = range(-_MENDABLE, _MENDABLE + 1)
+_MOST_CARRY = 5
 _DIGIT = re.compile(r"([xk])(-?[0-9])~(-?[0-9])\^([0-9]{1,2})")
 _LEADING = re.compile(r"([xk])#(-?[0-9])e([0-9]{1,2})")
 _NEXT = re.compile(r"([xk])&(-?[0-9]),(-?[0-9])")
@@ -74,8 +78,8 @@ def read(text: str) -> Work:
 def write(equation: Equation, random: Random) -> str:
     """The worked form of an equation with integer terms and an integer solution.
 
-    Where two quotient digits are right, `random` chooses. Raises `ValueError` when the equation has
-    no integer solution or its numbers do not fit the places of the form.
+    Where several quotient digits will do, `random` chooses. Raises `ValueError` when the equation
+    has no integer solution or its numbers do not fit the places of the form.
     """
     solution = equation.solution()
     if solution is None or solution.denominator != 1:
@@ -104,11 +108,7 @@ def vocabulary() -> list[str]:
         ),
         *(f"{kind}#0" for kind in "xk"),
         *(f"{kind}&{first},{second}" for kind in "xk" for first in _DIGITS for second in _DIGITS),
-        *(
-            f"q{place}={digit}"
-            for place in range(QUOTIENT_PLACES)
-            for digit in range(-_WIDEST, _WIDEST + 1)
-        ),
+        *(f"q{place}={digit}" for place in range(QUOTIENT_PLACES) for digit in _QUOTIENT_DIGITS),
         *(f"={sign}{digit}" for sign in ("", "-") for digit in range(10)),
         *(f".{digit}" for digit in range(10)),
         *(
@@ -163,14 +163,9 @@ def _write_net(tokens: list[str], kind: str, values: list[int]) -> list[int]:
 def _write_quotient(
     tokens: list[str], coefficient: list[int], constant: list[int], solution: int, random: Random
 ) -> None:
-    places = 1
-    while abs(solution) > int("5" * places):
-        places += 1
-    if places > QUOTIENT_PLACES:
-        raise ValueError(f"the solution {solution} has over {QUOTIENT_PLACES} places")
     rest, remainder = solution, constant
-    for place in range(places - 1, 0, -1):
-        digit = random.choice(_good_digits(rest, place))
+    for place in range(_places(solution, random) - 1, 0, -1):
+        digit = random.choice(_quotient_digits(rest, place, random))
         rest -= digit * 10**place
         tokens.append(f"q{place}={digit}")
         taken = [0] * place + [digit * d for d in coefficient]
@@ -180,11 +175,29 @@ def _write_quotient(
     tokens.append(f"q0={rest}")
 
 
-def _good_digits(rest: int, place: int) -> list[int]:
-    """Digits at `place` that leave no more than the places below can express."""
-    most = int(str(_WIDEST) * place)
-    digits = range(-_WIDEST, _WIDEST + 1)
-    return [digit for digit in digits if abs(rest - digit * 10**place) <= most]
+def _places(solution: int, random: Random) -> int:
+    """The places of the quotient; sometimes one fewer than would be good, if that can be mended."""
+    good = next(n for n in count(1) if abs(solution) <= int("5" * n))
+    if good > QUOTIENT_PLACES:
+        raise ValueError(f"the solution {solution} has over {QUOTIENT_PLACES} places")
+    widest = _MENDABLE if random.random() < _SLIPS else _GOOD
+    fewer = good > 1 and abs(solution) <= _most_left(widest, good - 1)
+    return good - random.choice((0, 1)) if fewer else good
+
+
+def _quotient_digits(rest: int, place: int, random: Random) -> list[int]:
+    """Digits at `place` that leave no more than the places below can make up for."""
+
+    def leaving(most: int) -> list[int]:
+        return [digit for digit in _QUOTIENT_DIGITS if abs(rest - digit * 10**place) <= most]
+
+    good = leaving(_most_left(_GOOD, place))
+    slip = not good or random.random() < _SLIPS
+    return leaving(_most_left(_MENDABLE, place)) if slip else good
+
+
+def _most_left(widest: int, places: int) -> int:
+    return int(str(widest) * places)
 
 
 def _write_row(tokens: list[str], kind: str, columns: list[int]) -> list[int]:

@@ -1,5 +1,6 @@
 """The laws of the room, each quoted where it is proved."""
 
+import re
 from fractions import Fraction
 from random import Random
 
@@ -84,6 +85,15 @@ def test_written_work_reads_back(equation: Equation, seed: int) -> None:
     read = work.read(work.write(equation, Random(seed)))
     net = equation.net()
     assert read == work.Work(int(net.coefficient), -int(net.constant), str(solution))
+
+
+@given(solvable(), st.integers())
+def test_whatever_digits_are_chosen_the_quotient_is_the_solution(
+    equation: Equation, seed: int
+) -> None:
+    text = work.write(equation, Random(seed))
+    digits = re.findall(r"q(\d)=(-?\d)", text)
+    assert sum(int(digit) * 10 ** int(place) for place, digit in digits) == equation.solution()
 
 
 @given(solvable(), st.integers())

@@ -12,7 +12,7 @@ def test_the_seed_example() -> None:
         "L+2k0^1 L+4k0^0 R+1x0^3 R+6x0^2 R+0x0^1 R+1x0^0 R-1x1^3 R-6x1^2 R-0x1^1 R-5x1^0"
     )
     # 24 = -(-1601 + 1605)*c: the coefficient moves left as 4, the constant right as -24.
-    text = work.write(equation, Random(0))
+    text = work.write(equation, Random(1))
     assert text == (
         "x1: x4~0^0 x0~0^1 x0~0^2 x0~0^3 x#4e0 x&0,0 "
         "k0: k-4~0^0 k-2~0^1 k#-2e1 k&-4,0 "
@@ -20,6 +20,17 @@ def test_the_seed_example() -> None:
         "q0=-6 =-6"
     )
     assert work.read(text).lines("c") == ["4*c = -24", "c = -6"]
+
+
+def test_a_slip_is_mended_by_the_next_digit() -> None:
+    """Of -43 both 4 and, as a slip, 5 tens are written; the slip leaves 7 ones to make up for."""
+    quotients = {
+        tuple(
+            token for token in work.write(parse("3x = -129"), Random(seed)).split() if "q" in token
+        )
+        for seed in range(100)
+    }
+    assert quotients == {("q1=-4", "q0=-3"), ("q1=-5", "q0=7")}
 
 
 @pytest.mark.parametrize("question", ["2x = 1", "x = x", "x = 600"])
