@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import count, zip_longest
 from random import Random
 
@@ -73,6 +74,13 @@ def read(text: str) -> Work:
             row = None  # a closed row, or the quotient, whose remainders nobody needs
     answer = _ANSWER.search(text)
     return Work(net["x"], net["k"], answer[1].replace(" .", "") if answer else None)
+
+
+def expressible(solution: Fraction | None) -> bool:
+    """Whether the worked form can end in this answer."""
+    if solution is None or solution.denominator != 1:
+        return False
+    return abs(solution) <= int("5" * QUOTIENT_PLACES)
 
 
 def write(equation: Equation, random: Random) -> str:

@@ -10,7 +10,9 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-OPSET = 21
+OPSET = 23
+IR_VERSION = 11  # of OPSET 23
+CONTRIB = "com.microsoft"  # ONNX Runtime's own operators
 Array = npt.NDArray[np.generic]
 
 
@@ -29,11 +31,23 @@ class GraphBuilder:
         return name
 
     def output(self, value: str, name: str, dtype: int, shape: Sequence[int | str]) -> None:
-        self._nodes.append(helper.make_node("Identity", [value], [name]))
+        """Make `value`, which the last but few nodes gave, an output called `name`.
+
+        Its node is renamed rather than followed by an Identity, which would copy it.
+        """
+        node = next(node for node in reversed(self._nodes) if value in node.output)
+        node.output[list(node.output).index(value)] = name
+        for other in self._nodes:
+            for index, used in enumerate(other.input):
+                if used == value:
+                    other.input[index] = name
         self._outputs.append(helper.make_tensor_value_info(name, dtype, shape))
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """One node of the standard operator `kind` with one output."""
+        """One node of the operator `kind` with one output; an input left out is an empty name.
+
+        Operators are ONNX's own, or ONNX Runtime's with `domain=CONTRIB`.
+        """
         return self.ops(kind, *inputs, outputs=1, **attributes)[0]
 
     def ops(self, kind: str, *inputs: str, outputs: int, **attributes: Any) -> list[str]:
@@ -65,12 +79,12 @@ class GraphBuilder:
         )
         model = helper.make_model(
             graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=10,
+            opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)],
+            ir_version=IR_VERSION,
             producer_name="cybersolve",
         )
         onnx.checker.check_model(model)
         return model
 
 
-FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
+FLOAT, INT32, INT64 = TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64

@@ -54,6 +54,7 @@ class Identity:
     target_format: str
     limits: Limits
     provenance: Mapping[str, Any]
+    calibration: tuple[tuple[float, float], ...] = ()
 
 
 def write_bundle(
@@ -147,6 +148,7 @@ def _manifest(model: T5ForConditionalGeneration, identity: Identity, folder: Pat
             start_id=config.decoder_start_token_id,
         ),
         limits=identity.limits,
+        calibration=identity.calibration,
         provenance=identity.provenance,
         files={path.name: fingerprint(path) for path in sorted(folder.iterdir())},
     )

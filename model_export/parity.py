@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 from transformers import DynamicCache, EncoderDecoderCache, T5ForConditionalGeneration
 
-from service.contracts import Tokens
+from service.contracts import Prompt, Tokens
 from service.engine.bundle import Manifest
 from service.engine.cpu import available_cpus
-from service.engine.ort import OrtEngine
+from service.engine.generate import generate
+from service.engine.ort import OrtEngine, OrtModel
 
 _BATCH = 64
 
 
 def engine_tokens(bundle: Path, manifest: Manifest, sources: Sequence[Tokens]) -> list[list[int]]:
-    """What the service's engine generates from `sources` (token ids, end token included)."""
-    engine = OrtEngine(bundle, manifest, threads=available_cpus(), provider="cpu")
-    return _in_batches(lambda batch: engine.generate(batch).rows, sources, "engine")
+    """What the service's engine generates from `sources` (token ids, end token included).
+
+    With rows that join while others are under way, as in the service.
+    """
+    model = OrtModel(bundle, manifest, threads=available_cpus(), provider="cpu")
+    with tqdm(total=len(sources), desc="engine", unit="row") as bar:
+        prompts = [Prompt(source) for source in sources]
+        hypotheses = generate(OrtEngine(model, rows=_BATCH), prompts, bar.update)
+    return [hypothesis.tokens for hypothesis in hypotheses]
 
 
 def torch_tokens(model: T5ForConditionalGeneration, sources: Sequence[Tokens]) -> list[list[int]]:
     """What PyTorch generates from `sources`: rows without padding and end token."""
-    return _in_batches(lambda batch: _torch_batch(model, batch), sources, "PyTorch")
+    rows: list[list[int]] = []
+    with tqdm(total=len(sources), desc="PyTorch", unit="row") as bar:
+        for start in range(0, len(sources), _BATCH):
+            rows += _torch_batch(model, sources[start : start + _BATCH])
+            bar.update(len(rows) - bar.n)
+    return rows
 
 
 @torch.no_grad()
@@ -39,12 +51,3 @@ def _torch_batch(model: T5ForConditionalGeneration, batch: Sequence[Tokens]) -> 
     rows = model.generate(ids, attention_mask=mask, past_key_values=cache, do_sample=False)
     tokens = [row[1:] for row in rows.tolist()]  # without the start token
     return [row[: row.index(end)] if end in row else row for row in tokens]
-
-
-def _in_batches(
-    generate: Callable[[Sequence[Tokens]], list[list[int]]], sources: Sequence[Tokens], name: str
-) -> list[list[int]]:
-    rows: list[list[int]] = []
-    for start in tqdm(range(0, len(sources), _BATCH), desc=name, unit="batch"):
-        rows += generate(sources[start : start + _BATCH])
-    return rows

@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import sys
+from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 from equations.errors import EquationError
 from service.engine.bundle import BundleError
-from service.engine.ort import ProviderMissing
+from service.engine.sessions import ProviderMissing
 from service.errors import ServiceError
 from service.runtime import Runtime, load_model
 from service.settings import Settings, SettingsError
@@ -64,7 +65,8 @@ def _solve(arguments: argparse.Namespace, settings: Settings) -> int:
         return 1
     lines = solution.work or [f"{solution.variable} = {solution.answer}"]
     reason = f": {solution.reason}" if solution.reason else ""
-    print("\n".join([solution.equation, *lines, f"({solution.verdict}{reason})"]))
+    tries = f", try {solution.tries}" if solution.tries > 1 else ""
+    print("\n".join([solution.equation, *lines, f"({solution.verdict}{reason}{tries})"]))
     return 0
 
 
@@ -117,12 +119,19 @@ async def _answers(
             "reason": solution.reason,
             "source": solution.source,
             "work": solution.work,
+            "confidence": solution.confidence,
+            "tries": solution.tries,
         }
 
-    at_once = min(runtime.settings.max_queue, 4 * runtime.settings.max_batch_rows)
-    for start in range(0, len(questions), at_once):
-        for result in await asyncio.gather(*map(one, questions[start : start + at_once])):
-            yield result
+    rows = runtime.settings.max_batch_rows * len(runtime.model.engines)
+    at_once = min(runtime.settings.max_queue, 4 * rows)
+    under_way: deque[asyncio.Task[dict[str, Any]]] = deque()
+    for question in questions:
+        if len(under_way) == at_once:
+            yield await under_way.popleft()
+        under_way.append(asyncio.create_task(one(question)))
+    while under_way:
+        yield await under_way.popleft()
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,34 +11,71 @@ Tokens = Sequence[int]
 
 
 @dataclass(frozen=True)
-class Phases:
-    """Seconds that one batch spent in the encoder and in all decoding steps together."""
+class Prompt:
+    """What a model reads, end token included, and the tokens its answer is made to begin with."""
 
-    encode_s: float
-    decode_s: float
+    source: Tokens
+    forced: Tokens = ()
 
 
 @dataclass(frozen=True)
-class Generation:
-    """What an engine made of a batch: the tokens of each row, without the end token."""
+class Hypothesis:
+    """What an engine wrote for one prompt.
 
-    rows: list[list[int]]
-    phases: Phases
+    The other lists have an entry for each token, and one more for the end token where the answer
+    came to its end. Log-probabilities are natural; that of a forced token is NaN where it was not
+    one of the two likeliest.
+    """
+
+    tokens: list[int]  # without the end token
+    logprobs: list[float]
+    runners_up: list[int]  # the likeliest other token at each place
+    runner_up_logprobs: list[float]
+
+    @property
+    def logprob(self) -> float:
+        """Of the whole answer: the sum over its tokens."""
+        return sum(self.logprobs)
 
 
 class Engine(Protocol):
-    """Greedy sequence-to-sequence generation.
+    """Greedy sequence-to-sequence generation, step by step; rows join and leave between steps.
 
-    `generate` blocks, is called by one thread at a time, and returns as many rows as it was given,
-    in their order. It may raise anything; the batcher then answers that batch and goes on.
+    Called by one thread at a time. `key` is the caller's name for a row. What a row says does not
+    depend on which others share the engine. Any method may raise anything; then all rows are lost,
+    and after `clear` the engine goes on.
     """
 
-    def generate(self, sources: Sequence[Tokens]) -> Generation: ...
+    @property
+    def rows(self) -> int:
+        """How many prompts it decodes at once, at most."""
+        ...
+
+    @property
+    def active(self) -> int:
+        """How many rows are under way."""
+        ...
+
+    def join(self, prompts: Mapping[Hashable, Prompt]) -> None:
+        """Begin with these prompts, at most `rows - active`."""
+        ...
+
+    def step(self) -> dict[Hashable, Hypothesis]:
+        """One token more for every row; those that have come to their end leave, and are given."""
+        ...
+
+    def leave(self, keys: Collection[Hashable]) -> None:
+        """Forget these rows; nobody waits for them."""
+        ...
+
+    def clear(self) -> None:
+        """Forget every row."""
+        ...
 
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds that a request waited in the queue and that its batch took to generate."""
+    """Seconds that a request waited in the queue, and from leaving it to its last token."""
 
     queue_s: float
     inference_s: float
@@ -46,27 +83,34 @@ class Timings:
 
 @dataclass(frozen=True)
 class Answered:
-    """The tokens generated for one job, and when."""
+    """What was written for one job, and when."""
 
-    tokens: list[int]
+    hypothesis: Hypothesis
     timings: Timings
 
 
 @dataclass(eq=False)
 class Job:
-    """One admitted request. `reply` is settled exactly once, by the batcher."""
+    """One admitted request. `reply` belongs to the event loop and is settled exactly once there."""
 
-    source: Tokens
+    prompt: Prompt
     reply: asyncio.Future[Answered]
-    enqueued_s: float  # on the batcher's clock
+    enqueued_s: float  # on the batcher's clock, as the times below
+    joined_s: float = 0.0  # when it left the queue
+    encoded_s: float = 0.0  # when the encoder was done with it
 
     @property
     def length(self) -> int:
-        return len(self.source)
+        return len(self.prompt.source)
+
+    @property
+    def departed(self) -> bool:
+        """Whether nobody waits any more: answered, cancelled or past its deadline."""
+        return self.reply.done()
 
 
 class Observer(Protocol):
-    """Told by the batcher of what it does; `service.metrics` counts it."""
+    """Told by the batcher of what it does, from any thread; `service.metrics` counts it."""
 
     def queued(self, depth: int) -> None: ...
 
@@ -74,6 +118,8 @@ class Observer(Protocol):
 
     def dropped(self, count: int) -> None: ...  # questions that nobody waits for any more
 
-    def batch_formed(self, waits_s: list[float], lengths: list[int]) -> None: ...
+    def joined(self, waits_s: list[float], lengths: list[int]) -> None: ...
 
-    def batch_done(self, phases: Phases, tokens: int) -> None: ...
+    def stepped(self, rows: int) -> None: ...
+
+    def finished(self, encode_s: float, decode_s: float, tokens: int) -> None: ...

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from service.contracts import Phases
+from equations.verify import Verdict
 from service.engine.bundle import Manifest
+from service.solving import Solution, Source
 
 _SECONDS = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
@@ -36,15 +37,21 @@ class Metrics:
             "request_duration_seconds", "From the first byte read to the last written.", "route"
         )
         self.in_flight = gauge("in_flight_requests", "HTTP requests being handled.")
-        self._queue_wait = histogram("queue_wait_seconds", "From admission to a batch.")
-        self._queue_depth = gauge("queue_depth", "Questions that wait for a batch.")
-        self._batch_size = histogram("batch_size", "Questions in a batch.", buckets=_ROWS)
+        self._queue_wait = histogram("queue_wait_seconds", "From admission to an engine.")
+        self._queue_depth = gauge("queue_depth", "Questions that wait for an engine.")
+        self._batch_size = histogram("batch_size", "Rows in a decoding step.", buckets=_ROWS)
         self._padding = histogram(
-            "batch_padding_ratio", "Share of a batch's source that is padding.", buckets=_RATIO
+            "batch_padding_ratio",
+            "Share of the source tokens encoded together that is padding.",
+            buckets=_RATIO,
         )
-        self._inference = histogram("inference_seconds", "Time of a batch by phase.", "phase")
+        inference = histogram("inference_seconds", "Time of a question by phase.", "phase")
+        self._encode, self._decode = inference.labels("encode"), inference.labels("decode")
         self._tokens = counter("generated_tokens", "Tokens generated.")
         self._verdicts = counter("verdicts", "Answers given.", "verdict", "source")
+        self._second_tries = counter(
+            "second_tries", "Questions whose first answer was wrong.", "outcome"
+        )
         self._rejected = counter("rejected", "Questions refused before any work.", "reason")
         self._abandoned = counter(
             "abandoned", "Questions whose caller left or whose deadline passed."
@@ -57,8 +64,11 @@ class Metrics:
     def model_loaded(self, manifest: Manifest, provider: str) -> None:
         self._model.labels(manifest.name, manifest.version, manifest.precision, provider).set(1)
 
-    def verdict(self, verdict: str, source: str) -> None:
-        self._verdicts.labels(verdict, source).inc()
+    def answered(self, solution: Solution) -> None:
+        self._verdicts.labels(solution.verdict, solution.source).inc()
+        if solution.tries > 1:
+            mended = solution.verdict is Verdict.CORRECT and solution.source is Source.MODEL
+            self._second_tries.labels("mended" if mended else "failed").inc()
 
     # -- Observer --------------------------------------------------------------------------------
 
@@ -71,15 +81,17 @@ class Metrics:
     def dropped(self, count: int) -> None:
         self._abandoned.inc(count)
 
-    def batch_formed(self, waits_s: list[float], lengths: list[int]) -> None:
+    def joined(self, waits_s: list[float], lengths: list[int]) -> None:
         for wait_s in waits_s:
             self._queue_wait.observe(wait_s)
-        self._batch_size.observe(len(lengths))
         self._padding.observe(1 - sum(lengths) / (len(lengths) * max(lengths)))
 
-    def batch_done(self, phases: Phases, tokens: int) -> None:
-        self._inference.labels("encode").observe(phases.encode_s)
-        self._inference.labels("decode").observe(phases.decode_s)
+    def stepped(self, rows: int) -> None:
+        self._batch_size.observe(rows)
+
+    def finished(self, encode_s: float, decode_s: float, tokens: int) -> None:
+        self._encode.observe(encode_s)
+        self._decode.observe(decode_s)
         self._tokens.inc(tokens)
 
     def exposition(self) -> bytes:

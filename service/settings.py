@@ -22,12 +22,14 @@ class Settings:
 
     model: Path = _BUNDLED_MODEL  # a bundle's folder
     provider: str = "auto"  # auto, cpu or cuda
-    threads: int | None = None  # for the arithmetic of one batch; None: by the model's size
+    workers: int | None = None  # engines side by side; None: by the model's size and the cores
+    threads: int | None = None  # for the arithmetic of one engine; None: likewise
     host: str = "127.0.0.1"
     port: int = 8000
     max_queue: int = 1024  # questions that may wait; more are refused with 429
-    max_batch_rows: int = 32
-    max_batch_tokens: int = 4096  # rows times the longest row, padding included
+    max_tries: int = 8  # answers of the model for one question; 1: the first, right or wrong
+    max_batch_rows: int = 32  # questions under way in one engine
+    max_batch_tokens: int = 4096  # of questions read together, padding included
     max_batch_questions: int = 1000  # of one POST /solve/batch
     max_body_bytes: int = 1_000_000
     default_timeout_s: float = 30.0  # of a request that names none

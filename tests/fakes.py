@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from random import Random
 
 from equations import work
 from equations.prompt import read_digits
-from service.contracts import Generation, Phases, Tokens
+from service.contracts import Prompt, Tokens
+from service.engine.fake import EchoEngine
 from service.engine.tokens import TextCodec
 
 
@@ -29,8 +30,9 @@ class Remembering:
         self.refusals: list[str] = []
         self.drops = 0
         self.waits_s: list[float] = []
-        self.sizes: list[int] = []
-        self.tokens = 0
+        self.joins: list[int] = []
+        self.steps: list[int] = []
+        self.answers = 0
 
     def queued(self, depth: int) -> None:
         self.depth = depth
@@ -41,25 +43,28 @@ class Remembering:
     def dropped(self, count: int) -> None:
         self.drops += count
 
-    def batch_formed(self, waits_s: list[float], lengths: list[int]) -> None:
+    def joined(self, waits_s: list[float], lengths: list[int]) -> None:
         self.waits_s += waits_s
-        self.sizes.append(len(lengths))
+        self.joins.append(len(lengths))
 
-    def batch_done(self, phases: Phases, tokens: int) -> None:
-        self.tokens += tokens
+    def stepped(self, rows: int) -> None:
+        self.steps.append(rows)
+
+    def finished(self, encode_s: float, decode_s: float, tokens: int) -> None:
+        self.answers += 1
 
 
-class RightEngine:
+class RightEngine(EchoEngine):
     """Answers every `digits` prompt with its true worked form, and others with nothing."""
 
-    def __init__(self, codec: TextCodec) -> None:
+    def __init__(
+        self, codec: TextCodec, before: Callable[[list[Tokens]], None] | None = None
+    ) -> None:
+        super().__init__(before, answer=self._work)
         self._codec = codec
 
-    def generate(self, sources: Sequence[Tokens]) -> Generation:
-        return Generation([self._answer(source) for source in sources], Phases(0.001, 0.002))
-
-    def _answer(self, source: Tokens) -> list[int]:
-        equation = read_digits(self._codec.decode(source))
+    def _work(self, prompt: Prompt) -> Tokens:
+        equation = read_digits(self._codec.decode(prompt.source))
         try:
             text = work.write(equation, Random(0))
         except ValueError:

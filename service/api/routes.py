@@ -78,6 +78,6 @@ async def _solve(
 ) -> SolveResponse:
     timeout_s = timeout_ms / 1000 if timeout_ms else runtime.settings.default_timeout_s
     solution = await runtime.solver.solve(question, timeout_s=timeout_s, fallback=fallback)
-    runtime.metrics.verdict(solution.verdict, solution.source)
+    runtime.metrics.answered(solution)
     manifest = runtime.model.manifest
     return SolveResponse.of(solution, ModelName(name=manifest.name, version=manifest.version))

@@ -77,6 +77,11 @@ class SolveResponse(BaseModel):
     source: Source
     equation: str = Field(description="What was asked, in the dataset's wording.")
     work: list[str] | None = Field(description="The model's own steps.")
+    confidence: float | None = Field(
+        description="How sure the model was before verification: the share of answers as likely "
+        "as its own that were right when the bundle was made. Null for a bundle without figures."
+    )
+    tries: int = Field(description="Answers of the model that were verified to find this one.")
     model: ModelName
     timing_ms: TimingMs
 
@@ -91,6 +96,8 @@ class SolveResponse(BaseModel):
             source=solution.source,
             equation=solution.equation,
             work=solution.work,
+            confidence=None if solution.confidence is None else round(solution.confidence, 4),
+            tries=solution.tries,
             model=model,
             timing_ms=TimingMs(
                 queue=_ms(timings.queue_s),

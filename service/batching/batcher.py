@@ -1,67 +1,79 @@
-"""Admission, one worker, every request settled once, and a bounded drain.
+"""Admission, workers, every request settled once, and a bounded drain.
 
-Batches are formed late: only when the engine is free, from all that waits then. A request whose
-caller has gone or whose deadline has passed by then is dropped at no cost.
+Requests wait in one queue. Each worker's engine takes them between two of its steps, whenever it
+has free rows, and gives each back as soon as that one is finished: what shares an engine need
+neither begin nor end together.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
 
-from service.batching.policy import BatchLimits, choose
-from service.contracts import Answered, Engine, Generation, Job, Observer, Timings, Tokens
+from service.batching.policy import BatchLimits
+from service.batching.queue import WaitingQueue
+from service.batching.worker import Worker
+from service.contracts import Answered, Engine, Job, Observer, Prompt
 from service.errors import (
     DeadlineExceeded,
-    EngineFailed,
     NotReady,
     Overloaded,
     ServiceError,
     ShuttingDown,
 )
 
-_LOG = logging.getLogger(__name__)
 _RETRY_AFTER_S = 1.0
+_LAST_STEP_S = 5.0  # for the workers' threads to end, once nobody waits for them
 
 
 class Batcher:
-    """Runs an engine for many callers. All methods belong to one event loop."""
+    """Runs engines for many callers. All methods belong to one event loop."""
 
     def __init__(
         self,
-        engine: Engine,
+        engines: Sequence[Engine],
         limits: BatchLimits,
         *,
         max_queue: int,
         observer: Observer,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._engine = engine
-        self._limits = limits
-        self._max_queue = max_queue
         self._observer = observer
         self._clock = clock
-        self._waiting: list[Job] = []
-        self._work = asyncio.Event()
+        self._queue = WaitingQueue(limits, most=max_queue, observer=observer)
+        self._workers = [
+            Worker(
+                engine,
+                self._queue,
+                settle=lambda outcomes: self._in_loop(self._settle, outcomes),
+                ended=lambda: self._in_loop(self._worker_ended),
+                observer=observer,
+                clock=clock,
+                name=f"engine-{number}",
+            )
+            for number, engine in enumerate(engines)
+        ]
+        self._loop: asyncio.AbstractEventLoop | None = None  # until started
+        self._unsettled: set[Job] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = False
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
-        self._worker: asyncio.Task[None] | None = None
 
     # -- life ------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        self._worker = asyncio.get_running_loop().create_task(self._run(), name="batcher")
-        self._worker.add_done_callback(self._worker_ended)
+        self._loop = asyncio.get_running_loop()
+        for worker in self._workers:
+            worker.start()
 
     @property
     def alive(self) -> bool:
-        """Whether the worker takes questions."""
-        return self._worker is not None and not self._worker.done() and not self._draining
+        """Whether every worker takes questions."""
+        started = self._loop is not None and not self._draining
+        return started and all(worker.alive for worker in self._workers)
 
     async def drain(self, timeout_s: float) -> None:
         """Take no more requests, let the accepted finish, answer the rest with `ShuttingDown`.
@@ -69,130 +81,79 @@ class Batcher:
         Once drained, to drain again does nothing.
         """
         self._draining = True
+        in_time = True
         try:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
         except TimeoutError:
-            self._settle_waiting(ShuttingDown)
-        if self._worker is not None:
-            self._worker.cancel()
-            await asyncio.gather(self._worker, return_exceptions=True)
-        self._thread.shutdown(wait=False, cancel_futures=True)
+            in_time = False
+            self._settle_all(ShuttingDown)
+        self._queue.close()
+        if in_time and self._loop is not None:
+            for worker in self._workers:
+                await asyncio.to_thread(worker.join, _LAST_STEP_S)
 
     # -- callers ---------------------------------------------------------------------------------
 
-    async def submit(self, source: Tokens, timeout_s: float) -> Answered:
-        """The engine's answer to `source`.
+    async def submit(self, prompt: Prompt, timeout_s: float) -> Answered:
+        """An engine's answer to `prompt`.
 
         Raises `Overloaded`, `ShuttingDown` or `NotReady` at once, `DeadlineExceeded` after
-        `timeout_s`, `EngineFailed` when the batch failed. A cancelled caller costs nothing more.
+        `timeout_s`, `EngineFailed` when the engine failed. A cancelled caller costs nothing more
+        than the step that is being made.
         """
-        self._admit()
-        now = self._clock()
-        reply: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Job(source, reply, enqueued_s=now))
-        self._observer.queued(len(self._waiting))
-        self._idle.clear()
-        self._work.set()
+        job = self._admit(prompt)
         try:
             async with asyncio.timeout(timeout_s):
-                return await reply
+                return await job.reply
         except TimeoutError as error:
             raise DeadlineExceeded from error
 
-    def _admit(self) -> None:
+    def _admit(self, prompt: Prompt) -> Job:
         if self._draining:
             self._observer.refused("shutting_down")
             raise ShuttingDown
-        if not self.alive:
+        if not self.alive or self._loop is None:
             self._observer.refused("not_ready")
             raise NotReady
-        if len(self._waiting) >= self._max_queue:
-            self._drop_abandoned()
-        if len(self._waiting) >= self._max_queue:
+        job = Job(prompt, self._loop.create_future(), enqueued_s=self._clock())
+        if not self._queue.put(job):
             self._observer.refused("queue_full")
             raise Overloaded(_RETRY_AFTER_S)
+        self._unsettled.add(job)
+        self._idle.clear()
+        job.reply.add_done_callback(lambda _: self._settled(job))
+        return job
 
-    # -- worker ----------------------------------------------------------------------------------
+    def _settled(self, job: Job) -> None:
+        self._unsettled.discard(job)
+        if not self._unsettled:
+            self._idle.set()
 
-    async def _run(self) -> None:
-        while True:
-            await self._work.wait()
-            batch = self._next_batch()
-            if not batch:
-                self._work.clear()
-                self._idle.set()
-                continue
-            await self._answer(batch)
+    # -- workers ---------------------------------------------------------------------------------
 
-    def _next_batch(self) -> list[Job]:
-        self._drop_abandoned()
-        chosen = set(choose([job.length for job in self._waiting], self._limits))
-        batch = [job for index, job in enumerate(self._waiting) if index in chosen]
-        self._observer.queued(len(self._waiting) - len(batch))
-        self._waiting = [job for index, job in enumerate(self._waiting) if index not in chosen]
-        return batch
+    def _in_loop(self, call: Callable[..., None], *arguments: Any) -> None:
+        """Have the event loop do what a worker's thread must not."""
+        assert self._loop is not None, "a worker runs before the start: this is a bug"
+        # A closed loop refuses: nobody waits there any more.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(call, *arguments)
 
-    def _drop_abandoned(self) -> None:
-        """Forget the jobs whose callers have gone: their replies are cancelled."""
-        kept = [job for job in self._waiting if not job.reply.done()]
-        if len(kept) < len(self._waiting):
-            self._observer.dropped(len(self._waiting) - len(kept))
-            self._waiting = kept
+    def _settle(self, outcomes: list[tuple[Job, Answered | ServiceError]]) -> None:
+        for job, outcome in outcomes:
+            if job.departed:
+                self._observer.dropped(1)  # the caller left during the last step
+            elif isinstance(outcome, Answered):
+                job.reply.set_result(outcome)
+            else:
+                job.reply.set_exception(outcome)
 
-    async def _answer(self, batch: list[Job]) -> None:
-        """Run one batch; whatever happens, every job in it is settled when this returns."""
-        outcome: type[ServiceError] = EngineFailed
-        try:
-            started = self._clock()
-            waits_s = [started - job.enqueued_s for job in batch]
-            self._observer.batch_formed(waits_s, [job.length for job in batch])
-            generation = await self._generate(batch)
-            inference_s = self._clock() - started
-            self._count_departed(batch)
-            for job, row, wait_s in zip(batch, generation.rows, waits_s, strict=True):
-                if not job.reply.done():
-                    job.reply.set_result(Answered(row, Timings(wait_s, inference_s)))
-        except asyncio.CancelledError:
-            outcome = ShuttingDown
-            raise
-        except Exception:
-            # Whatever an engine raises is that batch's misfortune alone; the log has the rest.
-            _LOG.exception("the engine failed on a batch of %d", len(batch))
-            self._count_departed(batch)
-        finally:
-            _settle(batch, outcome)
+    def _worker_ended(self) -> None:
+        """Drained, or dead of a bug: when it was the last, nobody may wait any longer."""
+        if not any(worker.alive for worker in self._workers):
+            self._settle_all(NotReady)
 
-    def _count_departed(self, batch: list[Job]) -> None:
-        """Count those who left while their batch ran."""
-        departed = sum(job.reply.done() for job in batch)
-        if departed:
-            self._observer.dropped(departed)
-
-    async def _generate(self, batch: list[Job]) -> Generation:
-        """The engine's rows, one a job."""
-        loop = asyncio.get_running_loop()
-        sources = [job.source for job in batch]
-        generation = await loop.run_in_executor(self._thread, self._engine.generate, sources)
-        if len(generation.rows) != len(sources):
-            raise RuntimeError(
-                f"the engine gave {len(generation.rows)} rows for {len(sources)} sources: a bug"
-            )
-        self._observer.batch_done(generation.phases, sum(map(len, generation.rows)))
-        return generation
-
-    def _worker_ended(self, _: asyncio.Task[None]) -> None:
-        """Drained, or dead of a bug: nobody may wait for it any longer."""
-        self._settle_waiting(NotReady)
-        self._idle.set()
-
-    def _settle_waiting(self, outcome: type[ServiceError]) -> None:
-        waiting, self._waiting = self._waiting, []
-        _settle(waiting, outcome)
-        self._observer.queued(0)
-
-
-def _settle(jobs: list[Job], outcome: type[ServiceError]) -> None:
-    for job in jobs:
-        if not job.reply.done():
-            job.reply.set_exception(outcome())
+    def _settle_all(self, error: type[ServiceError]) -> None:
+        for job in self._unsettled:
+            if not job.departed:
+                job.reply.set_exception(error())

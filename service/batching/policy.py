@@ -8,10 +8,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """A batch's most rows, and its most tokens with every row padded to the longest."""
+    """The most rows that an engine decodes at once, and the most tokens of those that join
+    together, with every row padded to the longest of them.
+    """
 
     rows: int
     padded_tokens: int
+
+
+def joining(lengths: Sequence[int], free: int, limits: BatchLimits) -> list[int]:
+    """Indices, ascending, of the waiting questions that join an engine with `free` rows now.
+
+    `lengths` are in order of age. Who fits joins at once; in a backlog a quarter of the rows must
+    be free first, because encoding one question at a time costs twice as much a question.
+    """
+    if free < min(len(lengths), max(1, limits.rows // 4)):
+        return []
+    return choose(lengths, BatchLimits(min(free, limits.rows), limits.padded_tokens))
 
 
 def choose(lengths: Sequence[int], limits: BatchLimits) -> list[int]:
@@ -20,7 +33,7 @@ def choose(lengths: Sequence[int], limits: BatchLimits) -> list[int]:
     The oldest always runs, whatever its length, so that none starves; the rest of the batch is
     filled with those nearest to it in length, older first, because padding is work for nothing.
     """
-    if not lengths:
+    if not lengths or limits.rows < 1:
         return []
     oldest = lengths[0]
     chosen, longest = [0], oldest

@@ -15,7 +15,7 @@ from typing import Any
 
 from equations.prompt import PROMPT_FORMATS
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 ENCODER, DECODER, TOKENIZER = "encoder.onnx", "decoder.onnx", "tokenizer.json"
 REFERENCE = "reference.json"  # sources and PyTorch's greedy tokens for them, to check a runtime
@@ -57,6 +57,8 @@ class Manifest:
     precision: str
     architecture: Architecture
     limits: Limits
+    # (log-probability of an answer, share of such answers that were right), ascending; may be empty
+    calibration: tuple[tuple[float, float], ...]
     provenance: Mapping[str, Any]
     files: Mapping[str, Mapping[str, Any]]
 
@@ -72,12 +74,15 @@ class Manifest:
                 raise BundleError(f"format {raw['format']}; this service reads format {FORMAT}")
             raw["architecture"] = Architecture(**raw["architecture"])
             raw["limits"] = Limits(**raw["limits"])
+            raw["calibration"] = tuple((float(x), float(y)) for x, y in raw["calibration"])
             raw["files"] = {
                 name: {"bytes": file["bytes"], "sha256": file["sha256"]}
                 for name, file in raw["files"].items()
             }
             manifest = cls(**{field.name: raw[field.name] for field in fields(cls)})
-        except (AttributeError, json.JSONDecodeError, KeyError, TypeError) as error:
+        except BundleError:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BundleError(f"not a manifest: {type(error).__name__}: {error}") from error
         if manifest.prompt_format not in PROMPT_FORMATS:
             raise BundleError(f"unknown prompt format {manifest.prompt_format!r}")

@@ -3,29 +3,71 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping
 
-from service.contracts import Generation, Phases, Tokens
+from service.contracts import Hypothesis, Prompt, Tokens
+
+
+def hypothesis(tokens: Tokens) -> Hypothesis:
+    """Written without a doubt."""
+    certain = [0.0] * (len(tokens) + 1)
+    return Hypothesis(list(tokens), certain, [0] * len(certain), [-99.0] * len(certain))
 
 
 class EchoEngine:
-    """Answers each source with itself.
+    """Answers each source with itself, a token a step.
 
-    `before` runs at the start of every batch, in the worker's thread: tests block or raise there.
+    `before` runs at the start of every step with the sources under way, in the worker's thread:
+    tests block or raise there. `answer` makes another engine of it.
     """
 
-    def __init__(self, before: Callable[[Sequence[Tokens]], None] | None = None) -> None:
+    def __init__(
+        self,
+        before: Callable[[list[Tokens]], None] | None = None,
+        *,
+        rows: int = 64,
+        answer: Callable[[Prompt], Tokens] = lambda prompt: prompt.source,
+    ) -> None:
         self._before = before
+        self._answer = answer
         self._busy = threading.Lock()
-        self.batches: list[list[Tokens]] = []
+        self._prompts: dict[Hashable, Prompt] = {}
+        self._steps_left: dict[Hashable, int] = {}
+        self._rows = rows
+        self.joins: list[list[Tokens]] = []
 
-    def generate(self, sources: Sequence[Tokens]) -> Generation:
+    @property
+    def rows(self) -> int:
+        return self._rows
+
+    @property
+    def active(self) -> int:
+        return len(self._prompts)
+
+    def join(self, prompts: Mapping[Hashable, Prompt]) -> None:
+        assert len(prompts) <= self._rows - self.active, "more prompts than free rows"
+        self.joins.append([prompt.source for prompt in prompts.values()])
+        self._prompts |= prompts
+        self._steps_left |= {key: len(prompt.source) for key, prompt in prompts.items()}
+
+    def step(self) -> dict[Hashable, Hypothesis]:
         if not self._busy.acquire(blocking=False):
-            raise AssertionError("two batches at once: an engine has one worker")
+            raise AssertionError("two steps at once: an engine has one worker")
         try:
-            self.batches.append(list(sources))
             if self._before is not None:
-                self._before(sources)
-            return Generation([list(source) for source in sources], Phases(0.0, 0.0))
+                self._before([prompt.source for prompt in self._prompts.values()])
+            for key in self._steps_left:
+                self._steps_left[key] -= 1
+            ended = [key for key, left in self._steps_left.items() if left <= 0]
+            finished = {key: hypothesis(self._answer(self._prompts[key])) for key in ended}
+            self.leave(ended)
+            return finished
         finally:
             self._busy.release()
+
+    def leave(self, keys: Collection[Hashable]) -> None:
+        for key in keys:
+            del self._prompts[key], self._steps_left[key]
+
+    def clear(self) -> None:
+        self.leave(list(self._prompts))

@@ -8,12 +8,9 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from equations.parser import parse
-from equations.prompt import write_digits
 from model_export.bundle import Identity, ParityError, write_bundle
 from model_export.graphs import UnsupportedCheckpoint
 from service.engine.bundle import MANIFEST, REFERENCE, Limits, Manifest, load_manifest
-from service.engine.ort import OrtEngine
 from training.data import Problem
 from training.model import save_plain
 from training.vocabulary import Vocabulary
@@ -63,17 +60,6 @@ def test_tokens_equal_pytorch_across_the_family(
     assert load_manifest(tmp_path / "bundle") == manifest
     reference = json.loads((tmp_path / "bundle" / REFERENCE).read_text())
     assert len({tuple(case["tokens"]) for case in reference}) > 10  # not one answer for all
-
-
-def test_an_answer_does_not_depend_on_the_batch(tmp_path: Path, problems: list[Problem]) -> None:
-    folder = checkpoint(tmp_path / "checkpoint")
-    manifest = export(folder, tmp_path / "bundle", problems[:2])
-    engine = OrtEngine(tmp_path / "bundle", manifest, threads=1)
-    tokenizer = Vocabulary.digits().tokenizer()
-    sources = [tokenizer.encode(write_digits(parse(p.question))).ids for p in problems[:20]]
-    together = engine.generate(sources).rows
-    alone = [engine.generate([source]).rows[0] for source in sources]
-    assert together == alone
 
 
 def test_a_failed_export_leaves_the_old_bundle(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ import httpx
 from fastapi import FastAPI
 
 from service.app import create_app
-from service.contracts import Engine, Generation, Tokens
+from service.contracts import Engine, Hypothesis
 from service.engine.bundle import TOKENIZER, load_manifest
+from service.engine.fake import EchoEngine
 from service.engine.tokens import TextCodec
 from service.runtime import Model
 from service.settings import Settings
@@ -22,8 +23,8 @@ from tests.fakes import RightEngine
 Scenario = Callable[[httpx.AsyncClient], Awaitable[None]]
 
 
-class Broken:
-    def generate(self, sources: Sequence[Tokens]) -> Generation:
+class Broken(EchoEngine):
+    def step(self) -> dict[Hashable, Hypothesis]:
         raise RuntimeError("secret internals")
 
 
@@ -37,7 +38,7 @@ def serve(
 ) -> None:
     """Run `scenario` against the application, in this process and without a socket."""
     codec = TextCodec(bundle / TOKENIZER)
-    model = Model(load_manifest(bundle), codec, engine or RightEngine(codec), "fake")
+    model = Model(load_manifest(bundle), codec, [engine or RightEngine(codec)], "fake")
     app = create_app(replace(Settings(), **knobs), model)
 
     async def main() -> None:

@@ -26,6 +26,8 @@ def test_a_question_is_answered_and_verified(bundle: Path) -> None:
             "source": "model",
             "equation": "24 = 1601*c - 1605*c",
             "work": ["4*c = -24", "c = -6"],
+            "confidence": None,
+            "tries": 1,
             "model": {"name": "tiny", "version": "0.0.1"},
         }
         assert 0 <= timing["queue"] <= timing["total"]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 
-from service.contracts import Generation, Tokens
+from service.contracts import Tokens
 from service.engine.bundle import TOKENIZER
 from service.engine.fake import EchoEngine
 from service.engine.tokens import TextCodec
@@ -19,21 +18,22 @@ from tests.service.app import Broken, problem, serve
 
 
 def test_an_engine_failure_shows_an_id_and_no_internals(bundle: Path) -> None:
-    class BreaksLater(RightEngine):
-        broken = False
+    broken = False
 
-        def generate(self, sources: Sequence[Tokens]) -> Generation:
-            return Broken().generate(sources) if self.broken else super().generate(sources)
+    def break_later(_: list[Tokens]) -> None:
+        if broken:
+            raise RuntimeError("secret internals")
 
-    engine = BreaksLater(TextCodec(bundle / TOKENIZER))
+    engine = RightEngine(TextCodec(bundle / TOKENIZER), break_later)
 
     async def scenario(client: httpx.AsyncClient) -> None:
-        engine.broken = True
+        nonlocal broken
+        broken = True
         response = await client.post("/solve", json={"question": "x = 1"})
         body = problem(response, 500)
         assert body["request_id"] == response.headers["x-request-id"]
         assert "secret" not in response.text
-        engine.broken = False
+        broken = False
         assert (await client.post("/solve", json={"question": "x = 1"})).status_code == 200
 
     serve(bundle, scenario, engine=engine)
@@ -43,13 +43,12 @@ class Held(RightEngine):
     """Right, but after the warm-up only once a test opens the gate."""
 
     def __init__(self, bundle: Path) -> None:
-        super().__init__(TextCodec(bundle / TOKENIZER))
+        super().__init__(TextCodec(bundle / TOKENIZER), self._hold)
         self.gate = threading.Event()
         self.gate.set()
 
-    def generate(self, sources: Sequence[Tokens]) -> Generation:
+    def _hold(self, _: list[Tokens]) -> None:
         assert self.gate.wait(30), "nobody opened the gate"
-        return super().generate(sources)
 
 
 def test_a_full_queue_is_429_and_says_when_to_come_back(bundle: Path) -> None:
@@ -59,7 +58,7 @@ def test_a_full_queue_is_429_and_says_when_to_come_back(bundle: Path) -> None:
         engine.gate.clear()
         ask = functools.partial(client.post, "/solve", json={"question": "x = 1"})
         running = asyncio.create_task(ask())
-        while "batch_size_count 4.0" not in (await client.get("/metrics")).text:
+        while "queue_wait_seconds_count 4.0" not in (await client.get("/metrics")).text:
             await asyncio.sleep(0.001)
         waiting = [asyncio.create_task(ask()) for _ in range(2)]
         while "queue_depth 2.0" not in (await client.get("/metrics")).text:

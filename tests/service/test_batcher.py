@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable
 
 import pytest
 
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
-from service.contracts import Answered, Engine, Generation, Phases, Tokens
+from service.contracts import Answered, Engine, Hypothesis, Prompt, Tokens
 from service.engine.fake import EchoEngine
 from service.errors import (
     DeadlineExceeded,
@@ -25,17 +25,17 @@ LONG_S = 60.0
 
 
 class Gate:
-    """Holds the engine inside a batch until a test opens it."""
+    """Holds the engine inside a step until a test opens it."""
 
     def __init__(self) -> None:
         self.entered = threading.Semaphore(0)
         self._open = threading.Event()
 
-    def __call__(self, _: Sequence[Tokens]) -> None:
+    def __call__(self, _: list[Tokens]) -> None:
         self.entered.release()
         assert self._open.wait(LONG_S), "nobody opened the gate"
 
-    async def holds_a_batch(self) -> None:
+    async def holds_a_step(self) -> None:
         assert await asyncio.to_thread(self.entered.acquire, timeout=LONG_S)
 
     def open(self) -> None:
@@ -44,8 +44,7 @@ class Gate:
 
 def run(
     scenario: Callable[[Batcher, Remembering], Awaitable[None]],
-    engine: Engine,
-    *,
+    *engines: Engine,
     rows: int = 64,
     max_queue: int = 1000,
     clock: Callable[[], float] | None = None,
@@ -56,7 +55,7 @@ def run(
     async def main() -> None:
         limits = BatchLimits(rows, padded_tokens=100_000)
         batcher = Batcher(
-            engine, limits, max_queue=max_queue, observer=observer, clock=clock or Clock()
+            engines, limits, max_queue=max_queue, observer=observer, clock=clock or Clock()
         )
         batcher.start()
         await scenario(batcher, observer)
@@ -66,71 +65,75 @@ def run(
     return observer
 
 
-def test_each_of_a_thousand_gets_its_own_answer() -> None:
+@pytest.mark.parametrize("engines", [1, 3])
+def test_each_of_a_thousand_gets_its_own_answer(engines: int) -> None:
     async def scenario(batcher: Batcher, _: Remembering) -> None:
         sources = [[i, i + 1, *range(i % 7)] for i in range(1000)]
-        answers = await asyncio.gather(*(batcher.submit(s, LONG_S) for s in sources))
-        assert [answer.tokens for answer in answers] == sources
+        answers = await asyncio.gather(*(batcher.submit(Prompt(s), LONG_S) for s in sources))
+        assert [answer.hypothesis.tokens for answer in answers] == sources
 
-    observer = run(scenario, EchoEngine())
-    assert sum(observer.sizes) == 1000
-    assert max(observer.sizes) > 1
+    observer = run(scenario, *(EchoEngine() for _ in range(engines)))
+    assert sum(observer.joins) == observer.answers == 1000
+    assert max(observer.steps) > 1
     assert observer.depth == 0
 
 
-def test_batches_form_late_from_all_that_waits() -> None:
+def test_who_waits_joins_late_and_together() -> None:
     gate = Gate()
     engine = EchoEngine(gate)
 
     async def scenario(batcher: Batcher, _: Remembering) -> None:
-        first = asyncio.create_task(batcher.submit([1], LONG_S))
-        await gate.holds_a_batch()
-        others = [asyncio.create_task(batcher.submit([i], LONG_S)) for i in range(2, 12)]
+        first = asyncio.create_task(batcher.submit(Prompt([1]), LONG_S))
+        await gate.holds_a_step()
+        others = [asyncio.create_task(batcher.submit(Prompt([i]), LONG_S)) for i in range(2, 12)]
         await asyncio.sleep(0)
         gate.open()
         await asyncio.gather(first, *others)
 
     run(scenario, engine)
-    assert [len(batch) for batch in engine.batches] == [1, 10]
+    assert [len(joining) for joining in engine.joins] == [1, 10]
 
 
-def test_an_exception_answers_its_own_batch_and_nothing_else() -> None:
-    def fail_on_thirteen(sources: Sequence[Tokens]) -> None:
+def test_the_short_overtake_the_long_in_the_same_engine() -> None:
+    """A row that is finished leaves at once, and one that waits takes its place."""
+    order: list[int] = []
+
+    async def scenario(batcher: Batcher, _: Remembering) -> None:
+        async def ask(length: int) -> None:
+            await batcher.submit(Prompt([7] * length), LONG_S)
+            order.append(length)
+
+        await asyncio.gather(ask(500), *(ask(length) for length in (1, 2, 3, 4, 5)))
+
+    observer = run(scenario, EchoEngine(rows=2), rows=2)
+    assert order[-1] == 500
+    assert set(order) == {1, 2, 3, 4, 5, 500}
+    assert max(observer.steps) == 2
+
+
+def test_an_exception_answers_the_rows_under_way_and_nothing_else() -> None:
+    def fail_on_thirteen(sources: list[Tokens]) -> None:
         if [13] in sources:
             raise RuntimeError("boom")
 
     async def scenario(batcher: Batcher, _: Remembering) -> None:
-        assert (await batcher.submit([1], LONG_S)).tokens == [1]
+        assert (await batcher.submit(Prompt([1]), LONG_S)).hypothesis.tokens == [1]
         with pytest.raises(EngineFailed):
-            await batcher.submit([13], LONG_S)
+            await batcher.submit(Prompt([13]), LONG_S)
         assert batcher.alive
-        assert (await batcher.submit([2], LONG_S)).tokens == [2]
+        assert (await batcher.submit(Prompt([2]), LONG_S)).hypothesis.tokens == [2]
 
     run(scenario, EchoEngine(fail_on_thirteen))
 
 
-def test_an_engine_that_loses_a_row_fails_the_batch() -> None:
-    class Losing:
-        def generate(self, sources: Sequence[Tokens]) -> Generation:
-            return Generation([list(source) for source in sources[1:]], Phases(0.0, 0.0))
+def test_an_engine_that_gives_rows_it_does_not_have_fails_those_under_way() -> None:
+    class Odd(EchoEngine):
+        def step(self) -> dict[Hashable, Hypothesis]:
+            return {"nobody": Hypothesis([1], [0.0], [0], [0.0])}
 
     async def scenario(batcher: Batcher, _: Remembering) -> None:
         with pytest.raises(EngineFailed):
-            await batcher.submit([1], LONG_S)
-
-    run(scenario, Losing())
-
-
-def test_rows_that_are_no_rows_fail_their_batch_alone() -> None:
-    class Odd:
-        def generate(self, sources: Sequence[Tokens]) -> Generation:
-            rows: list[list[int]] = [[1] if source != [13] else None for source in sources]  # type: ignore[misc]
-            return Generation(rows, Phases(0.0, 0.0))
-
-    async def scenario(batcher: Batcher, _: Remembering) -> None:
-        with pytest.raises(EngineFailed):
-            await batcher.submit([13], LONG_S)
-        assert (await batcher.submit([2], LONG_S)).tokens == [1]
+            await batcher.submit(Prompt([1]), LONG_S)
 
     run(scenario, Odd())
 
@@ -151,11 +154,11 @@ def test_a_dead_worker_leaves_nobody_waiting() -> None:
 
     async def main() -> None:
         batcher = Batcher(
-            EchoEngine(gate), BatchLimits(1, 100), max_queue=9, observer=observer, clock=Clock()
+            [EchoEngine(gate, rows=1)], BatchLimits(1, 100), max_queue=9, observer=observer
         )
         batcher.start()
-        tasks = [asyncio.create_task(batcher.submit([i], LONG_S)) for i in range(3)]
-        await gate.holds_a_batch()
+        tasks = [asyncio.create_task(batcher.submit(Prompt([i]), LONG_S)) for i in range(3)]
+        await gate.holds_a_step()
         observer.broken = True
         gate.open()
         results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -170,12 +173,12 @@ def test_a_full_queue_refuses_before_any_work() -> None:
     gate = Gate()
 
     async def scenario(batcher: Batcher, observer: Remembering) -> None:
-        running = asyncio.create_task(batcher.submit([0], LONG_S))
-        await gate.holds_a_batch()
-        waiting = [asyncio.create_task(batcher.submit([i], LONG_S)) for i in (1, 2)]
+        running = asyncio.create_task(batcher.submit(Prompt([0]), LONG_S))
+        await gate.holds_a_step()
+        waiting = [asyncio.create_task(batcher.submit(Prompt([i]), LONG_S)) for i in (1, 2)]
         await asyncio.sleep(0)
         with pytest.raises(Overloaded):
-            await batcher.submit([3], LONG_S)
+            await batcher.submit(Prompt([3]), LONG_S)
         assert observer.depth == 2
         gate.open()
         await asyncio.gather(running, *waiting)
@@ -189,19 +192,19 @@ def test_who_has_left_costs_nothing_and_frees_a_place() -> None:
     engine = EchoEngine(gate)
 
     async def scenario(batcher: Batcher, _: Remembering) -> None:
-        running = asyncio.create_task(batcher.submit([0], LONG_S))
-        await gate.holds_a_batch()
-        leaving = asyncio.create_task(batcher.submit([1], LONG_S))
+        running = asyncio.create_task(batcher.submit(Prompt([0]), LONG_S))
+        await gate.holds_a_step()
+        leaving = asyncio.create_task(batcher.submit(Prompt([1]), LONG_S))
         await asyncio.sleep(0)
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
-        staying = asyncio.create_task(batcher.submit([2], LONG_S))
+        staying = asyncio.create_task(batcher.submit(Prompt([2]), LONG_S))
         await asyncio.sleep(0)
         gate.open()
         await asyncio.gather(running, staying)
 
     observer = run(scenario, engine, max_queue=1)
-    assert engine.batches == [[[0]], [[2]]]
+    assert engine.joins == [[[0]], [[2]]]
     assert observer.drops == 1
     assert observer.refusals == []
 
@@ -211,28 +214,45 @@ def test_a_deadline_passes_while_waiting() -> None:
     engine = EchoEngine(gate)
 
     async def scenario(batcher: Batcher, _: Remembering) -> None:
-        running = asyncio.create_task(batcher.submit([0], LONG_S))
-        await gate.holds_a_batch()
+        running = asyncio.create_task(batcher.submit(Prompt([0]), LONG_S))
+        await gate.holds_a_step()
         with pytest.raises(DeadlineExceeded):
-            await batcher.submit([1], 0.001)
+            await batcher.submit(Prompt([1]), 0.001)
         gate.open()
         await running
 
     observer = run(scenario, engine)
-    assert engine.batches == [[[0]]]
+    assert engine.joins == [[[0]]]
     assert observer.drops == 1
 
 
-def test_who_leaves_while_the_batch_runs_is_counted() -> None:
+def test_who_leaves_while_decoding_frees_the_row_at_the_next_step() -> None:
     gate = Gate()
+    engine = EchoEngine(gate, rows=1)
 
     async def scenario(batcher: Batcher, _: Remembering) -> None:
-        leaving = asyncio.create_task(batcher.submit([0], LONG_S))
-        await gate.holds_a_batch()
+        leaving = asyncio.create_task(batcher.submit(Prompt([0] * 1_000_000), LONG_S))
+        await gate.holds_a_step()
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
         gate.open()
-        assert (await batcher.submit([1], LONG_S)).tokens == [1]
+        assert (await batcher.submit(Prompt([1]), LONG_S)).hypothesis.tokens == [1]
+
+    observer = run(scenario, engine, rows=1)
+    assert observer.drops == 1
+    assert len(observer.steps) < 10
+
+
+def test_who_leaves_during_its_last_step_is_counted() -> None:
+    gate = Gate()
+
+    async def scenario(batcher: Batcher, _: Remembering) -> None:
+        leaving = asyncio.create_task(batcher.submit(Prompt([0]), LONG_S))
+        await gate.holds_a_step()
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        gate.open()
+        assert (await batcher.submit(Prompt([1]), LONG_S)).hypothesis.tokens == [1]
 
     assert run(scenario, EchoEngine(gate)).drops == 1
 
@@ -242,9 +262,9 @@ def test_waits_and_inference_are_timed_by_the_clock() -> None:
     gate = Gate()
 
     async def scenario(batcher: Batcher, _: Remembering) -> None:
-        first = asyncio.create_task(batcher.submit([0], LONG_S))
-        await gate.holds_a_batch()
-        second = asyncio.create_task(batcher.submit([1], LONG_S))
+        first = asyncio.create_task(batcher.submit(Prompt([0]), LONG_S))
+        await gate.holds_a_step()
+        second = asyncio.create_task(batcher.submit(Prompt([1]), LONG_S))
         await asyncio.sleep(0)
         clock.now_s += 5.0
         gate.open()
@@ -259,40 +279,40 @@ def test_drain_finishes_what_was_accepted_and_takes_no_more() -> None:
     gate = Gate()
 
     async def scenario(batcher: Batcher, _: Remembering) -> None:
-        accepted = [asyncio.create_task(batcher.submit([i], LONG_S)) for i in range(5)]
-        await gate.holds_a_batch()
+        accepted = [asyncio.create_task(batcher.submit(Prompt([i]), LONG_S)) for i in range(5)]
+        await gate.holds_a_step()
         draining = asyncio.create_task(batcher.drain(LONG_S))
         await asyncio.sleep(0)
         assert not batcher.alive
         with pytest.raises(ShuttingDown):
-            await batcher.submit([9], LONG_S)
+            await batcher.submit(Prompt([9]), LONG_S)
         gate.open()
         await draining
-        assert [(await task).tokens for task in accepted] == [[i] for i in range(5)]
+        assert [(await task).hypothesis.tokens for task in accepted] == [[i] for i in range(5)]
 
-    run(scenario, EchoEngine(gate), rows=2)
+    run(scenario, EchoEngine(gate, rows=2), rows=2)
 
 
 def test_drain_is_bounded_and_answers_the_rest() -> None:
     gate = Gate()
 
     async def scenario(batcher: Batcher, _: Remembering) -> None:
-        accepted = [asyncio.create_task(batcher.submit([i], LONG_S)) for i in range(3)]
-        await gate.holds_a_batch()
+        accepted = [asyncio.create_task(batcher.submit(Prompt([i]), LONG_S)) for i in range(3)]
+        await gate.holds_a_step()
         await batcher.drain(0.001)
         gate.open()
         results = await asyncio.gather(*accepted, return_exceptions=True)
         assert [type(result) for result in results] == [ShuttingDown] * 3
 
-    run(scenario, EchoEngine(gate), rows=1)
+    run(scenario, EchoEngine(gate, rows=1), rows=1)
 
 
 def test_nothing_is_taken_before_the_start() -> None:
     async def main() -> None:
         observer = Remembering()
-        batcher = Batcher(EchoEngine(), BatchLimits(1, 10), max_queue=1, observer=observer)
+        batcher = Batcher([EchoEngine()], BatchLimits(1, 10), max_queue=1, observer=observer)
         with pytest.raises(NotReady):
-            await batcher.submit([1], LONG_S)
+            await batcher.submit(Prompt([1]), LONG_S)
         assert observer.refusals == ["not_ready"]
 
     asyncio.run(main())

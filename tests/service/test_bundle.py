@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from service.engine.bundle import MANIFEST, BundleError, load_manifest
-from service.engine.ort import OrtEngine, ProviderMissing
+from service.engine.ort import OrtModel
+from service.engine.sessions import ProviderMissing
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_a_missing_file_is_found(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"format": 2}, "format 2; this service reads format 1"),
+        ({"format": 1}, "format 1; this service reads format 2"),
         ({"limits": None}, "not a manifest"),
         ({"files": {}}, r"names no encoder\.onnx"),
         ({"files": {"encoder.onnx": {}}}, "not a manifest: KeyError: 'bytes'"),
@@ -67,4 +68,4 @@ def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
 
 def test_cuda_is_never_silently_replaced(bundle: Path) -> None:
     with pytest.raises(ProviderMissing, match="install the extra `gpu`"):
-        OrtEngine(bundle, load_manifest(bundle), threads=1, provider="cuda")
+        OrtModel(bundle, load_manifest(bundle), threads=1, provider="cuda")

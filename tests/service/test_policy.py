@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.batching.policy import BatchLimits, choose
+from service.batching.policy import BatchLimits, choose, joining
 
 lengths = st.lists(st.integers(1, 50), max_size=60)
 limits = st.builds(BatchLimits, rows=st.integers(1, 20), padded_tokens=st.integers(1, 400))
@@ -33,3 +33,29 @@ def test_like_lengths_run_together_and_older_first() -> None:
     limit = BatchLimits(rows=3, padded_tokens=1000)
     assert choose([10, 40, 11, 10, 11, 9], limit) == [0, 2, 3]
     assert choose([40, 10, 11, 41, 12, 39], limit) == [0, 3, 5]
+
+
+@given(lengths, st.integers(0, 20), limits)
+def test_no_more_join_than_there_are_free_rows(
+    waiting: list[int], free: int, limit: BatchLimits
+) -> None:
+    assert len(joining(waiting, free, limit)) <= free
+
+
+@given(lengths.filter(bool), limits)
+def test_an_empty_engine_takes_the_oldest(waiting: list[int], limit: BatchLimits) -> None:
+    assert joining(waiting, limit.rows, limit)[0] == 0
+
+
+@given(lengths, st.integers(1, 20))
+def test_who_all_fit_join_at_once(waiting: list[int], rows: int) -> None:
+    limit = BatchLimits(rows, 100_000)
+    if len(waiting) <= rows:
+        assert joining(waiting, len(waiting), limit) == list(range(len(waiting)))
+
+
+def test_in_a_backlog_a_quarter_of_the_rows_is_filled_together() -> None:
+    limit = BatchLimits(rows=16, padded_tokens=1000)
+    assert joining([10] * 9, 3, limit) == []
+    assert joining([10] * 9, 4, limit) == [0, 1, 2, 3]
+    assert joining([10] * 3, 3, limit) == [0, 1, 2]

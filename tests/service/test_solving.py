@@ -1,0 +1,148 @@
+"""The second try and the confidence, with a model that tests write themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.contracts import Answered, Hypothesis, Prompt, Timings
+from service.engine.bundle import TOKENIZER, Manifest, load_manifest
+from service.engine.fake import hypothesis
+from service.engine.tokens import TextCodec
+from service.errors import Overloaded
+from service.second_try import alternatives
+from service.solving import Fallback, Solution, Solver
+
+EOS = 1
+margins = st.lists(st.integers(0, 10), min_size=1, max_size=20)
+
+
+class Doubtful:
+    """Answers 3x = 12 with 5 at first, and with what it is told to after each runner-up."""
+
+    def __init__(self, codec: TextCodec, second: str | None) -> None:
+        self._codec = codec
+        self._second = second
+        self.prompts: list[Prompt] = []
+
+    async def submit(self, prompt: Prompt, timeout_s: float) -> Answered:
+        self.prompts.append(prompt)
+        if not prompt.forced:
+            return Answered(self._first(), Timings(0.001, 0.002))
+        if self._second is None:
+            raise Overloaded(1.0)
+        return Answered(hypothesis(self._ids(self._second)), Timings(0.003, 0.004))
+
+    def _first(self) -> Hypothesis:
+        tokens = self._ids("x0: q0=5 =5")
+        runners_up = [*self._ids("k0: q0=4 =4"), tokens[0]]
+        return Hypothesis(tokens, [-0.01, -0.5, -0.2, -0.01], runners_up, [-9.0, -0.9, -3.0, -9.0])
+
+    def _ids(self, text: str) -> list[int]:
+        return self._codec.encode(text)[:-1]
+
+
+@pytest.fixture
+def manifest(bundle: Path) -> Manifest:
+    return load_manifest(bundle)
+
+
+@pytest.fixture
+def codec(bundle: Path) -> TextCodec:
+    return TextCodec(bundle / TOKENIZER)
+
+
+def solve(
+    manifest: Manifest, codec: TextCodec, engine: Doubtful, question: str = "3x = 12", **how: int
+) -> Solution:
+    solver = Solver(manifest, codec, engine.submit, max_tries=how.get("max_tries", 3))
+    return asyncio.run(solver.solve(question, timeout_s=9.0))
+
+
+def test_a_wrong_answer_is_mended_by_the_likeliest_alternative(
+    manifest: Manifest, codec: TextCodec
+) -> None:
+    engine = Doubtful(codec, "x0: q0=4 =4")
+    solution = solve(manifest, codec, engine)
+    assert (solution.answer, solution.verdict, solution.source) == ("4", "correct", "model")
+    assert solution.tries == 3
+    assert solution.timings == Timings(0.004, 0.006)
+    # Where it was least sure first: the quotient, then the answer; never a doubtless place.
+    forced = [codec.decode(prompt.forced) for prompt in engine.prompts]
+    assert forced == ["", "x0: q0=4", "x0: q0=5 =4"]
+
+
+@pytest.mark.parametrize("second", ["x0: q0=6 =6", None])
+def test_without_a_correct_alternative_the_first_answer_stays(
+    manifest: Manifest, codec: TextCodec, second: str | None
+) -> None:
+    solution = solve(manifest, codec, Doubtful(codec, second))
+    assert (solution.answer, solution.verdict) == ("5", "wrong")
+    assert solution.tries == (3 if second else 1)
+
+
+@pytest.mark.parametrize(
+    ("question", "max_tries"),
+    [
+        ("3x = 12", 1),  # not wanted
+        ("3x = 15", 3),  # right at once
+        ("3x = 1", 3),  # the worked form has no fractions, ...
+        ("x = 5000", 3),  # ... nor so many places
+        ("x = x + 1", 3),  # unverifiable
+    ],
+)
+def test_who_needs_no_second_try_gets_none(
+    manifest: Manifest, codec: TextCodec, question: str, max_tries: int
+) -> None:
+    engine = Doubtful(codec, "x0: q0=4 =4")
+    assert solve(manifest, codec, engine, question, max_tries=max_tries).tries == 1
+    assert len(engine.prompts) == 1
+
+
+def test_the_exact_fallback_comes_after_the_second_try(
+    manifest: Manifest, codec: TextCodec
+) -> None:
+    solver = Solver(manifest, codec, Doubtful(codec, "=6").submit, max_tries=2)
+    solution = asyncio.run(solver.solve("3x = 12", timeout_s=9.0, fallback=Fallback.EXACT))
+    assert (solution.answer, solution.source, solution.tries) == ("4", "exact", 2)
+
+
+def test_confidence_is_read_off_the_bundles_calibration(
+    manifest: Manifest, codec: TextCodec
+) -> None:
+    engine = Doubtful(codec, None)  # its first answer has a log-probability of -0.72
+    assert solve(manifest, codec, engine).confidence is None
+    calibrated = replace(manifest, calibration=((-1.72, 0.5), (0.28, 0.9)))
+    assert solve(calibrated, codec, engine).confidence == pytest.approx(0.7)
+
+
+@given(margins, st.integers(0, 8))
+def test_alternatives_differ_from_the_answer_and_from_each_other(
+    gaps: list[int], most: int
+) -> None:
+    places = range(len(gaps))
+    first = Hypothesis(
+        [2 * place + 2 for place in places][:-1],
+        [-1] * len(gaps),
+        [2 * place + 3 for place in places],
+        [-1 - gap for gap in gaps],
+    )
+    prompts = alternatives([7, EOS], first, most=most, eos_id=EOS)
+    assert len(prompts) == min(most, len(gaps)) == len({prompt.forced for prompt in prompts})
+    for prompt in prompts:
+        place = len(prompt.forced) - 1
+        assert prompt.forced[:-1] == tuple(first.tokens[:place])
+        assert prompt.forced[-1] == first.runners_up[place]
+    chosen = [gaps[len(prompt.forced) - 1] for prompt in prompts]
+    assert chosen == sorted(gaps)[:most]  # where the model was least sure, first
+
+
+def test_to_end_early_is_no_alternative() -> None:
+    first = Hypothesis([5, 6], [-0.1] * 3, [EOS, 8, 9], [-0.2, -0.3, -0.4])
+    prompts = alternatives([7, EOS], first, most=9, eos_id=EOS)
+    assert [prompt.forced for prompt in prompts] == [(5, 8), (5, 6, 9)]
