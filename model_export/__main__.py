@@ -46,11 +46,11 @@ def _export(arguments: argparse.Namespace) -> None:
         prompt_format=arguments.prompt_format,
         target_format="work" if arguments.prompt_format == "digits" else "answer",
         limits=Limits(_MAX_SOURCE_TOKENS, arguments.max_new_tokens),
+        precision=arguments.precision,
         provenance={
             "commit": _commit(),
             "training": _training(run, arguments),
             "evaluation": evaluation,
-            "parity_questions": len(questions),
         },
     )
     manifest = write_bundle(run / "model", arguments.out, identity, questions, write_card)
@@ -105,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--name", default="cybersolve-mini", help="the model's name in every answer")
     add("--version", default="1.0.0", help="the model's version in every answer")
     add("--prompt-format", choices=PROMPT_FORMATS, default="digits", help="what the model reads")
+    add("--precision", choices=["fp32", "int8"], default="int8", help="of the products")
     add("--max-new-tokens", type=int, default=96, help="where generation is cut off")
     add("--questions", type=Path, default=Path("data/interpolate/algebra__linear_1d.txt"),
         help="dataset file to compare with PyTorch on")  # fmt: skip

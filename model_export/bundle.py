@@ -1,7 +1,7 @@
 """Put a bundle together: graphs, tokenizer, reference, model card, and last of all the manifest.
 
 Nothing replaces an older bundle before the service's own engine has generated, from the new graphs,
-the tokens that PyTorch generates.
+the tokens that PyTorch generates: all of them in fp32, most in int8.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from equations.parser import parse
 from equations.prompt import PROMPT_FORMATS
 from model_export.graphs import write_graphs
 from model_export.parity import engine_tokens, torch_tokens
+from model_export.quantisation import input_ranges
 from service.contracts import Tokens
 from service.engine.bundle import (
     DECODER,
@@ -38,6 +39,10 @@ from service.engine.bundle import (
 
 CARD = "README.md"
 _REFERENCES = 64
+# Share of questions whose tokens must be PyTorch's. In int8 the model takes, now and then, the
+# other of two tokens that are both right; what that costs in accuracy the evaluation says.
+_LEAST_EQUAL = {"fp32": 1.0, "int8": 0.75}
+_CALIBRATION_PROMPTS = 256
 
 
 class ParityError(ValueError):
@@ -54,6 +59,7 @@ class Identity:
     target_format: str
     limits: Limits
     provenance: Mapping[str, Any]
+    precision: str = "fp32"  # or int8
     calibration: tuple[tuple[float, float], ...] = ()
 
 
@@ -76,10 +82,14 @@ def write_bundle(
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        _write_files(model, checkpoint, partial, sources, expected)
-        draft = _manifest(model, identity, partial)
-        _require_parity(partial, draft, sources, expected)
-        (partial / CARD).write_text(card(draft), encoding="utf-8")
+        _write_graphs(model, identity.precision, sources, partial)
+        shutil.copyfile(checkpoint / TOKENIZER, partial / TOKENIZER)
+        found = engine_tokens(partial, _manifest(model, identity, partial), sources)
+        equal = _require_parity(identity.precision, found, expected)
+        _write_reference(partial, sources, found)
+        parity = {"questions": len(sources), "equal": equal}
+        identity = replace(identity, provenance={**identity.provenance, "parity": parity})
+        (partial / CARD).write_text(card(_manifest(model, identity, partial)), encoding="utf-8")
         manifest = _manifest(model, identity, partial)
         (partial / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
         partial.chmod(0o755)
@@ -98,35 +108,35 @@ def _sources(questions: Sequence[str], prompt_format: str, tokenizer_file: Path)
     return [tokenizer.encode(prompt(parse(q).with_integers())).ids for q in questions]
 
 
-def _write_files(
-    model: T5ForConditionalGeneration,
-    checkpoint: Path,
-    folder: Path,
-    sources: list[Tokens],
-    expected: list[list[int]],
+def _write_graphs(
+    model: T5ForConditionalGeneration, precision: str, sources: list[Tokens], folder: Path
 ) -> None:
-    graphs = write_graphs(model)
+    ranges = None
+    if precision == "int8":
+        ranges = input_ranges(model, sources[:_CALIBRATION_PROMPTS])
+    graphs = write_graphs(model, ranges)
     onnx.save(graphs.encoder, folder / ENCODER)
     onnx.save(graphs.decoder, folder / DECODER)
-    shutil.copyfile(checkpoint / TOKENIZER, folder / TOKENIZER)
+
+
+def _write_reference(folder: Path, sources: list[Tokens], tokens: list[list[int]]) -> None:
     cases = [
-        {"source": list(source), "tokens": tokens}
-        for source, tokens in zip(sources[:_REFERENCES], expected, strict=False)
+        {"source": list(source), "tokens": row}
+        for source, row in zip(sources[:_REFERENCES], tokens, strict=False)
     ]
     (folder / REFERENCE).write_text(json.dumps(cases) + "\n", encoding="utf-8")
 
 
-def _require_parity(
-    folder: Path, manifest: Manifest, sources: list[Tokens], expected: list[list[int]]
-) -> None:
-    found = engine_tokens(folder, manifest, sources)
-    different = [i for i in range(len(sources)) if found[i] != expected[i]]
-    if different:
+def _require_parity(precision: str, found: list[list[int]], expected: list[list[int]]) -> int:
+    """How many questions have PyTorch's tokens. Raises `ParityError` where they are too few."""
+    different = [i for i in range(len(expected)) if found[i] != expected[i]]
+    if len(different) > (1 - _LEAST_EQUAL[precision]) * len(expected):
         first = different[0]
         raise ParityError(
-            f"{len(different)} of {len(sources)} questions differ from PyTorch; "
+            f"{len(different)} of {len(expected)} questions differ from PyTorch; "
             f"the first is number {first}: {found[first]}, expected {expected[first]}"
         )
+    return len(expected) - len(different)
 
 
 def _manifest(model: T5ForConditionalGeneration, identity: Identity, folder: Path) -> Manifest:
@@ -137,7 +147,7 @@ def _manifest(model: T5ForConditionalGeneration, identity: Identity, folder: Pat
         version=identity.version,
         prompt_format=identity.prompt_format,
         target_format=identity.target_format,
-        precision="fp32",
+        precision=identity.precision,
         architecture=Architecture(
             decoder_layers=config.num_decoder_layers,
             heads=config.num_heads,

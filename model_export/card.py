@@ -21,8 +21,7 @@ division. Trained from scratch on questions from the DeepMind mathematics genera
 {evaluation}
 
 Exact match is plain greedy decoding, scored on whole answers; verdicts come from substituting the
-answer into the equation. Before it was written, this bundle generated the same tokens as PyTorch
-on all {parity} questions it was compared on.
+answer into the equation. {parity}
 
 ## Training
 
@@ -49,7 +48,7 @@ def write_card(manifest: Manifest) -> str:
         version=manifest.version,
         parameters=manifest.architecture.parameters,
         evaluation=_evaluation(evaluation),
-        parity=provenance["parity_questions"],
+        parity=_parity(manifest.precision, provenance["parity"]),
         training=_training(provenance["training"]),
         failures=_failures(evaluation.get("wrong", [])),
     )
@@ -78,6 +77,13 @@ def _training(training: Mapping[str, Any]) -> str:
             f"SHA-256 `{training['data']['sha256'][:16]}...`.",
             f"- Settings: `{settings}`",
         ]
+    )
+
+
+def _parity(precision: str, parity: Mapping[str, int]) -> str:
+    return (
+        f"Precision: {precision}. When it was written, this bundle generated PyTorch's tokens "
+        f"(fp32) for {parity['equal']:,} of {parity['questions']:,} questions."
     )
 
 

@@ -32,6 +32,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Attention
 
 from model_export.builder import CONTRIB, FLOAT, INT32, INT64, GraphBuilder
+from model_export.quantisation import INPUT_ZERO, InputRanges, input_scale, quantised
 
 Weights = Mapping[str, npt.NDArray[np.float32]]
 _HIDDEN = -1e9  # added to the scores of padding
@@ -47,15 +48,18 @@ class Graphs:
     decoder: onnx.ModelProto
 
 
-def write_graphs(model: T5ForConditionalGeneration) -> Graphs:
-    """Both graphs in fp32. Raises `UnsupportedCheckpoint`."""
+def write_graphs(model: T5ForConditionalGeneration, ranges: InputRanges | None = None) -> Graphs:
+    """Both graphs in fp32, or with int8 products where the inputs' `ranges` are given.
+
+    Raises `UnsupportedCheckpoint`.
+    """
     config = model.config
     if config.dense_act_fn not in ("relu", "gelu_new"):
         raise UnsupportedCheckpoint(f"activation {config.dense_act_fn}; expected relu or gelu_new")
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
     return Graphs(
-        encoder=_Encoder(config, weights).write(),
-        decoder=_Decoder(config, weights, _predictable_tokens(model)).write(),
+        encoder=_Encoder(config, weights, ranges).write(),
+        decoder=_Decoder(config, weights, ranges, _predictable_tokens(model)).write(),
     )
 
 
@@ -80,15 +84,37 @@ class _Stack:
     reads it normed.
     """
 
-    def __init__(self, config: T5Config, weights: Weights) -> None:
+    def __init__(self, config: T5Config, weights: Weights, ranges: InputRanges | None) -> None:
         self.config = config
         self.weights = weights
+        self.ranges = ranges
         self.graph = GraphBuilder()
+        self._quantised: dict[tuple[str, float], str] = {}  # inputs, for all who read them
 
     def linear(self, value: str, *names: str) -> str:
         """`value` times the transposed weights `names`, side by side in one product."""
         matrix = np.concatenate([self.weights[f"{name}.weight"].T for name in names], axis=1)
-        return self.graph.op("MatMul", value, self.graph.weight(names[0], matrix))
+        return self.product(value, matrix, *names)
+
+    def product(self, value: str, matrix: npt.NDArray[np.float32], *names: str) -> str:
+        """`value` times `matrix`, which stands for the linear layers `names`."""
+        g = self.graph
+        if self.ranges is None:
+            return g.op("MatMul", value, g.weight(names[0], matrix))
+        scale = input_scale(max(self.ranges[name] for name in names))
+        zero = g.scalar(INPUT_ZERO, np.uint8)
+        if (value, scale) not in self._quantised:
+            self._quantised[value, scale] = g.op("QuantizeLinear", value, g.scalar(scale), zero)
+        integers, scales = quantised(matrix)
+        return g.op(
+            "MatMulIntegerToFloat",
+            self._quantised[value, scale],
+            g.weight(names[0], integers),
+            g.scalar(scale),
+            g.weight(f"{names[0]}.scales", scales),
+            zero,
+            domain=CONTRIB,
+        )
 
     def norm(self, hidden: str, name: str) -> str:
         """The RMS norm `name`, which begins a stack."""
@@ -202,8 +228,10 @@ class _Encoder(_Stack):
 
 
 class _Decoder(_Stack):
-    def __init__(self, config: T5Config, weights: Weights, predictable: int) -> None:
-        super().__init__(config, weights)
+    def __init__(
+        self, config: T5Config, weights: Weights, ranges: InputRanges | None, predictable: int
+    ) -> None:
+        super().__init__(config, weights, ranges)
         self._predictable = predictable
 
     def write(self) -> onnx.ModelProto:
@@ -277,8 +305,8 @@ class _Decoder(_Stack):
         head = self.weights["lm_head.weight"]
         if config.scale_decoder_outputs:  # the first T5, whose head is its embeddings
             head = head * config.d_model**-0.5
-        matrix = g.weight("lm_head", head[: self._predictable].T)
-        logits = g.op("MatMul", g.op("Squeeze", hidden, g.ints(1)), matrix)
+        matrix = head[: self._predictable].T
+        logits = self.product(g.op("Squeeze", hidden, g.ints(1)), matrix, "lm_head")
         largest, best = g.ops("TopK", logits, g.ints(2), outputs=2, axis=-1)
         g.output(best, "best", INT64, ["batch", 2])
         # The logarithm of the sum of exponentials, in operators that are vectorised: that of its

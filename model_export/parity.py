@@ -25,7 +25,7 @@ def engine_tokens(bundle: Path, manifest: Manifest, sources: Sequence[Tokens]) -
     """
     model = OrtModel(bundle, manifest, threads=available_cpus(), provider="cpu")
     with tqdm(total=len(sources), desc="engine", unit="row") as bar:
-        prompts = [Prompt(source) for source in sources]
+        prompts = [Prompt(tuple(source)) for source in sources]
         hypotheses = generate(OrtEngine(model, rows=_BATCH), prompts, bar.update)
     return [hypothesis.tokens for hypothesis in hypotheses]
 

@@ -14,8 +14,8 @@ Tokens = Sequence[int]
 class Prompt:
     """What a model reads, end token included, and the tokens its answer is made to begin with."""
 
-    source: Tokens
-    forced: Tokens = ()
+    source: tuple[int, ...]
+    forced: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,13 @@ class Answered:
 
 @dataclass(eq=False)
 class Job:
-    """One admitted request. `reply` belongs to the event loop and is settled exactly once there."""
+    """One prompt under way, and who waits for it: one caller, or several that asked the same.
+
+    `replies` belong to the event loop and are settled exactly once there.
+    """
 
     prompt: Prompt
-    reply: asyncio.Future[Answered]
+    replies: list[asyncio.Future[Answered]]
     enqueued_s: float  # on the batcher's clock, as the times below
     joined_s: float = 0.0  # when it left the queue
     encoded_s: float = 0.0  # when the encoder was done with it
@@ -105,8 +108,11 @@ class Job:
 
     @property
     def departed(self) -> bool:
-        """Whether nobody waits any more: answered, cancelled or past its deadline."""
-        return self.reply.done()
+        """Whether nobody waits any more: all are answered, have left or are past their deadline.
+
+        That stays so, because nobody joins those who wait for a job that has none.
+        """
+        return all(reply.done() for reply in self.replies)
 
 
 class Observer(Protocol):
@@ -117,6 +123,8 @@ class Observer(Protocol):
     def refused(self, reason: str) -> None: ...
 
     def dropped(self, count: int) -> None: ...  # questions that nobody waits for any more
+
+    def reused(self, how: str) -> None: ...  # answers to what was asked before: shared, cached
 
     def joined(self, waits_s: list[float], lengths: list[int]) -> None: ...
 

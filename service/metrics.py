@@ -53,6 +53,7 @@ class Metrics:
             "second_tries", "Questions whose first answer was wrong.", "outcome"
         )
         self._rejected = counter("rejected", "Questions refused before any work.", "reason")
+        self._reused = counter("reused", "Answers that were not computed anew.", "how")
         self._abandoned = counter(
             "abandoned", "Questions whose caller left or whose deadline passed."
         )
@@ -80,6 +81,9 @@ class Metrics:
 
     def dropped(self, count: int) -> None:
         self._abandoned.inc(count)
+
+    def reused(self, how: str) -> None:
+        self._reused.labels(how).inc()
 
     def joined(self, waits_s: list[float], lengths: list[int]) -> None:
         for wait_s in waits_s:

@@ -73,6 +73,7 @@ class Runtime:
             model.engines,
             BatchLimits(settings.max_batch_rows, settings.max_batch_tokens),
             max_queue=settings.max_queue,
+            cached_answers=settings.cached_answers,
             observer=self.metrics,
         )
         self.solver = Solver(

@@ -7,10 +7,12 @@ and every alternative differs from the first answer.
 
 from __future__ import annotations
 
-from service.contracts import Hypothesis, Prompt, Tokens
+from service.contracts import Hypothesis, Prompt
 
 
-def alternatives(source: Tokens, first: Hypothesis, *, most: int, eos_id: int) -> list[Prompt]:
+def alternatives(
+    source: tuple[int, ...], first: Hypothesis, *, most: int, eos_id: int
+) -> list[Prompt]:
     """Up to `most` prompts, the likeliest to be right first.
 
     To end where the model went on is no alternative: an answer cut short is none.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 _PREFIX = "CYBERSOLVE_"
 _BUNDLED_MODEL = Path(__file__).resolve().parent.parent / "models" / "cybersolve-mini"
+_MAY_BE_ZERO = {"cached_answers"}
 PROVIDERS = ("auto", "cpu", "cuda")
 
 
@@ -30,6 +31,7 @@ class Settings:
     max_tries: int = 8  # answers of the model for one question; 1: the first, right or wrong
     max_batch_rows: int = 32  # questions under way in one engine
     max_batch_tokens: int = 4096  # of questions read together, padding included
+    cached_answers: int = 4096  # kept in memory, the latest; 0: none
     max_batch_questions: int = 1000  # of one POST /solve/batch
     max_body_bytes: int = 1_000_000
     default_timeout_s: float = 30.0  # of a request that names none
@@ -41,7 +43,9 @@ class Settings:
             raise SettingsError(f"{_PREFIX}PROVIDER is {self.provider!r}; expected {expected}")
         for knob in fields(self):
             value = getattr(self, knob.name)
-            if isinstance(value, int | float) and not value > 0:
+            if not isinstance(value, int | float) or value > 0:
+                continue
+            if value != 0 or knob.name not in _MAY_BE_ZERO:
                 raise SettingsError(f"{_PREFIX}{knob.name.upper()} is {value}; expected over 0")
 
     @classmethod

@@ -18,7 +18,7 @@ from equations.linear import Equation, render
 from equations.parser import parse
 from equations.prompt import PROMPT_FORMATS, OutOfRange
 from equations.verify import Verdict, verify
-from service.contracts import Answered, Prompt, Timings, Tokens
+from service.contracts import Answered, Prompt, Timings
 from service.engine.bundle import Manifest
 from service.engine.tokens import TextCodec
 from service.errors import QuestionTooLong
@@ -98,7 +98,7 @@ class Solver:
             return _exact(equation, started, solution)
         return replace(solution, total_s=time.perf_counter() - started)
 
-    def _encode(self, equation: Equation) -> Tokens:
+    def _encode(self, equation: Equation) -> tuple[int, ...]:
         try:
             source = self._codec.encode(self._prompt(equation))
         except OutOfRange as error:
@@ -115,7 +115,12 @@ class Solver:
         return self._max_tries > 1 and expressible
 
     async def _try_again(
-        self, equation: Equation, source: Tokens, first: Answered, greedy: Solution, left_s: float
+        self,
+        equation: Equation,
+        source: tuple[int, ...],
+        first: Answered,
+        greedy: Solution,
+        left_s: float,
     ) -> Solution:
         """The likeliest correct alternative, or else the first answer again."""
         prompts = alternatives(

@@ -29,6 +29,7 @@ class Remembering:
         self.depth = 0
         self.refusals: list[str] = []
         self.drops = 0
+        self.reuses: list[str] = []
         self.waits_s: list[float] = []
         self.joins: list[int] = []
         self.steps: list[int] = []
@@ -42,6 +43,9 @@ class Remembering:
 
     def dropped(self, count: int) -> None:
         self.drops += count
+
+    def reused(self, how: str) -> None:
+        self.reuses.append(how)
 
     def joined(self, waits_s: list[float], lengths: list[int]) -> None:
         self.waits_s += waits_s

@@ -1,6 +1,7 @@
 """Admission, workers, every request settled once, and a bounded drain.
 
-Requests wait in one queue. Each worker's engine takes them between two of its steps, whenever it
+Requests wait in one queue; those that ask the same share one place in it, and what was answered
+lately is not computed again. Each worker's engine takes them between two of its steps, whenever it
 has free rows, and gives each back as soon as that one is finished: what shares an engine need
 neither begin nor end together.
 """
@@ -13,10 +14,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from service.batching.cache import AnswerCache
 from service.batching.policy import BatchLimits
 from service.batching.queue import WaitingQueue
 from service.batching.worker import Worker
-from service.contracts import Answered, Engine, Job, Observer, Prompt
+from service.contracts import Answered, Engine, Job, Observer, Prompt, Timings
 from service.errors import (
     DeadlineExceeded,
     NotReady,
@@ -38,6 +40,7 @@ class Batcher:
         limits: BatchLimits,
         *,
         max_queue: int,
+        cached_answers: int = 0,
         observer: Observer,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -57,7 +60,8 @@ class Batcher:
             for number, engine in enumerate(engines)
         ]
         self._loop: asyncio.AbstractEventLoop | None = None  # until started
-        self._unsettled: set[Job] = set()
+        self._jobs: dict[Prompt, Job] = {}  # under way
+        self._cache = AnswerCache(cached_answers)
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = False
@@ -102,32 +106,43 @@ class Batcher:
         `timeout_s`, `EngineFailed` when the engine failed. A cancelled caller costs nothing more
         than the step that is being made.
         """
-        job = self._admit(prompt)
+        reply = self._admit(prompt)
         try:
             async with asyncio.timeout(timeout_s):
-                return await job.reply
+                return await reply
         except TimeoutError as error:
             raise DeadlineExceeded from error
 
-    def _admit(self, prompt: Prompt) -> Job:
+    def _admit(self, prompt: Prompt) -> asyncio.Future[Answered]:
         if self._draining:
             self._observer.refused("shutting_down")
             raise ShuttingDown
         if not self.alive or self._loop is None:
             self._observer.refused("not_ready")
             raise NotReady
-        job = Job(prompt, self._loop.create_future(), enqueued_s=self._clock())
-        if not self._queue.put(job):
-            self._observer.refused("queue_full")
-            raise Overloaded(_RETRY_AFTER_S)
-        self._unsettled.add(job)
-        self._idle.clear()
-        job.reply.add_done_callback(lambda _: self._settled(job))
-        return job
+        reply: asyncio.Future[Answered] = self._loop.create_future()
+        if (known := self._cache.get(prompt)) is not None:
+            self._observer.reused("cached")
+            reply.set_result(Answered(known, Timings(0.0, 0.0)))
+            return reply
+        job = self._jobs.get(prompt)
+        if job is not None and not job.departed:
+            self._observer.reused("shared")
+            job.replies.append(reply)
+        else:
+            job = Job(prompt, [reply], enqueued_s=self._clock())
+            if not self._queue.put(job):
+                self._observer.refused("queue_full")
+                raise Overloaded(_RETRY_AFTER_S)
+            self._jobs[prompt] = job
+            self._idle.clear()
+        reply.add_done_callback(lambda _: self._forget(job))
+        return reply
 
-    def _settled(self, job: Job) -> None:
-        self._unsettled.discard(job)
-        if not self._unsettled:
+    def _forget(self, job: Job) -> None:
+        if job.departed and self._jobs.get(job.prompt) is job:
+            del self._jobs[job.prompt]
+        if not self._jobs:
             self._idle.set()
 
     # -- workers ---------------------------------------------------------------------------------
@@ -141,12 +156,17 @@ class Batcher:
 
     def _settle(self, outcomes: list[tuple[Job, Answered | ServiceError]]) -> None:
         for job, outcome in outcomes:
+            if isinstance(outcome, Answered):
+                self._cache.put(job.prompt, outcome.hypothesis)
             if job.departed:
-                self._observer.dropped(1)  # the caller left during the last step
-            elif isinstance(outcome, Answered):
-                job.reply.set_result(outcome)
-            else:
-                job.reply.set_exception(outcome)
+                self._observer.dropped(len(job.replies))  # they left during the last step
+            for reply in job.replies:
+                if reply.done():
+                    continue
+                if isinstance(outcome, Answered):
+                    reply.set_result(outcome)
+                else:
+                    reply.set_exception(outcome)
 
     def _worker_ended(self) -> None:
         """Drained, or dead of a bug: when it was the last, nobody may wait any longer."""
@@ -154,6 +174,4 @@ class Batcher:
             self._settle_all(NotReady)
 
     def _settle_all(self, error: type[ServiceError]) -> None:
-        for job in self._unsettled:
-            if not job.departed:
-                job.reply.set_exception(error())
+        self._settle([(job, error()) for job in self._jobs.values() if not job.departed])

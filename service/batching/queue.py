@@ -65,7 +65,7 @@ class WaitingQueue:
     def _drop_departed(self) -> None:
         kept = [job for job in self._jobs if not job.departed]
         if len(kept) < len(self._jobs):
-            self._observer.dropped(len(self._jobs) - len(kept))
+            self._observer.dropped(sum(len(job.replies) for job in self._jobs if job.departed))
             self._keep(kept)
 
     def _keep(self, jobs: list[Job]) -> None:

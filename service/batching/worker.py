@@ -103,7 +103,7 @@ class Worker:
         departed = [key for key, job in self._jobs.items() if job.departed]
         if departed:
             self._engine.leave(departed)
-            self._observer.dropped(len(departed))
+            self._observer.dropped(sum(len(self._jobs[key].replies) for key in departed))
             for key in departed:
                 del self._jobs[key]
 

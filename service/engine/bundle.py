@@ -18,7 +18,7 @@ from equations.prompt import PROMPT_FORMATS
 FORMAT = 2
 MANIFEST = "manifest.json"
 ENCODER, DECODER, TOKENIZER = "encoder.onnx", "decoder.onnx", "tokenizer.json"
-REFERENCE = "reference.json"  # sources and PyTorch's greedy tokens for them, to check a runtime
+REFERENCE = "reference.json"  # sources and the tokens they gave at export, to check a runtime
 REQUIRED = (ENCODER, DECODER, TOKENIZER, REFERENCE)
 
 

@@ -14,10 +14,9 @@ class TextCodec:
     def __init__(self, path: Path) -> None:
         self._tokenizer = Tokenizer.from_file(str(path))
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str) -> tuple[int, ...]:
         """Ids of `text`, the end token included."""
-        ids: list[int] = self._tokenizer.encode(text).ids
-        return ids
+        return tuple(self._tokenizer.encode(text).ids)
 
     def decode(self, ids: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)

@@ -45,8 +45,11 @@ def checkpoint(folder: Path, **overrides: object) -> Path:
     return folder
 
 
-def export(folder: Path, out: Path, problems: Sequence[Problem]) -> Manifest:
-    identity = Identity("test", "0.0.1", "digits", "work", Limits(200, 16), {})
+def export(
+    folder: Path, out: Path, problems: Sequence[Problem], precision: str = "fp32"
+) -> Manifest:
+    limits = Limits(200, 16)
+    identity = Identity("test", "0.0.1", "digits", "work", limits, {}, precision=precision)
     return write_bundle(folder, out, identity, [p.question for p in problems], lambda _: "card\n")
 
 
@@ -60,6 +63,15 @@ def test_tokens_equal_pytorch_across_the_family(
     assert load_manifest(tmp_path / "bundle") == manifest
     reference = json.loads((tmp_path / "bundle" / REFERENCE).read_text())
     assert len({tuple(case["tokens"]) for case in reference}) > 10  # not one answer for all
+
+
+def test_int8_says_nearly_what_pytorch_says(tmp_path: Path, problems: list[Problem]) -> None:
+    folder = checkpoint(tmp_path / "checkpoint", d_model=64)
+    whole = export(folder, tmp_path / "fp32", problems[:100])
+    small = export(folder, tmp_path / "int8", problems[:100], "int8")
+    assert (small.precision, whole.precision) == ("int8", "fp32")
+    assert 75 <= small.provenance["parity"]["equal"] <= 100
+    assert small.files["decoder.onnx"]["bytes"] < whole.files["decoder.onnx"]["bytes"]
 
 
 def test_a_failed_export_leaves_the_old_bundle(

@@ -47,6 +47,7 @@ def run(
     *engines: Engine,
     rows: int = 64,
     max_queue: int = 1000,
+    cached_answers: int = 0,
     clock: Callable[[], float] | None = None,
 ) -> Remembering:
     """Run `scenario` around a started batcher, drain it, and give what its observer saw."""
@@ -55,7 +56,12 @@ def run(
     async def main() -> None:
         limits = BatchLimits(rows, padded_tokens=100_000)
         batcher = Batcher(
-            engines, limits, max_queue=max_queue, observer=observer, clock=clock or Clock()
+            engines,
+            limits,
+            max_queue=max_queue,
+            cached_answers=cached_answers,
+            observer=observer,
+            clock=clock or Clock(),
         )
         batcher.start()
         await scenario(batcher, observer)
@@ -68,9 +74,9 @@ def run(
 @pytest.mark.parametrize("engines", [1, 3])
 def test_each_of_a_thousand_gets_its_own_answer(engines: int) -> None:
     async def scenario(batcher: Batcher, _: Remembering) -> None:
-        sources = [[i, i + 1, *range(i % 7)] for i in range(1000)]
+        sources = [(i, i + 1, *range(i % 7)) for i in range(1000)]
         answers = await asyncio.gather(*(batcher.submit(Prompt(s), LONG_S) for s in sources))
-        assert [answer.hypothesis.tokens for answer in answers] == sources
+        assert [answer.hypothesis.tokens for answer in answers] == [list(s) for s in sources]
 
     observer = run(scenario, *(EchoEngine() for _ in range(engines)))
     assert sum(observer.joins) == observer.answers == 1000
@@ -83,9 +89,9 @@ def test_who_waits_joins_late_and_together() -> None:
     engine = EchoEngine(gate)
 
     async def scenario(batcher: Batcher, _: Remembering) -> None:
-        first = asyncio.create_task(batcher.submit(Prompt([1]), LONG_S))
+        first = asyncio.create_task(batcher.submit(Prompt((1,)), LONG_S))
         await gate.holds_a_step()
-        others = [asyncio.create_task(batcher.submit(Prompt([i]), LONG_S)) for i in range(2, 12)]
+        others = [asyncio.create_task(batcher.submit(Prompt((i,)), LONG_S)) for i in range(2, 12)]
         await asyncio.sleep(0)
         gate.open()
         await asyncio.gather(first, *others)
@@ -100,7 +106,7 @@ def test_the_short_overtake_the_long_in_the_same_engine() -> None:
 
     async def scenario(batcher: Batcher, _: Remembering) -> None:
         async def ask(length: int) -> None:
-            await batcher.submit(Prompt([7] * length), LONG_S)
+            await batcher.submit(Prompt((7,) * length), LONG_S)
             order.append(length)
 
         await asyncio.gather(ask(500), *(ask(length) for length in (1, 2, 3, 4, 5)))
@@ -113,15 +119,15 @@ def test_the_short_overtake_the_long_in_the_same_engine() -> None:
 
 def test_an_exception_answers_the_rows_under_way_and_nothing_else() -> None:
     def fail_on_thirteen(sources: list[Tokens]) -> None:
-        if [13] in sources:
+        if (13,) in sources:
             raise RuntimeError("boom")
 
     async def scenario(batcher: Batcher, _: Remembering) -> None:
-        assert (await batcher.submit(Prompt([1]), LONG_S)).hypothesis.tokens == [1]
+        assert (await batcher.submit(Prompt((1,)), LONG_S)).hypothesis.tokens == [1]
         with pytest.raises(EngineFailed):
-            await batcher.submit(Prompt([13]), LONG_S)
+            await batcher.submit(Prompt((13,)), LONG_S)
         assert batcher.alive
-        assert (await batcher.submit(Prompt([2]), LONG_S)).hypothesis.tokens == [2]
+        assert (await batcher.submit(Prompt((2,)), LONG_S)).hypothesis.tokens == [2]
 
     run(scenario, EchoEngine(fail_on_thirteen))
 
@@ -133,7 +139,7 @@ def test_an_engine_that_gives_rows_it_does_not_have_fails_those_under_way() -> N
 
     async def scenario(batcher: Batcher, _: Remembering) -> None:
         with pytest.raises(EngineFailed):
-            await batcher.submit(Prompt([1]), LONG_S)
+            await batcher.submit(Prompt((1,)), LONG_S)
 
     run(scenario, Odd())
 
@@ -157,7 +163,7 @@ def test_a_dead_worker_leaves_nobody_waiting() -> None:
             [EchoEngine(gate, rows=1)], BatchLimits(1, 100), max_queue=9, observer=observer
         )
         batcher.start()
-        tasks = [asyncio.create_task(batcher.submit(Prompt([i]), LONG_S)) for i in range(3)]
+        tasks = [asyncio.create_task(batcher.submit(Prompt((i,)), LONG_S)) for i in range(3)]
         await gate.holds_a_step()
         observer.broken = True
         gate.open()
@@ -173,12 +179,12 @@ def test_a_full_queue_refuses_before_any_work() -> None:
     gate = Gate()
 
     async def scenario(batcher: Batcher, observer: Remembering) -> None:
-        running = asyncio.create_task(batcher.submit(Prompt([0]), LONG_S))
+        running = asyncio.create_task(batcher.submit(Prompt((0,)), LONG_S))
         await gate.holds_a_step()
-        waiting = [asyncio.create_task(batcher.submit(Prompt([i]), LONG_S)) for i in (1, 2)]
+        waiting = [asyncio.create_task(batcher.submit(Prompt((i,)), LONG_S)) for i in (1, 2)]
         await asyncio.sleep(0)
         with pytest.raises(Overloaded):
-            await batcher.submit(Prompt([3]), LONG_S)
+            await batcher.submit(Prompt((3,)), LONG_S)
         assert observer.depth == 2
         gate.open()
         await asyncio.gather(running, *waiting)
@@ -192,19 +198,19 @@ def test_who_has_left_costs_nothing_and_frees_a_place() -> None:
     engine = EchoEngine(gate)
 
     async def scenario(batcher: Batcher, _: Remembering) -> None:
-        running = asyncio.create_task(batcher.submit(Prompt([0]), LONG_S))
+        running = asyncio.create_task(batcher.submit(Prompt((0,)), LONG_S))
         await gate.holds_a_step()
-        leaving = asyncio.create_task(batcher.submit(Prompt([1]), LONG_S))
+        leaving = asyncio.create_task(batcher.submit(Prompt((1,)), LONG_S))
         await asyncio.sleep(0)
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
-        staying = asyncio.create_task(batcher.submit(Prompt([2]), LONG_S))
+        staying = asyncio.create_task(batcher.submit(Prompt((2,)), LONG_S))
         await asyncio.sleep(0)
         gate.open()
         await asyncio.gather(running, staying)
 
     observer = run(scenario, engine, max_queue=1)
-    assert engine.joins == [[[0]], [[2]]]
+    assert engine.joins == [[(0,)], [(2,)]]
     assert observer.drops == 1
     assert observer.refusals == []
 
@@ -214,15 +220,15 @@ def test_a_deadline_passes_while_waiting() -> None:
     engine = EchoEngine(gate)
 
     async def scenario(batcher: Batcher, _: Remembering) -> None:
-        running = asyncio.create_task(batcher.submit(Prompt([0]), LONG_S))
+        running = asyncio.create_task(batcher.submit(Prompt((0,)), LONG_S))
         await gate.holds_a_step()
         with pytest.raises(DeadlineExceeded):
-            await batcher.submit(Prompt([1]), 0.001)
+            await batcher.submit(Prompt((1,)), 0.001)
         gate.open()
         await running
 
     observer = run(scenario, engine)
-    assert engine.joins == [[[0]]]
+    assert engine.joins == [[(0,)]]
     assert observer.drops == 1
 
 
@@ -231,12 +237,12 @@ def test_who_leaves_while_decoding_frees_the_row_at_the_next_step() -> None:
     engine = EchoEngine(gate, rows=1)
 
     async def scenario(batcher: Batcher, _: Remembering) -> None:
-        leaving = asyncio.create_task(batcher.submit(Prompt([0] * 1_000_000), LONG_S))
+        leaving = asyncio.create_task(batcher.submit(Prompt((0,) * 1_000_000), LONG_S))
         await gate.holds_a_step()
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
         gate.open()
-        assert (await batcher.submit(Prompt([1]), LONG_S)).hypothesis.tokens == [1]
+        assert (await batcher.submit(Prompt((1,)), LONG_S)).hypothesis.tokens == [1]
 
     observer = run(scenario, engine, rows=1)
     assert observer.drops == 1
@@ -247,12 +253,12 @@ def test_who_leaves_during_its_last_step_is_counted() -> None:
     gate = Gate()
 
     async def scenario(batcher: Batcher, _: Remembering) -> None:
-        leaving = asyncio.create_task(batcher.submit(Prompt([0]), LONG_S))
+        leaving = asyncio.create_task(batcher.submit(Prompt((0,)), LONG_S))
         await gate.holds_a_step()
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
         gate.open()
-        assert (await batcher.submit(Prompt([1]), LONG_S)).hypothesis.tokens == [1]
+        assert (await batcher.submit(Prompt((1,)), LONG_S)).hypothesis.tokens == [1]
 
     assert run(scenario, EchoEngine(gate)).drops == 1
 
@@ -262,9 +268,9 @@ def test_waits_and_inference_are_timed_by_the_clock() -> None:
     gate = Gate()
 
     async def scenario(batcher: Batcher, _: Remembering) -> None:
-        first = asyncio.create_task(batcher.submit(Prompt([0]), LONG_S))
+        first = asyncio.create_task(batcher.submit(Prompt((0,)), LONG_S))
         await gate.holds_a_step()
-        second = asyncio.create_task(batcher.submit(Prompt([1]), LONG_S))
+        second = asyncio.create_task(batcher.submit(Prompt((1,)), LONG_S))
         await asyncio.sleep(0)
         clock.now_s += 5.0
         gate.open()
@@ -279,13 +285,13 @@ def test_drain_finishes_what_was_accepted_and_takes_no_more() -> None:
     gate = Gate()
 
     async def scenario(batcher: Batcher, _: Remembering) -> None:
-        accepted = [asyncio.create_task(batcher.submit(Prompt([i]), LONG_S)) for i in range(5)]
+        accepted = [asyncio.create_task(batcher.submit(Prompt((i,)), LONG_S)) for i in range(5)]
         await gate.holds_a_step()
         draining = asyncio.create_task(batcher.drain(LONG_S))
         await asyncio.sleep(0)
         assert not batcher.alive
         with pytest.raises(ShuttingDown):
-            await batcher.submit(Prompt([9]), LONG_S)
+            await batcher.submit(Prompt((9,)), LONG_S)
         gate.open()
         await draining
         assert [(await task).hypothesis.tokens for task in accepted] == [[i] for i in range(5)]
@@ -297,7 +303,7 @@ def test_drain_is_bounded_and_answers_the_rest() -> None:
     gate = Gate()
 
     async def scenario(batcher: Batcher, _: Remembering) -> None:
-        accepted = [asyncio.create_task(batcher.submit(Prompt([i]), LONG_S)) for i in range(3)]
+        accepted = [asyncio.create_task(batcher.submit(Prompt((i,)), LONG_S)) for i in range(3)]
         await gate.holds_a_step()
         await batcher.drain(0.001)
         gate.open()
@@ -312,7 +318,68 @@ def test_nothing_is_taken_before_the_start() -> None:
         observer = Remembering()
         batcher = Batcher([EchoEngine()], BatchLimits(1, 10), max_queue=1, observer=observer)
         with pytest.raises(NotReady):
-            await batcher.submit(Prompt([1]), LONG_S)
+            await batcher.submit(Prompt((1,)), LONG_S)
         assert observer.refusals == ["not_ready"]
 
     asyncio.run(main())
+
+
+def test_equal_questions_under_way_are_computed_once() -> None:
+    gate = Gate()
+    engine = EchoEngine(gate)
+
+    async def scenario(batcher: Batcher, _: Remembering) -> None:
+        asked = [asyncio.create_task(batcher.submit(Prompt((1, 2)), LONG_S)) for _ in range(5)]
+        await gate.holds_a_step()
+        asked += [asyncio.create_task(batcher.submit(Prompt((1, 2)), LONG_S)) for _ in range(5)]
+        other = asyncio.create_task(batcher.submit(Prompt((1, 2), (3,)), LONG_S))
+        await asyncio.sleep(0)
+        asked[0].cancel()  # one who leaves does not take the answer from the others
+        with pytest.raises(DeadlineExceeded):
+            await batcher.submit(Prompt((1, 2)), 0.001)
+        gate.open()
+        answers = await asyncio.gather(*asked[1:], other)
+        assert [answer.hypothesis.tokens for answer in answers] == [[1, 2]] * 10
+
+    observer = run(scenario, engine)
+    assert engine.joins == [[(1, 2)], [(1, 2)]]  # the other has a beginning of its own
+    assert observer.reuses == ["shared"] * 10
+
+
+def test_a_question_that_all_have_left_is_asked_anew() -> None:
+    gate = Gate()
+    engine = EchoEngine(gate)
+
+    async def scenario(batcher: Batcher, _: Remembering) -> None:
+        left = asyncio.create_task(batcher.submit(Prompt((1,)), LONG_S))
+        await gate.holds_a_step()
+        left.cancel()
+        await asyncio.gather(left, return_exceptions=True)
+        again = asyncio.create_task(batcher.submit(Prompt((1,)), LONG_S))
+        await asyncio.sleep(0)
+        gate.open()
+        assert (await again).hypothesis.tokens == [1]
+
+    assert run(scenario, engine).reuses == []
+    assert engine.joins == [[(1,)], [(1,)]]
+
+
+def test_the_latest_answers_are_kept_and_no_failures() -> None:
+    def fail_on_thirteen(sources: list[Tokens]) -> None:
+        if (13,) in sources:
+            raise RuntimeError("boom")
+
+    engine = EchoEngine(fail_on_thirteen)
+
+    async def scenario(batcher: Batcher, _: Remembering) -> None:
+        for number in (1, 2, 1, 3, 1, 2):
+            answer = await batcher.submit(Prompt((number,)), LONG_S)
+            assert answer.hypothesis.tokens == [number]
+        for _ in range(2):
+            with pytest.raises(EngineFailed):
+                await batcher.submit(Prompt((13,)), LONG_S)
+
+    observer = run(scenario, engine, cached_answers=2)
+    asked = [source for joining in engine.joins for (source,) in joining]
+    assert asked == [1, 2, 3, 2, 13, 13]
+    assert observer.reuses == ["cached", "cached"]

@@ -44,7 +44,7 @@ class Doubtful:
         return Hypothesis(tokens, [-0.01, -0.5, -0.2, -0.01], runners_up, [-9.0, -0.9, -3.0, -9.0])
 
     def _ids(self, text: str) -> list[int]:
-        return self._codec.encode(text)[:-1]
+        return list(self._codec.encode(text)[:-1])
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_alternatives_differ_from_the_answer_and_from_each_other(
         [2 * place + 3 for place in places],
         [-1 - gap for gap in gaps],
     )
-    prompts = alternatives([7, EOS], first, most=most, eos_id=EOS)
+    prompts = alternatives((7, EOS), first, most=most, eos_id=EOS)
     assert len(prompts) == min(most, len(gaps)) == len({prompt.forced for prompt in prompts})
     for prompt in prompts:
         place = len(prompt.forced) - 1
@@ -144,5 +144,5 @@ def test_alternatives_differ_from_the_answer_and_from_each_other(
 
 def test_to_end_early_is_no_alternative() -> None:
     first = Hypothesis([5, 6], [-0.1] * 3, [EOS, 8, 9], [-0.2, -0.3, -0.4])
-    prompts = alternatives([7, EOS], first, most=9, eos_id=EOS)
+    prompts = alternatives((7, EOS), first, most=9, eos_id=EOS)
     assert [prompt.forced for prompt in prompts] == [(5, 8), (5, 6, 9)]

@@ -1,0 +1,68 @@
+"""Eight-bit integers in place of floats where products take the time.
+
+Weights have a scale for each column, the inputs of a product one scale that is fixed at export:
+the largest value seen on calibration prompts. With scales that do not depend on what is in the
+batch, neither does an answer. Weights keep to seven bits, or the products of processors without
+VNNI would overflow 16 bits and saturate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, nn
+from transformers import T5ForConditionalGeneration
+
+from model_export.parity import torch_tokens
+from service.contracts import Tokens
+
+InputRanges = Mapping[str, float]  # of each linear layer's name: the largest magnitude of its input
+_MOST_WEIGHT = 63
+_MOST_INPUT = 127
+INPUT_ZERO = 128  # inputs are unsigned: what x86 multiplies fastest
+
+
+def input_ranges(model: T5ForConditionalGeneration, sources: Sequence[Tokens]) -> InputRanges:
+    """What the inputs of linear layers range over while `model` answers `sources`."""
+    ranges: dict[str, float] = {}
+    with _watched(model, ranges):
+        torch_tokens(model, sources)
+    if model.config.scale_decoder_outputs:  # the graph scales the head instead
+        ranges["lm_head"] *= model.config.d_model**0.5
+    return ranges
+
+
+@contextmanager
+def _watched(model: T5ForConditionalGeneration, ranges: dict[str, float]) -> Iterator[None]:
+    def watch(name: str) -> Any:
+        def note(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            ranges[name] = max(ranges.get(name, 0.0), float(inputs[0].abs().max()))
+
+        return note
+
+    hooks = [
+        module.register_forward_pre_hook(watch(name))
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def input_scale(largest: float) -> float:
+    return largest / _MOST_INPUT
+
+
+def quantised(
+    matrix: npt.NDArray[np.float32],
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """Integers and the scale of each column: `integers * scales` is nearly `matrix`."""
+    scales = np.maximum(np.abs(matrix).max(axis=0), 1e-12) / _MOST_WEIGHT
+    return np.round(matrix / scales).astype(np.int8), scales.astype(np.float32)
