@@ -80,6 +80,9 @@ class Timings:
     queue_s: float
     inference_s: float
 
+    def __add__(self, later: Timings) -> Timings:
+        return Timings(self.queue_s + later.queue_s, self.inference_s + later.inference_s)
+
 
 @dataclass(frozen=True)
 class Answered:

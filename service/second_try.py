@@ -1,28 +1,41 @@
 """Other answers that a model nearly gave, for a question whose first answer is wrong.
 
-Each takes the runner-up at one place where the model was least sure, and goes on greedily from
-there: limited discrepancy search with one discrepancy (Harvey and Ginsberg 1995). Deterministic,
-and every alternative differs from the first answer.
+Each deviates at one place from an answer already seen, where the model's second choice was nearly
+as likely as its first, and goes on greedily from there: a best-first search in the order of
+discrepancies (Harvey and Ginsberg 1995, limited discrepancy search). Deterministic, and no answer
+is asked for twice.
 """
 
 from __future__ import annotations
 
+import heapq
+import math
+
 from service.contracts import Hypothesis, Prompt
 
 
-def alternatives(
-    source: tuple[int, ...], first: Hypothesis, *, most: int, eos_id: int
-) -> list[Prompt]:
-    """Up to `most` prompts, the likeliest to be right first.
+class Alternatives:
+    """The deviations that have not been tried from the answers to `source` seen so far."""
 
-    To end where the model went on is no alternative: an answer cut short is none.
-    """
-    margins = [
-        (best - runner_up, place)
-        for place, (best, runner_up) in enumerate(
-            zip(first.logprobs, first.runner_up_logprobs, strict=True)
-        )
-        if first.runners_up[place] != eos_id
-    ]
-    places = [place for _, place in sorted(margins)[:most]]
-    return [Prompt(source, (*first.tokens[:place], first.runners_up[place])) for place in places]
+    def __init__(self, source: tuple[int, ...], *, eos_id: int) -> None:
+        self._source = source
+        self._eos_id = eos_id
+        self._untried: list[tuple[float, tuple[int, ...]]] = []  # a heap, likeliest first
+
+    def add(self, prompt: Prompt, seen: Hypothesis) -> None:
+        """An answer to deviate from, at the places that `prompt` left it free to choose.
+
+        To end where the model went on is no alternative: an answer cut short is none.
+        """
+        for place in range(len(prompt.forced), len(seen.logprobs)):
+            runner_up = seen.runners_up[place]
+            margin = seen.logprobs[place] - seen.runner_up_logprobs[place]
+            likelihood = seen.logprob - margin  # as if what follows were as likely as it was
+            if runner_up != self._eos_id and not math.isnan(likelihood):
+                forced = (*seen.tokens[:place], runner_up)
+                heapq.heappush(self._untried, (-likelihood, forced))
+
+    def take(self, most: int) -> list[Prompt]:
+        """Up to `most` prompts, the likeliest first; they count as tried."""
+        count = min(most, len(self._untried))
+        return [Prompt(self._source, heapq.heappop(self._untried)[1]) for _ in range(count)]

@@ -28,7 +28,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     max_queue: int = 1024  # questions that may wait; more are refused with 429
-    max_tries: int = 8  # answers of the model for one question; 1: the first, right or wrong
+    max_tries: int = 10  # answers of the model for one question; 1: the first, right or wrong
     max_batch_rows: int = 32  # questions under way in one engine
     max_batch_tokens: int = 4096  # of questions read together, padding included
     cached_answers: int = 4096  # kept in memory, the latest; 0: none

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import astuple, dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -22,10 +23,12 @@ from service.contracts import Answered, Prompt, Timings
 from service.engine.bundle import Manifest
 from service.engine.tokens import TextCodec
 from service.errors import QuestionTooLong
-from service.second_try import alternatives
+from service.second_try import Alternatives
 
 Submit = Callable[[Prompt, float], Awaitable[Answered]]
 _NO_ANSWER = "the model gave no answer"
+_TRY_S = 60.0  # longer than any deadline leaves
+_TRIES_AT_ONCE = 3  # more at once mend less for each try, fewer take longer
 
 
 class Fallback(StrEnum):
@@ -92,8 +95,10 @@ class Solver:
         answered = await self._submit(Prompt(source), timeout_s)
         solution = self._judge(equation, answered)
         if solution.verdict is Verdict.WRONG and self._worth_another_try(equation):
-            deadline_s = timeout_s - (time.perf_counter() - started)
-            solution = await self._try_again(equation, source, answered, solution, deadline_s)
+            left_s = timeout_s - (time.perf_counter() - started)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left_s):
+                    solution = await self._try_again(equation, answered, solution, source)
         if solution.verdict is Verdict.WRONG and fallback is Fallback.EXACT:
             return _exact(equation, started, solution)
         return replace(solution, total_s=time.perf_counter() - started)
@@ -115,33 +120,34 @@ class Solver:
         return self._max_tries > 1 and expressible
 
     async def _try_again(
-        self,
-        equation: Equation,
-        source: tuple[int, ...],
-        first: Answered,
-        greedy: Solution,
-        left_s: float,
+        self, equation: Equation, first: Answered, greedy: Solution, source: tuple[int, ...]
     ) -> Solution:
-        """The likeliest correct alternative, or else the first answer again."""
-        prompts = alternatives(
-            source, first.hypothesis, most=self._max_tries - 1, eos_id=self._eos_id
-        )
-        outcomes = await asyncio.gather(
-            *(self._submit(prompt, max(left_s, 0.0)) for prompt in prompts),
-            return_exceptions=True,
-        )
-        answers = [outcome for outcome in outcomes if isinstance(outcome, Answered)]
-        tries = 1 + len(answers)
-        if not answers:
-            return greedy
-        timings = Timings(
-            first.timings.queue_s + max(answer.timings.queue_s for answer in answers),
-            first.timings.inference_s + max(answer.timings.inference_s for answer in answers),
-        )
-        judged = [self._judge(equation, answer) for answer in answers]
-        correct = [solution for solution in judged if solution.verdict is Verdict.CORRECT]
-        best = max(correct, key=lambda solution: solution.logprob or 0.0, default=greedy)
+        """A correct alternative, or else the first answer again."""
+        search = Alternatives(source, eos_id=self._eos_id)
+        search.add(Prompt(source), first.hypothesis)
+        best, timings, tries = greedy, first.timings, 1
+        while best is greedy and tries < self._max_tries:
+            prompts = search.take(min(_TRIES_AT_ONCE, self._max_tries - tries))
+            answers = await self._answers(prompts)
+            if not answers:
+                break
+            tries += len(answers)
+            slowest = max(answers.values(), key=lambda answer: sum(astuple(answer.timings)))
+            timings = timings + slowest.timings
+            for prompt, answered in answers.items():
+                search.add(prompt, answered.hypothesis)
+                solution = self._judge(equation, answered)
+                if solution.verdict is Verdict.CORRECT and best is greedy:
+                    best = solution
         return replace(best, tries=tries, timings=timings)
+
+    async def _answers(self, prompts: list[Prompt]) -> dict[Prompt, Answered]:
+        """What came of `prompts`, likeliest first. One that fails costs nobody the first answer."""
+        outcomes = await asyncio.gather(
+            *(self._submit(prompt, _TRY_S) for prompt in prompts), return_exceptions=True
+        )
+        pairs = zip(prompts, outcomes, strict=True)
+        return {prompt: answer for prompt, answer in pairs if isinstance(answer, Answered)}
 
     def _judge(self, equation: Equation, answered: Answered) -> Solution:
         text = self._codec.decode(answered.hypothesis.tokens)

@@ -15,7 +15,7 @@ from service.engine.bundle import TOKENIZER, Manifest, load_manifest
 from service.engine.fake import hypothesis
 from service.engine.tokens import TextCodec
 from service.errors import Overloaded
-from service.second_try import alternatives
+from service.second_try import Alternatives
 from service.solving import Fallback, Solution, Solver
 
 EOS = 1
@@ -121,28 +121,45 @@ def test_confidence_is_read_off_the_bundles_calibration(
     assert solve(calibrated, codec, engine).confidence == pytest.approx(0.7)
 
 
-@given(margins, st.integers(0, 8))
-def test_alternatives_differ_from_the_answer_and_from_each_other(
-    gaps: list[int], most: int
-) -> None:
-    places = range(len(gaps))
-    first = Hypothesis(
-        [2 * place + 2 for place in places][:-1],
-        [-1] * len(gaps),
-        [2 * place + 3 for place in places],
-        [-1 - gap for gap in gaps],
+def answer(margins: list[int], start: int = 2) -> Hypothesis:
+    """Of distinct tokens, its end token included, with a runner-up so far behind at each place."""
+    places = range(len(margins))
+    return Hypothesis(
+        tokens=[start + 2 * place for place in places][:-1],
+        logprobs=[-1.0] * len(margins),
+        runners_up=[start + 2 * place + 1 for place in places],
+        runner_up_logprobs=[-1.0 - margin for margin in margins],
     )
-    prompts = alternatives((7, EOS), first, most=most, eos_id=EOS)
-    assert len(prompts) == min(most, len(gaps)) == len({prompt.forced for prompt in prompts})
+
+
+@given(margins, st.integers(0, 8))
+def test_deviations_come_in_the_order_of_doubt(gaps: list[int], most: int) -> None:
+    first = answer(gaps)
+    search = Alternatives((7, EOS), eos_id=EOS)
+    search.add(Prompt((7, EOS)), first)
+    prompts = search.take(most)
     for prompt in prompts:
         place = len(prompt.forced) - 1
         assert prompt.forced[:-1] == tuple(first.tokens[:place])
         assert prompt.forced[-1] == first.runners_up[place]
     chosen = [gaps[len(prompt.forced) - 1] for prompt in prompts]
-    assert chosen == sorted(gaps)[:most]  # where the model was least sure, first
+    assert chosen == sorted(gaps)[:most]
+    rest = search.take(99)
+    assert len({prompt.forced for prompt in (*prompts, *rest)}) == len(gaps)
+
+
+def test_an_alternative_is_deviated_from_only_where_it_was_free() -> None:
+    search = Alternatives((7, EOS), eos_id=EOS)
+    search.add(Prompt((7, EOS)), answer([5, 1, 9]))
+    (deviation,) = search.take(1)
+    assert deviation.forced == (2, 5)
+    search.add(deviation, answer([0, 0, 3], start=20))  # free at its third place alone
+    forced = [prompt.forced for prompt in search.take(99)]
+    assert forced == [(20, 22, 25), (3,), (2, 4, 7)]
 
 
 def test_to_end_early_is_no_alternative() -> None:
     first = Hypothesis([5, 6], [-0.1] * 3, [EOS, 8, 9], [-0.2, -0.3, -0.4])
-    prompts = alternatives((7, EOS), first, most=9, eos_id=EOS)
-    assert [prompt.forced for prompt in prompts] == [(5, 8), (5, 6, 9)]
+    search = Alternatives((7, EOS), eos_id=EOS)
+    search.add(Prompt((7, EOS)), first)
+    assert [prompt.forced for prompt in search.take(9)] == [(5, 8), (5, 6, 9)]
