@@ -13,6 +13,9 @@ from pathlib import Path
 from training import data
 from training.errors import RunError
 
+_TRAIN, _TEST = 1_200_000, 10_000
+_TEST_FRESH = 10_100  # some are left out where training data hold them
+
 
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
@@ -25,10 +28,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _data(arguments: argparse.Namespace) -> None:
+    fresh = arguments.evaluation > 0
     data.generate(
         arguments.out,
-        train=arguments.train,
-        test=arguments.test,
+        train=arguments.train if arguments.train is not None else 0 if fresh else _TRAIN,
+        test=arguments.test if arguments.test is not None else _TEST_FRESH if fresh else _TEST,
+        evaluation=arguments.evaluation,
         seed=arguments.seed,
         workers=arguments.workers,
     )
@@ -48,8 +53,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
     problems = data.read(data.split_file(arguments.data, arguments.split))
     if arguments.unseen_by is not None:
-        seen = {problem.question for problem in data.read_training(arguments.unseen_by)}
-        problems = [problem for problem in problems if problem.question not in seen]
+        problems = data.unseen(problems, arguments.unseen_by)
     if not problems:
         raise RunError(f"no questions to score in {arguments.data}")
     model, tokenizer = evaluate.load(arguments.checkpoint)
@@ -84,8 +88,15 @@ def _parser() -> argparse.ArgumentParser:
 
     make = command("data", _data, "generate questions with the DeepMind generator")
     make.add_argument("--out", type=Path, default=Path("data"), help="folder to write to")
-    make.add_argument("--train", type=int, default=1_200_000, help="training questions in all")
-    make.add_argument("--test", type=int, default=10_000, help="interpolation questions")
+    make.add_argument(
+        "--train", type=int, help=f"training questions in all; {_TRAIN:,}, or 0 with --evaluation"
+    )
+    make.add_argument(
+        "--test", type=int, help=f"interpolation; {_TEST:,}, or {_TEST_FRESH:,} with --evaluation"
+    )
+    make.add_argument(
+        "--evaluation", type=int, default=0, help="of each other difficulty, beyond training too"
+    )
     make.add_argument("--seed", type=int, default=0, help="decides every question")
     make.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
 
