@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "equations": {"equations"},
     "training": {
         "training", "equations",
-        "torch", "transformers", "tokenizers", "numpy", "tqdm", "matplotlib",
+        "torch", "transformers", "tokenizers", "numpy", "tqdm", "matplotlib", "pyarrow",
     },
     "model_export": {
         "model_export", "equations", "service.engine", "service.contracts",
