@@ -25,9 +25,9 @@ lint: $(VENV)/dev.stamp  ## format, lint and type check
 train: $(VENV)/dev.stamp  ## train the bundled model anew in runs/mini, or resume (an hour or more)
 	test -d data || $(BIN)/python -m training data
 	$(BIN)/python -m training train --precision bf16
-	test -d data-fresh || $(BIN)/python -m training data --train 0 --test 10100 --seed 1 --out data-fresh
+	test -d data-fresh || $(BIN)/python -m training data --evaluation 2000 --seed 1 --out data-fresh
 	$(BIN)/python -m training evaluate runs/mini/model --data data-fresh --unseen-by data \
-		--limit 10000 --out runs/mini/evaluation.json
+		--limit 10000 --report runs/mini/evaluation
 
 export: $(VENV)/dev.stamp  ## the checkpoint of runs/mini as the bundle in models/
 	$(BIN)/python -m model_export runs/mini

@@ -10,6 +10,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+from equations.prompt import PROMPT_FORMATS
 from training import data
 from training.errors import RunError
 
@@ -49,23 +50,40 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from training import evaluate
+    from training.evaluate import load_model
+    from training.publish import publish, summary
 
-    problems = data.read(data.split_file(arguments.data, arguments.split))
-    if arguments.unseen_by is not None:
-        problems = data.unseen(problems, arguments.unseen_by)
-    if not problems:
-        raise RunError(f"no questions to score in {arguments.data}")
-    model, tokenizer = evaluate.load(arguments.checkpoint)
-    predictions = evaluate.predict(
-        model, tokenizer, problems[: arguments.limit], show_progress=True
-    )
-    report = evaluate.report(predictions, failures=arguments.failures)
-    report["description"] = f"{arguments.split}, of {arguments.data}"
-    report["command"] = "python -m training " + shlex.join(sys.argv[1:])
-    print(json.dumps({key: value for key, value in report.items() if key != "wrong"}))
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+    questions = _questions(arguments)
+    model = load_model(arguments.model, prompt_format=arguments.prompt_format, show_progress=True)
+    results = []
+    for split, problems in questions.items():
+        print(f"{split}: {len(problems):,} questions", file=sys.stderr)
+        results.append((split, model.predict(problems)))
+    unseen = arguments.unseen_by
+    facts = {
+        "model": str(arguments.model),
+        "description": f"Questions of {arguments.data}"
+        + (f", none of them in the training data of {unseen}." if unseen else "."),
+        "command": "python -m training " + shlex.join(sys.argv[1:]),
+    }
+    report = publish(results, facts, failures=arguments.failures, folder=arguments.report)
+    print(json.dumps(summary(report)))
+
+
+def _questions(arguments: argparse.Namespace) -> dict[str, list[data.Problem]]:
+    """What to score, by split. Raises `RunError` where there is nothing."""
+    seen = data.training_sides(arguments.unseen_by) if arguments.unseen_by is not None else set()
+    questions = {}
+    for split in arguments.split or data.evaluation_splits(arguments.data):
+        problems = data.read(data.split_file(arguments.data, split))
+        kept = [problem for problem in problems if problem.sides not in seen]
+        questions[split] = kept[: arguments.limit]
+    questions = {split: problems for split, problems in questions.items() if problems}
+    if not questions:
+        raise RunError(
+            f"no questions to score in {arguments.data}; make some with `python -m training data`"
+        )
+    return questions
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,17 +120,34 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_train(command("train", _train, "train a small T5, or resume where it stopped"))
 
-    score = command("evaluate", _evaluate, "score a checkpoint by greedy generation")
-    score.add_argument("checkpoint", type=Path, help="folder with a plain checkpoint")
-    score.add_argument("--data", type=Path, default=Path("data"), help="folder of questions")
-    score.add_argument("--split", choices=data.SPLITS, default=data.TEST_SPLIT, help="which file")
-    score.add_argument("--limit", type=int, default=None, help="only the first so many questions")
-    score.add_argument(
-        "--unseen-by", type=Path, default=None, help="skip the training questions of this folder"
-    )
-    score.add_argument("--out", type=Path, default=None, help="write the report as JSON")
-    score.add_argument("--failures", type=int, default=8, help="wrong answers in the report")
+    _add_evaluate(command("evaluate", _evaluate, "score a model by what it writes, greedily"))
     return parser
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, help="folder of a checkpoint, ours or any T5")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of questions")
+    parser.add_argument(
+        "--split",
+        action="append",
+        choices=data.SPLITS,
+        help="a file of it, repeatable; if not given, every evaluation file there",
+    )
+    parser.add_argument("--limit", type=int, help="only the first so many questions of each file")
+    parser.add_argument(
+        "--unseen-by", type=Path, help="skip what is in the training data of this folder"
+    )
+    parser.add_argument(
+        "--report", type=Path, help="folder for report.json, report.md, plots and predictions"
+    )
+    parser.add_argument(
+        "--failures", type=int, default=3, help="wrong answers of each file in the report"
+    )
+    parser.add_argument(
+        "--prompt-format",
+        choices=PROMPT_FORMATS,
+        help="what the model reads; if not given, its tokenizer tells",
+    )
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:

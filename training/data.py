@@ -110,10 +110,9 @@ def read_training(folder: Path) -> list[Problem]:
     return [problem for problem in problems if problem.question not in held_out]
 
 
-def unseen(problems: Iterable[Problem], training_folder: Path) -> list[Problem]:
-    """The problems that the training data of a folder lack, under any name of the variable."""
-    seen = {problem.sides for problem in read_training(training_folder)}
-    return [problem for problem in problems if problem.sides not in seen]
+def training_sides(folder: Path) -> set[str]:
+    """`Problem.sides` of the training data: what a model may have seen under any letter."""
+    return {problem.sides for problem in read_training(folder)}
 
 
 def describe(folder: Path) -> dict[str, Any]:
