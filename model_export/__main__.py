@@ -39,7 +39,7 @@ def _export(arguments: argparse.Namespace) -> None:
 
     run: Path = arguments.run
     questions = _questions(arguments.questions, arguments.parity)
-    evaluation = json.loads((arguments.evaluation or run / "evaluation.json").read_text())
+    evaluation = _evaluation(arguments.evaluation or run / "evaluation" / "report.json")
     identity = Identity(
         name=arguments.name,
         version=arguments.version,
@@ -56,6 +56,18 @@ def _export(arguments: argparse.Namespace) -> None:
     manifest = write_bundle(run / "model", arguments.out, identity, questions, write_card)
     size = sum(file["bytes"] for file in manifest.files.values())
     print(f"{arguments.out}: {manifest.name} {manifest.version}, {size / 1e6:.1f} MB")
+
+
+def _evaluation(path: Path) -> dict[str, Any]:
+    """What a manifest keeps of a report: how it was made, figures by split, wrong answers."""
+    report = json.loads(path.read_text())
+    if "splits" not in report:
+        raise RunError(f"{path}: no figures by split; evaluate with --report")
+    kept = ("questions", "exact", "exact_match", "interval", "second_try", "verdicts")
+    splits = {
+        split: {key: figures[key] for key in kept} for split, figures in report["splits"].items()
+    }
+    return {**report, "splits": splits}
 
 
 def _training(run: Path, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -110,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
         help="dataset file to compare with PyTorch on")  # fmt: skip
     add("--parity", type=int, default=1000, help="how many of its questions to compare")
     add("--evaluation", type=Path, default=None,
-        help="report of `training evaluate --out`; RUN/evaluation.json if not given")  # fmt: skip
+        help="report of `training evaluate`; RUN/evaluation/report.json if not given")  # fmt: skip
     add("--hardware", default="unrecorded", help="for the model card: what it was trained on")
     return parser
 
