@@ -55,11 +55,10 @@ def test_the_logprob_is_that_of_a_teacher_forced_pass(
     """Over the tokens that may be written, the end token included, and no padding."""
     model, tokenizer = load(ours)
     model.generation_config.max_new_tokens = limit
-    # An end token that is likely, so that rows end at different lengths.
     with torch.no_grad():
-        model.lm_head.weight[EOS_ID] += 2 * model.lm_head.weight[:800].std(0)
+        model.lm_head.weight[EOS_ID] *= -6  # often the likeliest: rows end at many lengths
     forbidden = model.generation_config.suppress_tokens
-    sources = [tokenizer.encode(write_digits(parse(p.question))).ids for p in problems[:6]]
+    sources = [tokenizer.encode(write_digits(parse(p.question))).ids for p in problems[:12]]
     written = generate(model, tokenizer, sources)
     lengths = set()
     for source, (text, logprob) in zip(sources, written, strict=True):
@@ -71,7 +70,7 @@ def test_the_logprob_is_that_of_a_teacher_forced_pass(
         logits[:, forbidden] = -torch.inf
         expected = logits.log_softmax(-1).gather(1, target.T).sum().item()
         assert logprob == pytest.approx(expected, abs=1e-3)
-    assert limit == 1 or len(lengths) > 1
+    assert limit == 1 or len(lengths) > 2
 
 
 def test_answers_do_not_depend_on_the_batch(ours: Path, problems: list[Problem]) -> None:
