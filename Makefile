@@ -4,9 +4,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+BUNDLE := models/cybersolve-mini
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help serve test lint train export lock clean
+.PHONY: help serve test lint train export evaluate lock clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -25,12 +26,22 @@ lint: $(VENV)/dev.stamp  ## format, lint and type check
 train: $(VENV)/dev.stamp  ## train the bundled model anew in runs/mini, or resume (an hour or more)
 	test -d data || $(BIN)/python -m training data
 	$(BIN)/python -m training train --precision bf16
-	test -d data-fresh || $(BIN)/python -m training data --train 0 --test 10100 --seed 1 --out data-fresh
-	$(BIN)/python -m training evaluate runs/mini/model --data data-fresh --unseen-by data \
-		--limit 10000 --out runs/mini/evaluation.json
 
-export: $(VENV)/dev.stamp  ## the checkpoint of runs/mini as the bundle in models/
-	$(BIN)/python -m model_export runs/mini
+export: $(VENV)/dev.stamp  ## the checkpoint of runs/mini as the bundle in models/, with its figures
+	$(BIN)/python -m model_export export runs/mini
+	test -d data-calibration || $(BIN)/python -m training data --evaluation 2000 --test 2000 \
+		--seed 2 --out data-calibration
+	$(BIN)/python -m training calibrate $(BUNDLE) --data data-calibration --unseen-by data \
+		--out runs/mini/calibration.json
+	$(BIN)/python -m model_export describe $(BUNDLE) --calibration runs/mini/calibration.json
+	$(MAKE) evaluate
+	$(BIN)/python -m model_export describe $(BUNDLE) --evaluation evaluation/report.json
+
+evaluate: $(VENV)/dev.stamp  ## score the bundled model on fresh questions; report in evaluation/
+	test -d data-fresh || $(BIN)/python -m training data --evaluation 2000 --seed 1 --out data-fresh
+	test ! -d data || unseen="--unseen-by data"; \
+	$(BIN)/python -m training evaluate $(BUNDLE) --data data-fresh $$unseen --limit 10000 \
+		--report evaluation
 
 lock: $(VENV)/dev.stamp  ## resolve requirements/*.txt anew from pyproject.toml
 	$(BIN)/uv pip compile -q pyproject.toml --extra cpu --universal --python-version 3.11 \

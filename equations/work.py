@@ -42,6 +42,7 @@ _MOST_CARRY = 5
 _DIGIT = re.compile(r"([xk])(-?[0-9])~(-?[0-9])\^([0-9]{1,2})")
 _LEADING = re.compile(r"([xk])#(-?[0-9])e([0-9]{1,2})")
 _NEXT = re.compile(r"([xk])&(-?[0-9]),(-?[0-9])")
+_QUOTIENT_DIGIT = re.compile(r"q([0-9])=(-?[0-9])")
 _ANSWER = re.compile(r"=(-?[0-9](?: \.[0-9])*)$")
 
 
@@ -81,6 +82,16 @@ def expressible(solution: Fraction | None) -> bool:
     if solution is None or solution.denominator != 1:
         return False
     return abs(solution) <= int("5" * QUOTIENT_PLACES)
+
+
+def read_quotient(text: str) -> int | None:
+    """What the quotient digits in `text` come to; `None` where there are none. Never raises."""
+    parts: list[int] = [
+        int(match[2]) * 10 ** int(match[1])
+        for token in text.split()
+        if (match := _QUOTIENT_DIGIT.fullmatch(token))
+    ]
+    return sum(parts) if parts else None
 
 
 def write(equation: Equation, random: Random) -> str:

@@ -1,4 +1,6 @@
-"""`python -m model_export RUN`: a training run's checkpoint as a bundle that the service loads."""
+"""`python -m model_export export | describe`: a training run's checkpoint as a bundle that the
+service loads, and what evaluation and calibration say of it.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
 
     arguments = _parser().parse_args(argv)
     try:
-        _export(arguments)
+        arguments.run_command(arguments)
     except (EquationError, ParityError, RunError, UnsupportedCheckpoint, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -39,7 +41,6 @@ def _export(arguments: argparse.Namespace) -> None:
 
     run: Path = arguments.run
     questions = _questions(arguments.questions, arguments.parity)
-    evaluation = json.loads((arguments.evaluation or run / "evaluation.json").read_text())
     identity = Identity(
         name=arguments.name,
         version=arguments.version,
@@ -47,15 +48,37 @@ def _export(arguments: argparse.Namespace) -> None:
         target_format="work" if arguments.prompt_format == "digits" else "answer",
         limits=Limits(_MAX_SOURCE_TOKENS, arguments.max_new_tokens),
         precision=arguments.precision,
-        provenance={
-            "commit": _commit(),
-            "training": _training(run, arguments),
-            "evaluation": evaluation,
-        },
+        provenance={"commit": _commit(), "training": _training(run, arguments)},
     )
     manifest = write_bundle(run / "model", arguments.out, identity, questions, write_card)
     size = sum(file["bytes"] for file in manifest.files.values())
     print(f"{arguments.out}: {manifest.name} {manifest.version}, {size / 1e6:.1f} MB")
+
+
+def _describe(arguments: argparse.Namespace) -> None:
+    from model_export.bundle import describe
+    from model_export.card import write_card
+
+    knots = json.loads(arguments.calibration.read_text()) if arguments.calibration else None
+    manifest = describe(
+        arguments.bundle,
+        write_card,
+        evaluation=_evaluation(arguments.evaluation) if arguments.evaluation else None,
+        calibration=tuple((float(x), float(y)) for x, y in knots) if knots else None,
+    )
+    print(f"{arguments.bundle}: {manifest.name} {manifest.version} described")
+
+
+def _evaluation(path: Path) -> dict[str, Any]:
+    """What a manifest keeps of a report: how it was made, figures by split, wrong answers."""
+    report = json.loads(path.read_text())
+    if "splits" not in report:
+        raise RunError(f"{path}: no figures by split; evaluate with --report")
+    kept = ("questions", "exact", "exact_match", "interval", "second_try", "verdicts")
+    splits = {
+        split: {key: figures[key] for key in kept} for split, figures in report["splits"].items()
+    }
+    return {**report, "splits": splits}
 
 
 def _training(run: Path, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -99,21 +122,41 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        sub.set_defaults(run_command=run)
+        return sub
+
+    _add_export(command("export", _export, "write a run's checkpoint as a bundle"))
+    describe = command("describe", _describe, "put figures into a bundle's manifest and card")
+    describe.add_argument("bundle", type=Path, help="the bundle's folder")
+    describe.add_argument(
+        "--calibration", type=Path, help="knots of `training calibrate`, for confidences"
+    )
+    describe.add_argument("--evaluation", type=Path, help="report.json of `training evaluate`")
+    return parser
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run", type=Path, help="run folder of `python -m training train`")
     add("--out", type=Path, default=Path("models/cybersolve-mini"), help="the bundle's folder")
     add("--name", default="cybersolve-mini", help="the model's name in every answer")
-    add("--version", default="1.0.0", help="the model's version in every answer")
+    add("--version", default="1.1.0", help="the model's version in every answer")
     add("--prompt-format", choices=PROMPT_FORMATS, default="digits", help="what the model reads")
     add("--precision", choices=["fp32", "int8"], default="int8", help="of the products")
     add("--max-new-tokens", type=int, default=96, help="where generation is cut off")
     add("--questions", type=Path, default=Path("data/interpolate/algebra__linear_1d.txt"),
         help="dataset file to compare with PyTorch on")  # fmt: skip
     add("--parity", type=int, default=1000, help="how many of its questions to compare")
-    add("--evaluation", type=Path, default=None,
-        help="report of `training evaluate --out`; RUN/evaluation.json if not given")  # fmt: skip
     add("--hardware", default="unrecorded", help="for the model card: what it was trained on")
-    return parser
 
 
 if __name__ == "__main__":

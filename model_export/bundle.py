@@ -35,6 +35,7 @@ from service.engine.bundle import (
     Limits,
     Manifest,
     fingerprint,
+    load_manifest,
 )
 
 CARD = "README.md"
@@ -99,6 +100,29 @@ def write_bundle(
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    return manifest
+
+
+def describe(
+    folder: Path,
+    card: Callable[[Manifest], str],
+    *,
+    evaluation: Mapping[str, Any] | None = None,
+    calibration: tuple[tuple[float, float], ...] | None = None,
+) -> Manifest:
+    """Put figures into a bundle's manifest and model card; what is not given stays.
+
+    Raises `service.engine.bundle.BundleError`.
+    """
+    manifest = load_manifest(folder)
+    if evaluation is not None:
+        provenance = {**manifest.provenance, "evaluation": evaluation}
+        manifest = replace(manifest, provenance=provenance)
+    if calibration is not None:
+        manifest = replace(manifest, calibration=calibration)
+    (folder / CARD).write_text(card(manifest), encoding="utf-8")
+    manifest = replace(manifest, files={**manifest.files, CARD: fingerprint(folder / CARD)})
+    (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return manifest
 
 

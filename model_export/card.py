@@ -20,8 +20,10 @@ division. Trained from scratch on questions from the DeepMind mathematics genera
 
 {evaluation}
 
-Exact match is plain greedy decoding, scored on whole answers; verdicts come from substituting the
-answer into the equation. {parity}
+Exact match is of whole answers, by plain greedy decoding, with its 95% interval; the second try
+verifies other answers of the model's where the first is wrong. Training has what `easy`, `medium`
+and `hard` have, which `interpolate` (the benchmark's test) lies within; the others lie beyond it,
+with longer numbers or with more terms. {parity}
 
 ## Training
 
@@ -42,28 +44,37 @@ answer into the equation. {parity}
 def write_card(manifest: Manifest) -> str:
     """Markdown, from `provenance` as `python -m model_export` fills it."""
     provenance = manifest.provenance
-    evaluation = provenance["evaluation"]
+    evaluation = provenance.get("evaluation")
     return _CARD.format(
         name=manifest.name,
         version=manifest.version,
         parameters=manifest.architecture.parameters,
-        evaluation=_evaluation(evaluation),
+        evaluation=_evaluation(evaluation) if evaluation else "Not evaluated yet.",
         parity=_parity(manifest.precision, provenance["parity"]),
         training=_training(provenance["training"]),
-        failures=_failures(evaluation.get("wrong", [])),
+        failures=_failures(evaluation.get("wrong", []) if evaluation else []),
     )
 
 
 def _evaluation(evaluation: Mapping[str, Any]) -> str:
-    questions, exact = evaluation["questions"], evaluation["exact"]
-    return "\n".join(
-        [
-            "| questions | exact match | command |",
-            "|---|---|---|",
-            f"| {questions:,} ({evaluation['description']}) | "
-            f"**{100 * exact / questions:.2f}%** | `{evaluation['command']}` |",
-        ]
-    )
+    rows = [
+        "| split | questions | exact match | 95% interval | after the second try |",
+        "|---|---|---|---|---|",
+    ]
+    for split, figures in evaluation["splits"].items():
+        low, high = figures["interval"]
+        second = figures["second_try"]
+        rows.append(
+            f"| {split} | {figures['questions']:,} | **{_percent(figures)}** | "
+            f"{100 * low:.2f} to {100 * high:.2f} | "
+            f"{_percent(second) if second else '-'} |"
+        )
+    made = f"{evaluation['description']} Made by `{evaluation['command']}`."
+    return "\n".join([*rows, "", made])
+
+
+def _percent(figures: Mapping[str, Any]) -> str:
+    return f"{100 * figures['exact_match']:.2f}%"
 
 
 def _training(training: Mapping[str, Any]) -> str:
@@ -89,6 +100,7 @@ def _parity(precision: str, parity: Mapping[str, int]) -> str:
 
 def _failures(wrong: list[Mapping[str, str]]) -> str:
     return "\n".join(
-        f"  - `{case['question']}` expected {case['expected']}, got {case['answer']}"
+        f"  - {case['split']}: `{case['question']}` expected {case['expected']}, "
+        f"got {case['answer']}"
         for case in wrong
     )

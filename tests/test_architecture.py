@@ -20,8 +20,9 @@ SERVING = {"fastapi", "httptools", "numpy", "onnxruntime", "prometheus_client", 
 MAY_IMPORT = {
     "equations": {"equations"},
     "training": {
-        "training", "equations",
-        "torch", "transformers", "tokenizers", "numpy", "tqdm", "matplotlib",
+        "training", "equations", "service.engine", "service.errors", "service.runtime",
+        "service.settings", "service.solving",
+        "torch", "transformers", "tokenizers", "numpy", "tqdm", "matplotlib", "pyarrow",
     },
     "model_export": {
         "model_export", "equations", "service.engine", "service.contracts",

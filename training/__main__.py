@@ -10,8 +10,12 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+from equations.prompt import PROMPT_FORMATS
 from training import data
 from training.errors import RunError
+
+_TRAIN, _TEST = 1_200_000, 10_000
+_TEST_FRESH = 10_100  # some are left out where training data hold them
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,10 +29,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _data(arguments: argparse.Namespace) -> None:
+    fresh = arguments.evaluation > 0
     data.generate(
         arguments.out,
-        train=arguments.train,
-        test=arguments.test,
+        train=arguments.train if arguments.train is not None else 0 if fresh else _TRAIN,
+        test=arguments.test if arguments.test is not None else _TEST_FRESH if fresh else _TEST,
+        evaluation=arguments.evaluation,
         seed=arguments.seed,
         workers=arguments.workers,
     )
@@ -44,24 +50,53 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from training import evaluate
+    from training.evaluate import load_model
+    from training.publish import publish, summary
 
-    problems = data.read(data.split_file(arguments.data, arguments.split))
-    if arguments.unseen_by is not None:
-        seen = {problem.question for problem in data.read_training(arguments.unseen_by)}
-        problems = [problem for problem in problems if problem.question not in seen]
-    if not problems:
-        raise RunError(f"no questions to score in {arguments.data}")
-    model, tokenizer = evaluate.load(arguments.checkpoint)
-    predictions = evaluate.predict(
-        model, tokenizer, problems[: arguments.limit], show_progress=True
-    )
-    report = evaluate.report(predictions, failures=arguments.failures)
-    report["description"] = f"{arguments.split}, of {arguments.data}"
-    report["command"] = "python -m training " + shlex.join(sys.argv[1:])
-    print(json.dumps({key: value for key, value in report.items() if key != "wrong"}))
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+    questions = _questions(arguments)
+    model = load_model(arguments.model, prompt_format=arguments.prompt_format, show_progress=True)
+    results = []
+    for split, problems in questions.items():
+        print(f"{split}: {len(problems):,} questions", file=sys.stderr)
+        results.append((split, model.predict(problems)))
+    unseen = arguments.unseen_by
+    facts = {
+        "model": str(arguments.model),
+        "description": f"Questions of {arguments.data}"
+        + (f", none of them in the training data of {unseen}." if unseen else "."),
+        "command": "python -m training " + shlex.join(sys.argv[1:]),
+    }
+    report = publish(results, facts, failures=arguments.failures, folder=arguments.report)
+    print(json.dumps(summary(report)))
+
+
+def _calibrate(arguments: argparse.Namespace) -> None:
+    from training import calibration
+    from training.evaluate import load_model
+
+    model = load_model(arguments.model, show_progress=True)
+    made = [p for problems in _questions(arguments).values() for p in model.predict(problems)]
+    pairs = [(p.logprob, p.exact) for p in made if p.logprob is not None]
+    knots = calibration.fit([logprob for logprob, _ in pairs], [exact for _, exact in pairs])
+    arguments.out.write_text(json.dumps(knots) + "\n")
+    right = sum(exact for _, exact in pairs)
+    print(f"{arguments.out}: {len(knots)} knots, from {len(pairs):,} answers, {right:,} right")
+
+
+def _questions(arguments: argparse.Namespace) -> dict[str, list[data.Problem]]:
+    """What to score, by split. Raises `RunError` where there is nothing."""
+    seen = data.training_sides(arguments.unseen_by) if arguments.unseen_by is not None else set()
+    questions = {}
+    for split in arguments.split or data.evaluation_splits(arguments.data):
+        problems = data.read(data.split_file(arguments.data, split))
+        kept = [problem for problem in problems if problem.sides not in seen]
+        questions[split] = kept[: arguments.limit]
+    questions = {split: problems for split, problems in questions.items() if problems}
+    if not questions:
+        raise RunError(
+            f"no questions to score in {arguments.data}; make some with `python -m training data`"
+        )
+    return questions
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,24 +119,58 @@ def _parser() -> argparse.ArgumentParser:
 
     make = command("data", _data, "generate questions with the DeepMind generator")
     make.add_argument("--out", type=Path, default=Path("data"), help="folder to write to")
-    make.add_argument("--train", type=int, default=1_200_000, help="training questions in all")
-    make.add_argument("--test", type=int, default=10_000, help="interpolation questions")
+    make.add_argument(
+        "--train", type=int, help=f"training questions in all; {_TRAIN:,}, or 0 with --evaluation"
+    )
+    make.add_argument(
+        "--test", type=int, help=f"interpolation; {_TEST:,}, or {_TEST_FRESH:,} with --evaluation"
+    )
+    make.add_argument(
+        "--evaluation", type=int, default=0, help="of each other difficulty, beyond training too"
+    )
     make.add_argument("--seed", type=int, default=0, help="decides every question")
     make.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
 
     _add_train(command("train", _train, "train a small T5, or resume where it stopped"))
 
-    score = command("evaluate", _evaluate, "score a checkpoint by greedy generation")
-    score.add_argument("checkpoint", type=Path, help="folder with a plain checkpoint")
-    score.add_argument("--data", type=Path, default=Path("data"), help="folder of questions")
-    score.add_argument("--split", choices=data.SPLITS, default=data.TEST_SPLIT, help="which file")
-    score.add_argument("--limit", type=int, default=None, help="only the first so many questions")
-    score.add_argument(
-        "--unseen-by", type=Path, default=None, help="skip the training questions of this folder"
-    )
-    score.add_argument("--out", type=Path, default=None, help="write the report as JSON")
-    score.add_argument("--failures", type=int, default=8, help="wrong answers in the report")
+    _add_evaluate(command("evaluate", _evaluate, "score a model by what it writes, greedily"))
+
+    calibrate = command("calibrate", _calibrate, "find what a model's probabilities are worth")
+    _add_questions(calibrate)
+    calibrate.add_argument("--out", type=Path, required=True, help="JSON of knots to write")
     return parser
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    _add_questions(parser)
+    parser.add_argument(
+        "--report", type=Path, help="folder for report.json, report.md, plots and predictions"
+    )
+    parser.add_argument(
+        "--failures", type=int, default=3, help="wrong answers of each file in the report"
+    )
+    parser.add_argument(
+        "--prompt-format",
+        choices=PROMPT_FORMATS,
+        help="what the model reads; if not given, its tokenizer tells",
+    )
+
+
+def _add_questions(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model", type=Path, help="folder of a bundle, or of a checkpoint, ours or any T5"
+    )
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of questions")
+    parser.add_argument(
+        "--split",
+        action="append",
+        choices=data.SPLITS,
+        help="a file of it, repeatable; if not given, every evaluation file there",
+    )
+    parser.add_argument("--limit", type=int, help="only the first so many questions of each file")
+    parser.add_argument(
+        "--unseen-by", type=Path, help="skip what is in the training data of this folder"
+    )
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:

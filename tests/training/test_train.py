@@ -122,15 +122,19 @@ def test_the_commands_work_in_a_row(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["data", "--out", folder, "--train", "450", "--test", "40", "--workers", "1"]) == 0
     arguments = ["--data", folder, "--run-folder", run_folder, "--preset", "test"]
     assert main(["train", *arguments, "--steps", "4", "--batch-size", "8"]) == 0
-    report = tmp_path / "evaluation.json"
+    report = tmp_path / "report"
     scored = main(
-        ["evaluate", f"{run_folder}/model", "--data", folder, "--limit", "10", "--out", str(report)]
-    )
+        ["evaluate", f"{run_folder}/model", "--data", folder, "--limit", "10", "--unseen-by",
+         folder, "--report", str(report)]
+    )  # fmt: skip
     assert scored == 0
-    result = json.loads(report.read_text())
+    result = json.loads((report / "report.json").read_text())
+    assert result["splits"].keys() == {"interpolate"}
     assert result["questions"] == 10
-    assert sum(result["verdicts"].values()) == 10
+    assert sum(result["splits"]["interpolate"]["verdicts"].values()) == 10
     assert '"questions": 10' in capsys.readouterr().out
+    assert main(["evaluate", f"{run_folder}/model", "--data", str(tmp_path)]) == 1
+    assert "no questions to score" in capsys.readouterr().err
 
 
 def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,116 @@
+"""The DeepMind generator's `linear_1d`, made to run today, and questions of more terms made of it.
+
+Everything here draws from the global states of `random` and `numpy.random`, as the generator does.
+
+Source: Saxton et al. 2019, "Analysing mathematical reasoning abilities of neural models".
+"""
+
+from __future__ import annotations
+
+import importlib
+import random
+import string
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+from equations.linear import Equation, Term, render_question
+from equations.parser import parse
+
+# What training has: at most 5 terms with the variable, 4 without, and 5 in all.
+MORE_TERMS = range(6, 9)  # of each kind
+_SOLUTION_SHARE = 1 / 4  # of the entropy, as the generator shares it out
+
+Pair = tuple[str, str]  # question, answer
+
+
+def linear_1d(low: float, high: float) -> Callable[[], Pair]:
+    """Questions as the dataset has them, of an entropy uniform in [`low`, `high`]."""
+    make = _module("modules.algebra").train(lambda _: (low, high))["linear_1d"]
+
+    def sample() -> Pair:
+        problem = make()
+        return str(problem.question), str(problem.answer)
+
+    return sample
+
+
+def more_terms(low: float, high: float) -> Callable[[], Pair]:
+    """Questions with 6 to 8 terms of each kind, whose numbers are as long as in `linear_1d`.
+
+    Each is the sum of a few of the generator's equations that share their solution: so the
+    distribution of its terms is the generator's own, and only how many there are is new.
+    """
+
+    def sample() -> Pair:
+        while True:
+            entropy = random.uniform(low, high)
+            share = max(1.0, entropy * _SOLUTION_SHARE)
+            solution = _module("sample.number").integer(share, signed=True)
+            equation = _sum_of_equations(int(solution), entropy - share)
+            if equation is not None and equation.solution() == solution:
+                return render_question(equation), str(solution)
+
+    return sample
+
+
+def _sum_of_equations(solution: int, entropy: float) -> Equation | None:
+    """Equations with this solution, added up; `None` where they missed the number of terms."""
+    variable = random.choice(sorted(_letters()))
+    left: list[Term] = []
+    right: list[Term] = []
+    while True:
+        equation = _equation(variable, solution, entropy)
+        # The zero of an empty side is no term any more once the sides are added up.
+        left += [term for term in equation.left if term.size]
+        right += [term for term in equation.right if term.size]
+        counts = [
+            sum(term.is_coefficient == kind for term in (*left, *right)) for kind in (True, False)
+        ]
+        if max(counts) > MORE_TERMS[-1]:
+            return None
+        if min(counts) in MORE_TERMS:
+            random.shuffle(left)
+            random.shuffle(right)
+            return Equation(tuple(left), tuple(right), variable)
+
+
+def _equation(variable: str, solution: int, entropy: float) -> Equation:
+    symbol = importlib.import_module("sympy").Symbol(variable)
+    system = _module("sample.linear_system").linear_system
+    (equation,) = system(variables=[symbol], solutions=[solution], entropy=max(1.0, entropy))
+    return parse(str(equation))
+
+
+class _InOrder(set[str]):
+    """A set that is iterated in order. The generator takes a random element of a plain set of
+    letters, whose order is another in every process: one seed named its variables differently
+    each time it was run.
+    """
+
+    def difference(self, *others: Any) -> _InOrder:
+        return _InOrder(super().difference(*others))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(super().__iter__()))
+
+
+def _letters() -> _InOrder:
+    return _InOrder(string.ascii_lowercase).difference("e")
+
+
+@cache
+def _module(name: str) -> Any:
+    """A module of the generator, made to run with today's sympy.
+
+    It imports `base_solution_linear` from the package `sympy.solvers.diophantine`, which newer
+    versions keep in a sub-module of the same name only.
+    """
+    importlib.import_module("sympy.solvers.diophantine")
+    package = sys.modules["sympy.solvers.diophantine"]
+    module = importlib.import_module("sympy.solvers.diophantine.diophantine")
+    package.base_solution_linear = module.base_solution_linear  # type: ignore[attr-defined]
+    composition = importlib.import_module("mathematics_dataset.util.composition")
+    composition._ALLOWED_SYMBOLS = _letters()  # type: ignore[attr-defined]
+    return importlib.import_module(f"mathematics_dataset.{name}")

@@ -1,0 +1,46 @@
+"""What a model answered, and what any model looks like to the evaluation. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from equations.parser import parse
+from equations.verify import Verdict, verify
+from training.data import Problem
+
+
+@dataclass(frozen=True)
+class Prediction:
+    problem: Problem
+    text: str  # what the model wrote, greedily
+    answer: str | None
+    verdict: Verdict  # of the greedy answer
+    logprob: float | None = None  # of all tokens of `text` and the end token, natural logarithm
+    confidence: float | None = None  # calibrated probability that `answer` is right
+    second: str | None = None  # the answer after the second try; None: not tried, or not found
+
+    @property
+    def exact(self) -> bool:
+        return self.answer == self.problem.answer
+
+    @property
+    def exact_second(self) -> bool:
+        """Whether greedy decoding or else the second try gave the right answer."""
+        return self.exact or self.second == self.problem.answer
+
+
+class Predictor(Protocol):
+    """A model ready to answer: a checkpoint or a bundle."""
+
+    def predict(self, problems: Sequence[Problem]) -> list[Prediction]:
+        """One prediction for each problem, in their order."""
+
+
+def judged(
+    problem: Problem, text: str, answer: str | None, logprob: float | None = None
+) -> Prediction:
+    """A greedy answer with its verdict, by substitution."""
+    verdict = verify(parse(problem.question), answer or "").verdict
+    return Prediction(problem, text, answer, verdict, logprob)

@@ -1,0 +1,99 @@
+"""A bundle's answers, from the code that serves it: first greedy, then the second try."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from equations.verify import Verdict
+from service.engine.bundle import BundleError
+from service.errors import QuestionTooLong
+from service.runtime import Model, Runtime, load_model
+from service.settings import Settings
+from service.solving import Solution, Solver
+from training.data import Problem
+from training.errors import RunError
+from training.prediction import Prediction, judged
+
+_TIMEOUT_S = 600.0  # of one question, whatever waits before it
+_AT_ONCE = 512
+
+
+class Bundle:
+    """Implements `training.prediction.Predictor`. Raises `RunError` for what does not load."""
+
+    def __init__(self, folder: Path, *, show_progress: bool = False) -> None:
+        self._settings = Settings(model=folder, cached_answers=0, max_queue=100 * _AT_ONCE)
+        try:
+            self._model: Model = load_model(self._settings)
+        except BundleError as error:
+            raise RunError(str(error)) from error
+        self._show_progress = show_progress
+
+    def predict(self, problems: Sequence[Problem]) -> list[Prediction]:
+        return asyncio.run(self._predict(problems))
+
+    async def _predict(self, problems: Sequence[Problem]) -> list[Prediction]:
+        runtime = Runtime(self._settings, self._model)
+        runtime.batcher.start()
+        greedy = Solver(
+            self._model.manifest, self._model.codec, runtime.batcher.submit, max_tries=1
+        )
+        try:
+            firsts = await self._each(problems, lambda problem: _solve(greedy, problem))
+            wrong = [
+                problem
+                for problem, first in zip(problems, firsts, strict=True)
+                if first is not None and first.verdict is Verdict.WRONG
+            ]
+            seconds = await self._each(wrong, lambda problem: _solve(runtime.solver, problem))
+        finally:
+            await runtime.stop()
+        found = dict(zip(wrong, seconds, strict=True))
+        return [
+            _prediction(problem, first, found.get(problem))
+            for problem, first in zip(problems, firsts, strict=True)
+        ]
+
+    async def _each(
+        self,
+        problems: Sequence[Problem],
+        solve: Callable[[Problem], Awaitable[Solution | None]],
+    ) -> list[Solution | None]:
+        places = asyncio.Semaphore(_AT_ONCE)
+        bar = tqdm(total=len(problems), unit="q", disable=not self._show_progress)
+
+        async def one(problem: Problem) -> Solution | None:
+            async with places:
+                solution = await solve(problem)
+            bar.update()
+            return solution
+
+        with bar:
+            return await asyncio.gather(*map(one, problems))
+
+
+async def _solve(solver: Solver, problem: Problem) -> Solution | None:
+    """`None` for a question that the model cannot read."""
+    try:
+        return await solver.solve(problem.question, timeout_s=_TIMEOUT_S)
+    except QuestionTooLong:
+        return None
+
+
+def _prediction(problem: Problem, first: Solution | None, second: Solution | None) -> Prediction:
+    if first is None:
+        return judged(problem, "", None)
+    mended = second is not None and second.verdict is Verdict.CORRECT
+    return Prediction(
+        problem=problem,
+        text=first.text,
+        answer=first.answer,
+        verdict=first.verdict,
+        logprob=first.logprob,
+        confidence=first.confidence,
+        second=second.answer if second is not None and mended else None,
+    )
