@@ -31,16 +31,15 @@ class GraphBuilder:
         return name
 
     def output(self, value: str, name: str, dtype: int, shape: Sequence[int | str]) -> None:
-        """Make `value`, which the last but few nodes gave, an output called `name`.
+        """Make `value` an output called `name`.
 
-        Its node is renamed rather than followed by an Identity, which would copy it.
+        It is renamed where it is made and used; an Identity after it would copy it.
         """
-        node = next(node for node in reversed(self._nodes) if value in node.output)
-        node.output[list(node.output).index(value)] = name
-        for other in self._nodes:
-            for index, used in enumerate(other.input):
-                if used == value:
-                    other.input[index] = name
+        for node in self._nodes:
+            for names in (node.input, node.output):
+                for index, used in enumerate(names):
+                    if used == value:
+                        names[index] = name
         self._outputs.append(helper.make_tensor_value_info(name, dtype, shape))
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
