@@ -60,7 +60,8 @@ def start(**environment: str) -> Server:
 
 @pytest.fixture(scope="package")
 def server() -> Iterator[Server]:
-    running = start()
+    """Computes every answer, so that no test is shown the answer to another's question."""
+    running = start(CYBERSOLVE_CACHED_ANSWERS="0")
     yield running
     if running.process.poll() is None:
         running.stop()

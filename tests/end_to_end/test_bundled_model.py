@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 
+from service.contracts import Prompt
 from service.engine.bundle import MANIFEST, REFERENCE, load_manifest
-from service.engine.ort import OrtEngine
+from service.engine.generate import generate
+from service.engine.ort import OrtEngine, OrtModel
 from service.settings import Settings
 
 
 def test_this_machine_generates_the_recorded_tokens() -> None:
-    """PyTorch's greedy tokens, recorded at export, come out of the engine here."""
+    """The tokens recorded at export come out of the engine here."""
     folder = Settings().model
-    engine = OrtEngine(folder, load_manifest(folder), threads=2, provider="cpu")
+    model = OrtModel(folder, load_manifest(folder), threads=2, provider="cpu")
     cases = json.loads((folder / REFERENCE).read_text())
     assert len(cases) == 64
-    generated = engine.generate([case["source"] for case in cases]).rows
-    assert generated == [case["tokens"] for case in cases]
+    prompts = [Prompt(tuple(case["source"])) for case in cases]
+    generated = generate(OrtEngine(model, rows=16), prompts)
+    assert [hypothesis.tokens for hypothesis in generated] == [case["tokens"] for case in cases]
 
 
 def test_it_is_small() -> None:

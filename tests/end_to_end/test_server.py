@@ -62,15 +62,18 @@ def test_200_at_once_come_back_each_with_its_own_answer(
         return value(after, series) - value(before, series)
 
     assert gained('cybersolve_requests_total{route="/solve",status="200"}') == 200
-    assert gained("cybersolve_batch_size_sum") == 200
-    assert gained("cybersolve_batch_size_count") < 200  # they shared batches
+    assert gained("cybersolve_queue_wait_seconds_count") >= 200
+    steps = gained("cybersolve_batch_size_count")
+    assert gained("cybersolve_batch_size_sum") > 2 * steps  # they shared steps
     assert value(after, "cybersolve_queue_depth") == 0
 
 
 def test_the_bundled_model_is_as_good_as_its_card_says(
     server: Server, problems: list[Problem]
 ) -> None:
-    """On 1,000 questions of another seed, within three standard errors of the card."""
+    """On 1,000 questions of another seed, within three standard errors of the card, which promises
+    what greedy decoding gets right; the second try comes on top.
+    """
     questions = [problem.question for problem in problems[:1000]]
     response = httpx.post(f"{server.url}/solve/batch", json={"questions": questions}, timeout=120)
     results = response.json()["results"]
@@ -79,7 +82,10 @@ def test_the_bundled_model_is_as_good_as_its_card_says(
     assert exact == [body["verdict"] == "correct" for body in results]
     promised = httpx.get(f"{server.url}/info").json()["provenance"]["evaluation"]["exact_match"]
     error = (promised * (1 - promised) / 1000) ** 0.5
-    assert sum(exact) / 1000 > promised - 3 * error - 0.001
+    greedy = sum(body["verdict"] == "correct" and body["tries"] == 1 for body in results)
+    assert greedy / 1000 > promised - 3 * error - 0.001
+    assert sum(exact) >= greedy
+    assert all(0 < body["confidence"] < 1 for body in results)
 
 
 def test_callers_that_leave_are_counted_and_cost_the_others_nothing(
