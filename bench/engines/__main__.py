@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,6 +73,8 @@ def _selection(arguments: argparse.Namespace) -> Selection:
 def _run(arguments: argparse.Namespace, selection: Selection, command: str) -> None:
     from bench.engines import machine, plot, report
 
+    # Ended from outside, it still ends the processes that it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     arguments.out.mkdir(parents=True, exist_ok=True)
     rounds = 1 if arguments.quick else arguments.rounds
     run = report.Run(

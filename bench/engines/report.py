@@ -80,6 +80,8 @@ def tables(run: Run) -> str:
         f"`{run.command}`",
         "; ".join(f"{label}: {version}" for label, version in versions.items()),
     ]
+    if gflop["all_cores"] < gflop["one_core"]:
+        parts.append("All cores multiply slower than one: the machine was busy. Keep no figure.")
     for name, results in run.workloads.items():
         agreed = (f"{label} {100 * share:.2f}%" for label, share in results.agreement.items())
         parts.append(f"{name}: answers equal to PyTorch's: {', '.join(agreed)}.")

@@ -138,6 +138,13 @@ def test_tables_show_ratios_and_who_was_left_out() -> None:
     assert details(run())["scenarios"]["mini/stream-70"]["ours-fp32"]["layout"] == "2x1"
 
 
+def test_a_busy_machine_is_called_so() -> None:
+    busy = run()
+    assert "busy" not in tables(busy)
+    busy.workloads["mini"].sgemm[:] = [Sgemm(50e9, 3e9)]
+    assert "the machine was busy" in tables(busy)
+
+
 def test_a_bundle_more_is_one_entry_more() -> None:
     """Such as ours in int8: nothing but its label and folder are new."""
     int8 = OursEntry.read("int8=models/small")
