@@ -3,11 +3,12 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+RIVALS ?= .venv-rivals
 BIN := $(VENV)/bin
 BUNDLE := models/cybersolve-mini
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help serve test lint train export evaluate lock clean
+.PHONY: help serve test lint bench train export evaluate lock clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -22,6 +23,9 @@ test: $(VENV)/dev.stamp  ## lint, type check and the whole test suite
 
 lint: $(VENV)/dev.stamp  ## format, lint and type check
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy
+
+bench: $(VENV)/dev.stamp $(RIVALS)/rivals.stamp  ## our engine beside others; ARGS=--quick to try it
+	$(BIN)/python -m bench.engines --rivals-python $(RIVALS)/bin/python $(ARGS)
 
 train: $(VENV)/dev.stamp  ## train the bundled model anew in runs/mini, or resume (an hour or more)
 	test -d data || $(BIN)/python -m training data
@@ -49,9 +53,11 @@ lock: $(VENV)/dev.stamp  ## resolve requirements/*.txt anew from pyproject.toml
 	$(BIN)/uv pip compile -q pyproject.toml --extra cpu --extra train --extra export --extra dev \
 		--universal --python-version 3.11 --constraint requirements/serve.txt \
 		--excludes requirements/excludes.txt --output-file requirements/dev.txt
+	$(BIN)/uv pip compile -q requirements/rivals.in --universal --python-version 3.11 \
+		--excludes requirements/excludes.txt --output-file requirements/rivals.txt
 
-clean:  ## remove the virtual environment
-	rm -rf $(VENV)
+clean:  ## remove the virtual environments
+	rm -rf $(VENV) $(RIVALS)
 
 $(VENV)/serve.stamp: requirements/serve.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -61,4 +67,9 @@ $(VENV)/serve.stamp: requirements/serve.txt pyproject.toml
 
 $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/serve.stamp
 	$(BIN)/pip install -q -r requirements/dev.txt
+	touch $@
+
+$(RIVALS)/rivals.stamp: requirements/rivals.txt
+	$(PYTHON) -m venv $(RIVALS)
+	$(RIVALS)/bin/pip install -q -r requirements/rivals.txt
 	touch $@

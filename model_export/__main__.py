@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from model_export.bundle import Identity, write_bundle
+    from model_export.bundle import Identity, sources_of, write_bundle
     from model_export.card import write_card
 
     run: Path = arguments.run
@@ -50,7 +50,8 @@ def _export(arguments: argparse.Namespace) -> None:
         precision=arguments.precision,
         provenance={"commit": _commit(), "training": _training(run, arguments)},
     )
-    manifest = write_bundle(run / "model", arguments.out, identity, questions, write_card)
+    sources = sources_of(questions, arguments.prompt_format, run / "model")
+    manifest = write_bundle(run / "model", arguments.out, identity, sources, write_card)
     size = sum(file["bytes"] for file in manifest.files.values())
     print(f"{arguments.out}: {manifest.name} {manifest.version}, {size / 1e6:.1f} MB")
 

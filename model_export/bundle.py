@@ -68,17 +68,19 @@ def write_bundle(
     checkpoint: Path,
     out: Path,
     identity: Identity,
-    questions: Sequence[str],
+    sources: Sequence[Tokens],
     card: Callable[[Manifest], str],
+    *,
+    least_equal: float | None = None,
 ) -> Manifest:
     """Export the plain checkpoint as the bundle `out`, replacing what was there.
 
-    `questions` are generated on both sides and compared; `card` writes the model card. Raises
-    `graphs.UnsupportedCheckpoint`, `ParityError`, `equations.errors.EquationError`.
+    Answers to `sources` (token ids, end token included) are generated on both sides and compared:
+    of `least_equal`, a share that depends on the precision if not given, the tokens must be the
+    same. `card` writes the model card. Raises `graphs.UnsupportedCheckpoint`, `ParityError`.
     """
     model = T5ForConditionalGeneration.from_pretrained(checkpoint).eval()
     model.generation_config.max_new_tokens = identity.limits.max_new_tokens
-    sources = _sources(questions, identity.prompt_format, checkpoint / TOKENIZER)
     expected = torch_tokens(model, sources)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
@@ -86,7 +88,8 @@ def write_bundle(
         _write_graphs(model, identity.precision, sources, partial)
         shutil.copyfile(checkpoint / TOKENIZER, partial / TOKENIZER)
         found = engine_tokens(partial, _manifest(model, identity, partial), sources)
-        equal = _require_parity(identity.precision, found, expected)
+        share = _LEAST_EQUAL[identity.precision] if least_equal is None else least_equal
+        equal = _require_parity(share, found, expected)
         _write_reference(partial, sources, found)
         parity = {"questions": len(sources), "equal": equal}
         identity = replace(identity, provenance={**identity.provenance, "parity": parity})
@@ -126,14 +129,16 @@ def describe(
     return manifest
 
 
-def _sources(questions: Sequence[str], prompt_format: str, tokenizer_file: Path) -> list[Tokens]:
+def sources_of(questions: Sequence[str], prompt_format: str, checkpoint: Path) -> list[Tokens]:
+    """The token ids of questions. Raises `equations.errors.EquationError`."""
+    tokenizer_file = checkpoint / TOKENIZER
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     prompt = PROMPT_FORMATS[prompt_format]
     return [tokenizer.encode(prompt(parse(q).with_integers())).ids for q in questions]
 
 
 def _write_graphs(
-    model: T5ForConditionalGeneration, precision: str, sources: list[Tokens], folder: Path
+    model: T5ForConditionalGeneration, precision: str, sources: Sequence[Tokens], folder: Path
 ) -> None:
     ranges = None
     if precision == "int8":
@@ -143,7 +148,7 @@ def _write_graphs(
     onnx.save(graphs.decoder, folder / DECODER)
 
 
-def _write_reference(folder: Path, sources: list[Tokens], tokens: list[list[int]]) -> None:
+def _write_reference(folder: Path, sources: Sequence[Tokens], tokens: list[list[int]]) -> None:
     cases = [
         {"source": list(source), "tokens": row}
         for source, row in zip(sources[:_REFERENCES], tokens, strict=False)
@@ -151,10 +156,10 @@ def _write_reference(folder: Path, sources: list[Tokens], tokens: list[list[int]
     (folder / REFERENCE).write_text(json.dumps(cases) + "\n", encoding="utf-8")
 
 
-def _require_parity(precision: str, found: list[list[int]], expected: list[list[int]]) -> int:
+def _require_parity(least_equal: float, found: list[list[int]], expected: list[list[int]]) -> int:
     """How many questions have PyTorch's tokens. Raises `ParityError` where they are too few."""
     different = [i for i in range(len(expected)) if found[i] != expected[i]]
-    if len(different) > (1 - _LEAST_EQUAL[precision]) * len(expected):
+    if len(different) > (1 - least_equal) * len(expected):
         first = different[0]
         raise ParityError(
             f"{len(different)} of {len(expected)} questions differ from PyTorch; "

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from model_export.bundle import Identity, write_bundle
+from model_export.bundle import Identity, sources_of, write_bundle
 from service.engine.bundle import Limits
 from training import data
 from training.model import PRESETS, SmallT5, save_plain
@@ -48,6 +48,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, problems: list[data.Problem
     plain = SmallT5(PRESETS["test"], vocabulary).plain()
     save_plain(plain, vocabulary.tokenizer(), folder / "checkpoint")
     identity = Identity("tiny", "0.0.1", "digits", "work", Limits(200, 8), {"seed": 0})
-    questions = [problem.question for problem in problems[:4]]
-    write_bundle(folder / "checkpoint", folder / "bundle", identity, questions, lambda _: "card")
+    checkpoint = folder / "checkpoint"
+    sources = sources_of([problem.question for problem in problems[:4]], "digits", checkpoint)
+    write_bundle(checkpoint, folder / "bundle", identity, sources, lambda _: "card")
     return folder / "bundle"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("equations", "training", "model_export", "service")
+ROOMS = ("equations", "training", "model_export", "service", "bench")
 
 SERVING = {"fastapi", "httptools", "numpy", "onnxruntime", "prometheus_client", "pydantic"} | {
     "starlette",
@@ -29,6 +29,13 @@ MAY_IMPORT = {
         "torch", "transformers", "tokenizers", "onnx", "numpy", "tqdm",
     },
     "service": {"service", "equations"} | SERVING,
+    "bench": {
+        "bench", "equations", "training.data", "training.model", "model_export",
+        "service.batching", "service.contracts", "service.engine", "service.metrics",
+        "service.settings",
+        "torch", "transformers", "tokenizers", "onnx", "numpy", "tqdm", "matplotlib", "httpx",
+        "onnxruntime", "optimum", "ctranslate2",
+    },
     "service/batching": {"service.batching", "service.contracts", "service.errors"},
     "service/contracts.py": set(),
 }  # fmt: skip
@@ -65,6 +72,19 @@ def test_a_room_imports_only_what_it_may(place: str) -> None:
         if not allowed(module, MAY_IMPORT[place])
     }
     assert not strangers
+
+
+def test_rivals_stay_in_their_processes() -> None:
+    """What a contender imports must be there in the rivals' environment: it has nothing of ours."""
+    rivals = {"optimum", "ctranslate2", "onnxruntime"}
+    contenders = ROOT / "bench/engines/contender"
+    for path in sources("bench"):
+        if contenders not in path.parents:
+            assert not rivals & {module.split(".")[0] for module in imported(path)}, path
+    for name in ("__main__", "serving", "rows", "optimum", "ctranslate"):
+        ours = [m for m in imported(contenders / f"{name}.py") if m.split(".")[0] in ROOMS]
+        here = ("bench.engines.contender", "bench.engines.scenarios")
+        assert all(module.startswith(here) for module in ours), (name, ours)
 
 
 def test_nobody_but_settings_reads_the_environment() -> None:

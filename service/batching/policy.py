@@ -16,15 +16,19 @@ class BatchLimits:
     padded_tokens: int
 
 
-def joining(lengths: Sequence[int], free: int, limits: BatchLimits) -> list[int]:
+def joining(
+    lengths: Sequence[int], free: int, limits: BatchLimits, *, sharing: int = 1
+) -> list[int]:
     """Indices, ascending, of the waiting questions that join an engine with `free` rows now.
 
     `lengths` are in order of age. Who fits joins at once; in a backlog a quarter of the rows must
-    be free first, because encoding one question at a time costs twice as much a question.
+    be free first, because encoding one question at a time costs twice as much a question. `sharing`
+    engines with nothing else to do leave each other an even share.
     """
     if free < min(len(lengths), max(1, limits.rows // 4)):
         return []
-    return choose(lengths, BatchLimits(min(free, limits.rows), limits.padded_tokens))
+    share = -(-len(lengths) // max(1, sharing))
+    return choose(lengths, BatchLimits(min(free, limits.rows, share), limits.padded_tokens))
 
 
 def choose(lengths: Sequence[int], limits: BatchLimits) -> list[int]:

@@ -51,9 +51,8 @@ class WaitingQueue:
 
     def _take(self, free: int) -> list[Job]:
         self._drop_departed()
-        # Idle workers share what waits evenly.
-        share = -(-len(self._jobs) // max(1, self._idle_workers))
-        chosen = set(joining([job.length for job in self._jobs], min(free, share), self._limits))
+        lengths = [job.length for job in self._jobs]
+        chosen = set(joining(lengths, free, self._limits, sharing=self._idle_workers))
         if not chosen:
             return []
         taken = [job for index, job in enumerate(self._jobs) if index in chosen]

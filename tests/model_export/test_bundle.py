@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from model_export.bundle import Identity, ParityError, write_bundle
+from model_export.bundle import Identity, ParityError, sources_of, write_bundle
 from model_export.graphs import UnsupportedCheckpoint
 from service.engine.bundle import MANIFEST, REFERENCE, Limits, Manifest, load_manifest
 from training.data import Problem
@@ -50,7 +50,8 @@ def export(
 ) -> Manifest:
     limits = Limits(200, 16)
     identity = Identity("test", "0.0.1", "digits", "work", limits, {}, precision=precision)
-    return write_bundle(folder, out, identity, [p.question for p in problems], lambda _: "card\n")
+    sources = sources_of([p.question for p in problems], "digits", folder)
+    return write_bundle(folder, out, identity, sources, lambda _: "card\n")
 
 
 @pytest.mark.parametrize("feature", FAMILY)

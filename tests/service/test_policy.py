@@ -42,9 +42,19 @@ def test_no_more_join_than_there_are_free_rows(
     assert len(joining(waiting, free, limit)) <= free
 
 
-@given(lengths.filter(bool), limits)
-def test_an_empty_engine_takes_the_oldest(waiting: list[int], limit: BatchLimits) -> None:
-    assert joining(waiting, limit.rows, limit)[0] == 0
+@given(lengths.filter(bool), limits, st.integers(0, 5))
+def test_an_empty_engine_takes_the_oldest(
+    waiting: list[int], limit: BatchLimits, sharing: int
+) -> None:
+    """However many share the work: were it none, all would wait for ever."""
+    assert joining(waiting, limit.rows, limit, sharing=sharing)[0] == 0
+
+
+@given(lengths, st.integers(1, 5))
+def test_idle_engines_leave_each_other_an_even_share(waiting: list[int], sharing: int) -> None:
+    everything = BatchLimits(rows=100, padded_tokens=100_000)
+    most = -(-len(waiting) // sharing)
+    assert len(joining(waiting, 100, everything, sharing=sharing)) == most
 
 
 @given(lengths, st.integers(1, 20))

@@ -1,0 +1,1 @@
+"""Our engine beside others: the same weights, questions and machine. `python -m bench.engines`."""

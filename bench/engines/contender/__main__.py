@@ -1,0 +1,142 @@
+"""`python -m bench.engines.contender`: one engine, told by lines of JSON on its standard input.
+
+Each line is a task; each gets one line in reply, with `error` where it failed. Tasks: `prepare`
+(load an engine), `answer` (every question), `batches` (a closed loop), `stream` (an open loop).
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+import time
+import traceback
+from importlib.metadata import version
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+from bench.engines.contender.rows import Rows
+from bench.engines.contender.serving import Load, Pool, Server
+
+_ANSWER_ROWS = 64
+_WARM_UPS = 2
+_PACKAGES = {
+    "ours": ("onnxruntime",),
+    "pytorch": ("torch", "transformers"),
+    "optimum": ("optimum-onnx", "onnxruntime", "transformers"),
+    "ctranslate2": ("ctranslate2",),
+}
+
+Message = dict[str, Any]
+
+
+def main() -> None:
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no reply
+    contender: Contender | None = None
+    for line in sys.stdin:
+        task = json.loads(line)
+        try:
+            if contender is None:
+                contender = Contender(task)
+                reply = {"versions": _versions(task["engine"])}
+            else:
+                reply = contender.do(task)
+        except Exception as error:  # whatever an engine raises is its result
+            traceback.print_exc()
+            reply = {"error": " ".join(f"{type(error).__name__}: {error}".split())[:200]}
+        print(json.dumps(reply), file=replies, flush=True)
+
+
+class Contender:
+    """A loaded engine and the questions that it is asked."""
+
+    def __init__(self, task: Message) -> None:
+        questions = json.loads(Path(task["questions"]).read_text())
+        self._sources: Rows = questions["sources"]
+        self._server = _server(task, questions["max_new_tokens"])
+
+    def do(self, task: Message) -> Message:
+        match task["do"]:
+            case "answer":
+                return {"rows": self._answer(self._sources[: task["count"]])}
+            case "batches":
+                return self._batches(task["size"], task["calls"])
+            case "stream":
+                return self._stream(task["arrivals_s"], task["singles"])
+            case other:
+                raise ValueError(f"unknown task {other!r}: a bug of the contest")
+
+    def _answer(self, sources: Rows) -> Rows:
+        rows: Rows = []
+        for start in range(0, len(sources), _ANSWER_ROWS):
+            rows += self._server.answer(sources[start : start + _ANSWER_ROWS])
+        return rows
+
+    def _batches(self, size: int, calls: int) -> Message:
+        questions = cycle(self._sources)
+        batches = [list(islice(questions, size)) for _ in range(calls)]
+        for batch in batches[-_WARM_UPS:]:
+            self._server.answer(batch)
+        return {"latencies_s": [self._timed(batch) for batch in batches]}
+
+    def _stream(self, arrivals_s: list[float], singles: int) -> Message:
+        """`singles` questions are asked alone before, for comparison with the stream's times."""
+        sources = list(islice(cycle(self._sources), len(arrivals_s)))
+        self._server.answer(sources[:_ANSWER_ROWS])
+        alone_s = [self._timed([source]) for source in sources[:singles]]
+        latencies_s = self._server.stream(sources, arrivals_s)
+        return {"latencies_s": latencies_s, "alone_s": alone_s}
+
+    def _timed(self, batch: Rows) -> float:
+        started = time.perf_counter()
+        self._server.answer(batch)
+        return time.perf_counter() - started
+
+
+def _versions(engine: str) -> str:
+    return ", ".join(f"{package} {version(package)}" for package in _PACKAGES[engine])
+
+
+def _server(task: Message, max_new_tokens: int) -> Server:
+    """The engine that `task` names, with its workers; imports no more than that one's packages."""
+    workers, threads = task["workers"], task["threads"]
+    load: Load
+    plain, cache = Path(task["plain"]), Path(task["cache"])
+    match task["engine"]:
+        case "ours":
+            from bench.engines.contender.ours import Ours
+
+            bundle = task.get("bundle") or task["bundles"][task["precision"]]
+            return Ours(Path(bundle), workers, threads)
+        case "ctranslate2":
+            from bench.engines.contender import ctranslate
+
+            folder = ctranslate.convert(plain, cache)
+            return Pool.of_threads(
+                workers,
+                ctranslate.load(folder, workers, threads, max_new_tokens, task["compute_type"]),
+            )
+        case "pytorch":
+            from bench.engines.contender import pytorch
+
+            load = functools.partial(
+                pytorch.load, Path(task["checkpoint"]), threads, max_new_tokens
+            )
+        case "optimum":
+            from bench.engines.contender import optimum
+
+            load = functools.partial(
+                optimum.load, optimum.convert(plain, cache), threads, max_new_tokens
+            )
+        case other:
+            raise ValueError(f"unknown engine {other!r}: a bug of the contest")
+    if workers == 1:
+        return Pool.of_threads(1, load())
+    return Pool.of_processes(workers, load)
+
+
+if __name__ == "__main__":
+    main()

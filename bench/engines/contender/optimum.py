@@ -1,0 +1,48 @@
+"""optimum's `ORTModelForSeq2SeqLM.generate`: transformers' loop over exported ONNX graphs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import onnxruntime as ort
+import torch
+from optimum.onnxruntime import ORTModelForSeq2SeqLM
+
+from bench.engines.contender.rows import Rows, padded, until_end
+
+
+def convert(plain: Path, cache: Path) -> Path:
+    """The exported model's folder."""
+    out = cache / f"{plain.name}-optimum"
+    if not out.exists():
+        partial = out.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        ORTModelForSeq2SeqLM.from_pretrained(plain, export=True).save_pretrained(partial)
+        partial.rename(out)
+    return out
+
+
+def load(folder: Path, threads: int, max_new_tokens: int) -> Callable[[Rows], Rows]:
+    torch.set_num_threads(threads)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Its sessions' spinning threads fight over the cores: 45 against 20 ms, see docs/performance.md
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    model = ORTModelForSeq2SeqLM.from_pretrained(folder, session_options=options)
+    model.generation_config.suppress_tokens = None  # as for PyTorch: it would only cost time
+    pad, end = model.config.pad_token_id, model.config.eos_token_id
+
+    def generate(sources: Rows) -> Rows:
+        ids, mask = padded(sources, pad)
+        rows = model.generate(
+            input_ids=torch.tensor(ids),
+            attention_mask=torch.tensor(mask),
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=max_new_tokens,
+        )
+        return until_end(rows[:, 1:].tolist(), end)
+
+    return generate

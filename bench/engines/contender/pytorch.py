@@ -1,0 +1,34 @@
+"""transformers' `generate` on PyTorch: greedy, with its key-value cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from transformers import DynamicCache, EncoderDecoderCache, T5ForConditionalGeneration
+
+from bench.engines.contender.rows import Rows, padded, until_end
+
+
+def load(checkpoint: Path, threads: int, max_new_tokens: int) -> Callable[[Rows], Rows]:
+    torch.set_num_threads(threads)
+    model = T5ForConditionalGeneration.from_pretrained(checkpoint).eval()
+    pad, end = model.config.pad_token_id, model.config.eos_token_id
+    # Asked for, it would cost time at every step; the answers are checked to be the same without.
+    model.generation_config.suppress_tokens = None
+
+    @torch.inference_mode()
+    def generate(sources: Rows) -> Rows:
+        ids, mask = padded(sources, pad)
+        # A cache of its own: transformers sizes the default one by the number of encoder layers.
+        rows = model.generate(
+            torch.tensor(ids),
+            attention_mask=torch.tensor(mask),
+            past_key_values=EncoderDecoderCache(DynamicCache(), DynamicCache()),
+            do_sample=False,
+            max_new_tokens=max_new_tokens,
+        )
+        return until_end(rows[:, 1:].tolist(), end)
+
+    return generate

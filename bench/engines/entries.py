@@ -1,0 +1,98 @@
+"""Who takes part: engines, their precisions, and the thread layouts each is tried with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """`workers` batches at a time, `threads` for the arithmetic of each."""
+
+    workers: int
+    threads: int
+
+    def __str__(self) -> str:
+        return f"{self.workers}x{self.threads}"
+
+    @classmethod
+    def read(cls, text: str) -> Layout:
+        """Raises `ValueError` for anything but WORKERSxTHREADS."""
+        workers, times, threads = text.partition("x")
+        if not times:
+            raise ValueError(f"{text!r}: expected WORKERSxTHREADS")
+        return cls(int(workers), int(threads))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An engine in one precision. `exact`: fp32, so that its answers must be PyTorch's own."""
+
+    label: str
+    engine: str  # as `bench.engines.contender` knows it
+    python: Path
+    exact: bool
+    layouts: Sequence[Layout]
+    shapes: Sequence[str] = ()  # only these workloads; empty: all
+    options: Mapping[str, str] = field(default_factory=dict)  # of its `prepare` task
+
+
+@dataclass(frozen=True)
+class OursEntry:
+    """A bundle of ours; `bundle` None: the one that each workload's checkpoint is exported to."""
+
+    label: str
+    precision: str = "fp32"
+    bundle: Path | None = None
+    exact: bool = False
+    shapes: Sequence[str] = ()
+    layouts: Sequence[Layout] = ()  # empty: those of everyone
+
+    @classmethod
+    def read(cls, text: str) -> OursEntry:
+        """From LABEL=BUNDLE, a bundle of the mini shape. Raises `ValueError`."""
+        label, equals, folder = text.partition("=")
+        if not equals:
+            raise ValueError(f"{text!r}: expected LABEL=BUNDLE")
+        return cls(f"ours-{label}", bundle=Path(folder), shapes=("mini",))
+
+
+OURS = (OursEntry("ours-fp32", exact=True), OursEntry("ours-int8", precision="int8"))
+
+
+def layouts(cores: int) -> list[Layout]:
+    """All cores for one batch, or one batch a core. With one row to do, the latter is 1x1."""
+    return [Layout(1, cores), Layout(cores, 1)] if cores > 1 else [Layout(1, 1)]
+
+
+def entries(
+    ours: Sequence[OursEntry], rivals_python: Path, common: Sequence[Layout]
+) -> list[Entry]:
+    """In the order of their turns."""
+    own_python = Path(sys.executable)
+    rivals = [
+        Entry("pytorch", "pytorch", own_python, True, common),
+        Entry("optimum", "optimum", rivals_python, True, common),
+    ]
+    for label, compute_type in (("fp32", "float32"), ("int8", "int8")):
+        options = {"compute_type": compute_type}
+        exact = label == "fp32"
+        rivals.append(
+            Entry(f"ctranslate2-{label}", "ctranslate2", rivals_python, exact, common,
+                  options=options)
+        )  # fmt: skip
+    return rivals + [
+        Entry(
+            one.label,
+            "ours",
+            own_python,
+            one.exact,
+            one.layouts or common,
+            one.shapes,
+            {"bundle": str(one.bundle)} if one.bundle else {"precision": one.precision},
+        )
+        for one in ours
+    ]

@@ -1,0 +1,204 @@
+"""The models and questions that engines are compared on, prepared once in a cache folder.
+
+A workload starts from a plain checkpoint; the bundle and what rivals load are derived from it. Its
+answers are PyTorch's, and its questions those where no step is a near tie, which rounding decides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import GenerationConfig, T5Config, T5ForConditionalGeneration
+
+from bench.engines.answers import certain
+from bench.engines.flops import ModelShape, flops
+from equations.parser import parse
+from equations.prompt import write_digits
+from model_export.bundle import Identity, write_bundle
+from service.engine.bundle import TOKENIZER, Limits
+from training.data import GENERATED, TEST_SPLIT, generate, read, split_file
+from training.model import save_plain
+
+_SEED = 7
+_SPARE = 1.05  # questions drawn for each one kept
+_MAX_SOURCE_TOKENS = 200
+_FLAN_LENGTHS = (20, 40)  # tokens of the dataset's questions, as FLAN-T5's tokenizer counts them
+_FLAN_STEPS = 6
+_PARITY = 64  # questions that int8's ranges are taken from
+_PAD, _UNKNOWN, _END = "<pad>", "<unk>", "</s>"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One model and its questions; `answers` are without the end token."""
+
+    name: str
+    checkpoint: Path
+    plain: Path  # a copy of the checkpoint, for tools that read it less forgivingly
+    bundles: dict[str, Path]  # by precision
+    sources: list[list[int]]
+    answers: list[list[int]]
+    max_new_tokens: int
+    shape: ModelShape
+
+    def flops(self, count: int) -> float:
+        """Mean floating point operations for each of the first `count` questions."""
+        counts = [  # a row that ends takes a step for that
+            flops(self.shape, len(source), min(len(answer) + 1, self.max_new_tokens))
+            for source, answer in zip(self.sources[:count], self.answers[:count], strict=True)
+        ]
+        return sum(counts) / len(counts)
+
+
+def mini(cache: Path, count: int, checkpoint: Path, questions: Path | None) -> Workload:
+    """The shipped model on the first of the `questions` (a dataset file) or else on fresh ones."""
+    tokenizer = Tokenizer.from_file(str(checkpoint / TOKENIZER))
+    problems = read(questions or _generated(cache / f"questions-{count}", _drawn(count)))
+    sources = [
+        tokenizer.encode(write_digits(parse(problem.question))).ids
+        for problem in problems[: _drawn(count)]
+    ]
+    return prepare("mini", checkpoint, sources, cache / "mini", count)
+
+
+def _drawn(count: int) -> int:
+    """So many questions that `count` of them are no near ties."""
+    return int(count * _SPARE) + 8
+
+
+def _generated(folder: Path, count: int) -> Path:
+    if not (folder / GENERATED).exists():
+        generate(folder, train=0, test=count, seed=_SEED, workers=1)
+    return split_file(folder, TEST_SPLIT)
+
+
+def flan_small(cache: Path, count: int) -> Workload:
+    """FLAN-T5-small's shape with random weights, on random ids, always 6 steps."""
+    checkpoint = cache / "flan-small" / "checkpoint"
+    if not (checkpoint / TOKENIZER).exists():
+        config = T5Config(
+            vocab_size=32128, d_model=512, d_kv=64, d_ff=1024, num_layers=8, num_decoder_layers=8,
+            num_heads=6, dropout_rate=0.0, feed_forward_proj="gated-gelu",
+            tie_word_embeddings=False, pad_token_id=0, eos_token_id=32127,
+            decoder_start_token_id=0,
+        )  # fmt: skip
+        write_random(config, _fresh(checkpoint), _FLAN_STEPS)
+    chance = random.Random(_SEED)
+    sources = [
+        [chance.randrange(3, 32127) for _ in range(chance.randint(*_FLAN_LENGTHS))]
+        for _ in range(_drawn(count))
+    ]
+    return prepare("flan-small", checkpoint, sources, cache / "flan-small", count)
+
+
+def write_random(config: T5Config, folder: Path, steps: int) -> None:
+    """A checkpoint of random weights that never ends a row before `steps` steps.
+
+    The last id is its end token and has a head of zeros, which never is the most likely: no engine
+    spends time on suppressing it.
+    """
+    torch.manual_seed(_SEED)
+    model = T5ForConditionalGeneration(config).eval()
+    size = config.vocab_size
+    assert config.eos_token_id == size - 1
+    # A new parameter: transformers ties the head to the embeddings until they differ.
+    head = torch.randn(size, config.d_model)
+    head[size - 1] = 0
+    model.lm_head.weight = torch.nn.Parameter(head)
+    model.generation_config = GenerationConfig(
+        pad_token_id=config.pad_token_id,
+        eos_token_id=config.eos_token_id,
+        decoder_start_token_id=config.decoder_start_token_id,
+        max_new_tokens=steps,
+    )
+    words = [_PAD, _UNKNOWN, *(f"w{i}" for i in range(2, size - 1)), _END]
+    ids = {word: index for index, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token=_UNKNOWN))
+    tokenizer.add_special_tokens([_PAD, _UNKNOWN, _END])
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    save_plain(model, tokenizer, folder)
+
+
+def prepare(
+    name: str, checkpoint: Path, drawn: list[list[int]], cache: Path, count: int
+) -> Workload:
+    """The first `count` of the `drawn` questions that are no near ties; bundle and plain copy."""
+    config = json.loads((checkpoint / "config.json").read_text())
+    generation = json.loads((checkpoint / "generation_config.json").read_text())
+    weights = sorted(checkpoint.glob("*.safetensors"))
+    key = _key([*weights, checkpoint / "generation_config.json"], drawn)
+    answers_file = cache / f"answers-{key}-{count}.json"
+    if not answers_file.exists():
+        kept = certain(checkpoint, drawn, count)
+        cache.mkdir(parents=True, exist_ok=True)
+        answers_file.write_text(json.dumps(kept))
+    kept = json.loads(answers_file.read_text())
+    plain = cache / f"plain-{key}"
+    if not plain.exists():
+        write_plain(checkpoint, plain)
+    steps = generation["max_new_tokens"]
+    sources = [source for source, _ in kept]
+    bundles = {}
+    for precision in ("fp32", "int8"):
+        bundles[precision] = cache / f"bundle-{precision}"
+        identity = Identity(
+            name, "0", "digits", "work", Limits(_MAX_SOURCE_TOKENS, steps), {}, precision
+        )
+        write_bundle(
+            checkpoint, bundles[precision], identity, sources[:_PARITY], lambda _: "To compare.\n",
+            least_equal=0.0,  # the contest itself compares, on all questions
+        )  # fmt: skip
+    return Workload(
+        name=name,
+        checkpoint=checkpoint,
+        plain=plain,
+        bundles=bundles,
+        sources=sources,
+        answers=[answer for _, answer in kept],
+        max_new_tokens=steps,
+        shape=ModelShape.of(config, len(generation.get("suppress_tokens") or [])),
+    )
+
+
+def write_plain(checkpoint: Path, out: Path) -> None:
+    """A copy that older transformers read rightly: a head of its own, and a named tokenizer.
+
+    transformers 5 says `tie_word_embeddings` of heads that differ from the embeddings, and has
+    another field for what follows from it; 4.57 and CTranslate2 would tie and scale such a head.
+    """
+    partial = _fresh(out.with_suffix(".partial"))
+    shutil.copytree(checkpoint, partial, dirs_exist_ok=True)
+    config = json.loads((checkpoint / "config.json").read_text())
+    config["tie_word_embeddings"] = config.get("scale_decoder_outputs", False)
+    (partial / "config.json").write_text(json.dumps(config, indent=2))
+    tokenizer = Tokenizer.from_file(str(checkpoint / TOKENIZER))
+    names = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "pad_token": tokenizer.id_to_token(config["pad_token_id"]),
+        "eos_token": tokenizer.id_to_token(config["eos_token_id"]),
+        "unk_token": _UNKNOWN,
+    }
+    (partial / "tokenizer_config.json").write_text(json.dumps(names, indent=2))
+    partial.rename(out)
+
+
+def _key(files: Iterable[Path], drawn: list[list[int]]) -> str:
+    """Changes with the weights, with what generation suppresses, and with the questions."""
+    digest = hashlib.sha256(json.dumps(drawn).encode())
+    for path in files:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _fresh(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
