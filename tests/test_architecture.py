@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("equations", "training", "model_export", "service")
+ROOMS = ("equations", "training", "model_export", "service", "loadtest")
 
 SERVING = {"fastapi", "httptools", "numpy", "onnxruntime", "prometheus_client", "pydantic"} | {
     "starlette",
@@ -28,6 +28,7 @@ MAY_IMPORT = {
         "torch", "transformers", "tokenizers", "onnx", "numpy", "tqdm",
     },
     "service": {"service", "equations"} | SERVING,
+    "loadtest": {"loadtest", "locust", "gevent"},
     "service/batching": {"service.batching", "service.contracts", "service.errors"},
     "service/contracts.py": set(),
 }  # fmt: skip
