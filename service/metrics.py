@@ -38,6 +38,7 @@ class Metrics:
         self.in_flight = gauge("in_flight_requests", "HTTP requests being handled.")
         self._queue_wait = histogram("queue_wait_seconds", "From admission to a batch.")
         self._queue_depth = gauge("queue_depth", "Questions that wait for a batch.")
+        self.queue_limit = gauge("queue_limit", "Questions that may wait; more are refused.")
         self._batch_size = histogram("batch_size", "Questions in a batch.", buckets=_ROWS)
         self._padding = histogram(
             "batch_padding_ratio", "Share of a batch's source that is padding.", buckets=_RATIO

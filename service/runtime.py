@@ -63,6 +63,7 @@ class Runtime:
         self.model = model
         self.metrics = Metrics()
         self.metrics.model_loaded(model.manifest, model.provider)
+        self.metrics.queue_limit.set(settings.max_queue)
         self.metrics.engine_up.set_function(lambda: float(self.batcher.alive))
         self.batcher = Batcher(
             model.engine,

@@ -31,6 +31,8 @@ def test_a_question_is_answered_and_verified(bundle: Path) -> None:
         assert 0 <= timing["queue"] <= timing["total"]
         assert 0 < timing["inference"] <= timing["total"]
         assert len(response.headers["x-request-id"]) == 32
+        for part, value_ms in timing.items():  # for proxies and load tests, which read no bodies
+            assert float(response.headers[f"x-{part}-time"]) == value_ms
 
     serve(bundle, scenario)
 
@@ -107,6 +109,7 @@ def test_the_metrics_count(bundle: Path) -> None:
             'cybersolve_verdicts_total{source="model",verdict="wrong"} 1.0',
             "cybersolve_in_flight_requests 1.0",
             "cybersolve_queue_depth 0.0",
+            "cybersolve_queue_limit 1024.0",
             "cybersolve_engine_up 1.0",
             'cybersolve_model_info{name="tiny",precision="fp32",provider="fake",'
             'version="0.0.1"} 1.0',
