@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("equations", "training", "model_export", "service", "loadtest")
+ROOMS = ("equations", "training", "model_export", "service", "loadtest", "deploy")
 
 SERVING = {"fastapi", "httptools", "numpy", "onnxruntime", "prometheus_client", "pydantic"} | {
     "starlette",
@@ -27,8 +27,9 @@ MAY_IMPORT = {
         "model_export", "equations", "service.engine", "service.contracts",
         "torch", "transformers", "tokenizers", "onnx", "numpy", "tqdm",
     },
-    "service": {"service", "equations"} | SERVING,
+    "service": {"service", "equations", "deploy.ray"} | SERVING,
     "loadtest": {"loadtest", "locust", "gevent"},
+    "deploy": {"deploy", "service", "ray", "pyarrow", "fastapi", "tqdm"},
     "service/batching": {"service.batching", "service.contracts", "service.errors"},
     "service/contracts.py": set(),
 }  # fmt: skip
@@ -65,6 +66,12 @@ def test_a_room_imports_only_what_it_may(place: str) -> None:
         if not allowed(module, MAY_IMPORT[place])
     }
     assert not strangers
+
+
+def test_only_the_command_line_knows_of_ray() -> None:
+    """`cybersolve batch --ray`, and only when it is asked for."""
+    knowing = [path.name for path in sources("service") if "deploy.ray" in imported(path)]
+    assert knowing == ["cli.py"]
 
 
 def test_nobody_but_settings_reads_the_environment() -> None:
