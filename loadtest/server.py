@@ -30,6 +30,13 @@ def service(url: str | None) -> Iterator[str]:
         _wait(url, None)
         yield url.rstrip("/")
         return
+    with started() as (_, address):
+        yield address
+
+
+@contextmanager
+def started() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A ready service of its own, on a free port of this machine, and its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -38,7 +45,7 @@ def service(url: str | None) -> Iterator[str]:
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     try:
         _wait(f"http://127.0.0.1:{port}", process)
-        yield f"http://127.0.0.1:{port}"
+        yield process, f"http://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=_READY_S)
