@@ -91,6 +91,31 @@ def test_the_dashboard_is_one_that_grafana_can_lay_out_and_provision() -> None:
         assert panel["datasource"]["uid"] == "${datasource}"
 
 
+@pytest.mark.ops
+def test_the_dashboard_fits_grafanas_own_schema(schemas: Path) -> None:
+    """The types that Grafana generates from its schema, asked by TypeScript's compiler."""
+    fits = checked(schemas, DASHBOARD.read_text())
+    assert fits.returncode == 0, fits.stdout
+    wrong = checked(schemas, DASHBOARD.read_text().replace('"gridPos"', '"gridPosition"'))
+    assert "gridPosition" in wrong.stdout
+
+
+def checked(folder: Path, dashboard: str) -> subprocess.CompletedProcess[str]:
+    types = "@grafana/schema/dist/esm/raw/dashboard/x/dashboard_types.gen"
+    # JSON has strings where TypeScript has an enumeration.
+    literal = dashboard.replace('"type": "value"', '"type": "value" as MappingType.ValueToText')
+    (folder / "dashboard.ts").write_text(
+        f'import type {{ Dashboard, MappingType }} from "{types}";\n'
+        f"export const dashboard: Dashboard = {literal};\n"
+    )
+    strict = "--noEmit --strict --skipLibCheck --module esnext --target es2022"
+    compiler = ["node", "node_modules/typescript/bin/tsc", "--moduleResolution", "bundler"]
+    return subprocess.run(
+        [*compiler, *strict.split(), "dashboard.ts"],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
 @PROMTOOL
 @pytest.mark.parametrize(
     "command",
