@@ -1,1 +1,1 @@
-"""What runs the service beyond one process; only its Python lives here, not its manifests."""
+"""What runs the service beyond one process."""

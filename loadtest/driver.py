@@ -1,6 +1,6 @@
 """Locust users: callers that wait for their answers, and arrivals that wait for nobody.
 
-`locust -f loadtest/driver.py --host URL` opens Locust's own page with `Caller`.
+`python -m locust -f loadtest/driver.py --host URL` opens Locust's own page with `Caller`.
 """
 
 from __future__ import annotations

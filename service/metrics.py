@@ -44,6 +44,7 @@ class Metrics:
             "batch_padding_ratio", "Share of a batch's source that is padding.", buckets=_RATIO
         )
         self._inference = histogram("inference_seconds", "Time of a batch by phase.", "phase")
+        self._busy = counter("busy_seconds", "Time that the worker computed.")
         self._tokens = counter("generated_tokens", "Tokens generated.")
         self._verdicts = counter("verdicts", "Answers given.", "verdict", "source")
         self._rejected = counter("rejected", "Questions refused before any work.", "reason")
@@ -81,6 +82,7 @@ class Metrics:
     def batch_done(self, phases: Phases, tokens: int) -> None:
         self._inference.labels("encode").observe(phases.encode_s)
         self._inference.labels("decode").observe(phases.decode_s)
+        self._busy.inc(phases.encode_s + phases.decode_s)
         self._tokens.inc(tokens)
 
     def exposition(self) -> bytes:

@@ -108,6 +108,7 @@ def test_the_metrics_count(bundle: Path) -> None:
             'cybersolve_verdicts_total{source="model",verdict="correct"} 1.0',
             'cybersolve_verdicts_total{source="model",verdict="wrong"} 1.0',
             "cybersolve_in_flight_requests 1.0",
+            "cybersolve_busy_seconds_total 0.015",  # five batches, the warm-up's among them
             "cybersolve_queue_depth 0.0",
             "cybersolve_queue_limit 1024.0",
             "cybersolve_engine_up 1.0",
