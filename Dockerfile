@@ -54,8 +54,10 @@ FROM python AS service
 COPY --from=build-service /opt/cybersolve /opt/cybersolve
 COPY LICENSE /opt/cybersolve/
 COPY models/cybersolve-mini /opt/cybersolve/models/cybersolve-mini
+# ONNX Runtime 1.32 keeps an identifier of the device and reports its use, unless told not to.
 ENV CYBERSOLVE_HOST=0.0.0.0 \
     CYBERSOLVE_MODEL=/opt/cybersolve/models/cybersolve-mini \
+    ORT_DISABLE_TELEMETRY=1 \
     PATH=/opt/cybersolve/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1
 # By number, so that Kubernetes can tell that it is not root; nothing is ever written.

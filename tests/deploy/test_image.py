@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Iterator
@@ -50,6 +51,7 @@ def served(image: Image) -> Iterator[tuple[Image, int]]:
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=START_S)
     assert "Application shutdown complete" in output
+    assert "telemetry" not in output  # ONNX Runtime complains where it cannot keep its identifier
 
 
 def test_it_answers_a_question(served: tuple[Image, int]) -> None:
@@ -105,12 +107,15 @@ def test_an_unknown_provider_does_not_build(builder: Builder) -> None:
         builder.build("mistaken", "--build-arg", "PROVIDER=tpu")
 
 
-def test_the_load_test_image_explains_itself(builder: Builder) -> None:
+def test_the_load_test_image_tests_the_service(builder: Builder, served: tuple[Image, int]) -> None:
     image = builder.build("cybersolve-loadtest", "--target", "loadtest")
-    process = image.start()
+    asking = ["rate", "--url", f"http://127.0.0.1:{served[1]}", "--rates", "5", "--seconds", "2"]
+    asking += ["--evenly", "--out", "/tmp"]  # noqa: S108
+    process = image.start([*image.config["Entrypoint"], *asking])
     output, _ = process.communicate(timeout=START_S)
     assert process.returncode == 0, output
-    assert "usage: python -m loadtest" in output
+    summary = json.loads(output.splitlines()[-1])
+    assert (summary["requests"], summary["steps"][0]["failed"]) == (10, 0)
 
 
 def test_the_gpu_lock_is_the_service_with_another_runtime() -> None:
