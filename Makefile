@@ -6,9 +6,11 @@ VENV ?= .venv
 RIVALS ?= .venv-rivals
 BIN := $(VENV)/bin
 BUNDLE := models/cybersolve-mini
+COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11
+LOCK = $(COMPILE) pyproject.toml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help serve test lint bench train export evaluate lock clean
+.PHONY: help serve test ops-test image-test ray-test loadtest lint bench train export evaluate lock clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -20,6 +22,18 @@ test: $(VENV)/dev.stamp  ## lint, type check and the whole test suite
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+ops-test: $(VENV)/dev.stamp  ## load tests, Prometheus, Compose and Kubernetes for real (two minutes)
+	$(BIN)/pytest -m ops
+
+image-test: $(VENV)/dev.stamp  ## build the images and ask the result a question (as root; minutes)
+	$(BIN)/pytest -m image -o faulthandler_timeout=1200
+
+ray-test: $(VENV)/ray.stamp  ## the service and bulk files on a local Ray cluster (minutes)
+	$(BIN)/pytest -m ray -o faulthandler_timeout=600
+
+loadtest: $(VENV)/dev.stamp  ## find the knee of a server started for it; report in runs/loadtest
+	$(BIN)/python -m loadtest rate
 
 lint: $(VENV)/dev.stamp  ## format, lint and type check
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy
@@ -48,13 +62,19 @@ evaluate: $(VENV)/dev.stamp  ## score the bundled model on fresh questions; repo
 		--report evaluation
 
 lock: $(VENV)/dev.stamp  ## resolve requirements/*.txt anew from pyproject.toml
-	$(BIN)/uv pip compile -q pyproject.toml --extra cpu --universal --python-version 3.11 \
-		--generate-hashes --output-file requirements/serve.txt
-	$(BIN)/uv pip compile -q pyproject.toml --extra cpu --extra train --extra export --extra dev \
-		--universal --python-version 3.11 --constraint requirements/serve.txt \
-		--excludes requirements/excludes.txt --output-file requirements/dev.txt
-	$(BIN)/uv pip compile -q requirements/rivals.in --universal --python-version 3.11 \
-		--excludes requirements/excludes.txt --output-file requirements/rivals.txt
+	$(LOCK) --extra cpu --generate-hashes --output-file requirements/serve.txt
+	$(LOCK) --extra gpu --generate-hashes --constraint requirements/serve.txt \
+		--output-file requirements/serve-gpu.txt
+	$(LOCK) --extra cpu --extra train --extra export --extra dev --group loadtest \
+		--constraint requirements/serve.txt --excludes requirements/excludes.txt \
+		--output-file requirements/dev.txt
+	$(LOCK) --extra cpu --extra ray --generate-hashes --constraint requirements/dev.txt \
+		--output-file requirements/ray.txt
+	$(COMPILE) --group loadtest --generate-hashes --constraint requirements/dev.txt \
+		--output-file requirements/loadtest.txt
+	echo 'setuptools>=80' | $(COMPILE) - --generate-hashes --output-file requirements/build.txt
+	$(COMPILE) requirements/rivals.in --excludes requirements/excludes.txt \
+		--output-file requirements/rivals.txt
 
 clean:  ## remove the virtual environments
 	rm -rf $(VENV) $(RIVALS)
@@ -72,4 +92,8 @@ $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/serve.stamp
 $(RIVALS)/rivals.stamp: requirements/rivals.txt
 	$(PYTHON) -m venv $(RIVALS)
 	$(RIVALS)/bin/pip install -q -r requirements/rivals.txt
+	touch $@
+
+$(VENV)/ray.stamp: requirements/ray.txt $(VENV)/dev.stamp
+	$(BIN)/pip install -q --require-hashes -r requirements/ray.txt
 	touch $@

@@ -7,23 +7,16 @@ import asyncio
 import json
 import logging
 import sys
-from collections import deque
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from equations.errors import EquationError
+from service.bulk import InputError, answers, read_questions, running
 from service.engine.bundle import BundleError
 from service.engine.sessions import ProviderMissing
 from service.errors import ServiceError
-from service.runtime import Runtime, load_model
+from service.runtime import load_model
 from service.settings import Settings, SettingsError
 from service.solving import Fallback, Solution
-
-
-class InputError(ValueError):
-    """A line of an input file that is not a question; says which."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,7 +43,7 @@ def _serve(_: argparse.Namespace, settings: Settings) -> int:
 
 def _solve(arguments: argparse.Namespace, settings: Settings) -> int:
     async def run() -> Solution:
-        async with _runtime(settings) as runtime:
+        async with running(settings, load_model(settings)) as runtime:
             return await runtime.solver.solve(
                 arguments.question,
                 timeout_s=settings.default_timeout_s,
@@ -73,75 +66,33 @@ def _solve(arguments: argparse.Namespace, settings: Settings) -> int:
 def _batch(arguments: argparse.Namespace, settings: Settings) -> int:
     from tqdm import tqdm
 
+    if arguments.ray is not None:
+        return _batch_on_ray(arguments, settings)
+
     async def run() -> None:
-        async with _runtime(settings) as runtime:
+        async with running(settings, load_model(settings)) as runtime:
             with arguments.output.open("w", encoding="utf-8") as output:
                 bar = tqdm(total=len(questions), unit="q", file=sys.stderr)
-                async for result in _answers(runtime, questions, Fallback(arguments.fallback)):
+                async for result in answers(runtime, questions, Fallback(arguments.fallback)):
                     output.write(json.dumps(result) + "\n")
                     bar.update()
                 bar.close()
 
     logging.getLogger().setLevel(logging.WARNING)
-    questions = list(_questions(arguments.input))
+    questions = list(read_questions(arguments.input))
     asyncio.run(run())
     return 0
 
 
-def _questions(path: Path) -> Iterable[str]:
-    """The `question` of each line of a JSON Lines file. Raises `InputError` with the line."""
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        try:
-            record = json.loads(line)
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}:{number}: not JSON: {error}") from error
-        question = record.get("question") if isinstance(record, dict) else None
-        if not isinstance(question, str):
-            raise InputError(f'{path}:{number}: expected {{"question": "..."}}')
-        yield question
-
-
-async def _answers(
-    runtime: Runtime, questions: list[str], fallback: Fallback
-) -> AsyncIterator[dict[str, Any]]:
-    """Results in the order of the questions, with as many under way as the queue holds."""
-
-    async def one(question: str) -> dict[str, Any]:
-        timeout_s = runtime.settings.default_timeout_s
-        try:
-            solution = await runtime.solver.solve(question, timeout_s=timeout_s, fallback=fallback)
-        except (EquationError, ServiceError) as error:
-            return {"question": question, "error": str(error).splitlines()[0]}
-        return {
-            "question": question,
-            "answer": solution.answer,
-            "verdict": solution.verdict,
-            "reason": solution.reason,
-            "source": solution.source,
-            "work": solution.work,
-            "confidence": solution.confidence,
-            "tries": solution.tries,
-        }
-
-    rows = runtime.settings.max_batch_rows * len(runtime.model.engines)
-    at_once = min(runtime.settings.max_queue, 4 * rows)
-    under_way: deque[asyncio.Task[dict[str, Any]]] = deque()
-    for question in questions:
-        if len(under_way) == at_once:
-            yield await under_way.popleft()
-        under_way.append(asyncio.create_task(one(question)))
-    while under_way:
-        yield await under_way.popleft()
-
-
-@asynccontextmanager
-async def _runtime(settings: Settings) -> AsyncIterator[Runtime]:
-    runtime = Runtime(settings, load_model(settings))
-    runtime.batcher.start()
+def _batch_on_ray(arguments: argparse.Namespace, settings: Settings) -> int:
     try:
-        yield runtime
-    finally:
-        await runtime.stop()
+        from deploy.ray import bulk
+    except ImportError as error:
+        print(f"error: --ray needs the extra `ray`: {error}", file=sys.stderr)
+        return 1
+    fallback = Fallback(arguments.fallback)
+    bulk.run(arguments.input, arguments.output, settings, fallback, address=arguments.ray or None)
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -162,6 +113,15 @@ def _parser() -> argparse.ArgumentParser:
     batch.add_argument("input", type=Path, help='JSON Lines: {"question": "..."} each')
     batch.add_argument("output", type=Path, help="JSON Lines, a result for each line, in order")
     batch.set_defaults(run=_batch)
+
+    batch.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="on a Ray cluster (default: the one at hand, or one on this machine); .parquet files "
+        "too; goes on where an interrupted run stopped",
+    )
 
     for command in (solve, batch):
         command.add_argument(

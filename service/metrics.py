@@ -39,6 +39,7 @@ class Metrics:
         self.in_flight = gauge("in_flight_requests", "HTTP requests being handled.")
         self._queue_wait = histogram("queue_wait_seconds", "From admission to an engine.")
         self._queue_depth = gauge("queue_depth", "Questions that wait for an engine.")
+        self.queue_limit = gauge("queue_limit", "Questions that may wait; more are refused.")
         self._batch_size = histogram("batch_size", "Rows in a decoding step.", buckets=_ROWS)
         self._padding = histogram(
             "batch_padding_ratio",
@@ -47,6 +48,8 @@ class Metrics:
         )
         inference = histogram("inference_seconds", "Time of a question by phase.", "phase")
         self._encode, self._decode = inference.labels("encode"), inference.labels("decode")
+        self._busy = counter("busy_seconds", "Time that engines computed.")
+        self.engines = gauge("engines", "Engines side by side.")
         self._tokens = counter("generated_tokens", "Tokens generated.")
         self._verdicts = counter("verdicts", "Answers given.", "verdict", "source")
         self._second_tries = counter(
@@ -90,8 +93,9 @@ class Metrics:
             self._queue_wait.observe(wait_s)
         self._padding.observe(1 - sum(lengths) / (len(lengths) * max(lengths)))
 
-    def stepped(self, rows: int) -> None:
+    def stepped(self, rows: int, busy_s: float) -> None:
         self._batch_size.observe(rows)
+        self._busy.inc(busy_s)
 
     def finished(self, encode_s: float, decode_s: float, tokens: int) -> None:
         self._encode.observe(encode_s)

@@ -68,6 +68,8 @@ class Runtime:
         self.model = model
         self.metrics = Metrics()
         self.metrics.model_loaded(model.manifest, model.provider)
+        self.metrics.queue_limit.set(settings.max_queue)
+        self.metrics.engines.set(len(model.engines))
         self.metrics.engine_up.set_function(lambda: float(self.batcher.alive))
         self.batcher = Batcher(
             model.engines,

@@ -51,7 +51,7 @@ class Remembering:
         self.waits_s += waits_s
         self.joins.append(len(lengths))
 
-    def stepped(self, rows: int) -> None:
+    def stepped(self, rows: int, busy_s: float) -> None:
         self.steps.append(rows)
 
     def finished(self, encode_s: float, decode_s: float, tokens: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("equations", "training", "model_export", "service", "bench")
+ROOMS = ("equations", "training", "model_export", "service", "bench", "loadtest", "deploy")
 
 SERVING = {"fastapi", "httptools", "numpy", "onnxruntime", "prometheus_client", "pydantic"} | {
     "starlette",
@@ -28,7 +28,7 @@ MAY_IMPORT = {
         "model_export", "equations", "service.engine", "service.contracts",
         "torch", "transformers", "tokenizers", "onnx", "numpy", "tqdm",
     },
-    "service": {"service", "equations"} | SERVING,
+    "service": {"service", "equations", "deploy.ray"} | SERVING,
     "bench": {
         "bench", "equations", "training.data", "training.model", "model_export",
         "service.batching", "service.contracts", "service.engine", "service.metrics",
@@ -36,6 +36,8 @@ MAY_IMPORT = {
         "torch", "transformers", "tokenizers", "onnx", "numpy", "tqdm", "matplotlib", "httpx",
         "onnxruntime", "optimum", "ctranslate2",
     },
+    "loadtest": {"loadtest", "locust", "gevent"},
+    "deploy": {"deploy", "service", "ray", "pyarrow", "fastapi", "tqdm"},
     "service/batching": {"service.batching", "service.contracts", "service.errors"},
     "service/contracts.py": set(),
 }  # fmt: skip
@@ -85,6 +87,12 @@ def test_rivals_stay_in_their_processes() -> None:
         ours = [m for m in imported(contenders / f"{name}.py") if m.split(".")[0] in ROOMS]
         here = ("bench.engines.contender", "bench.engines.scenarios")
         assert all(module.startswith(here) for module in ours), (name, ours)
+
+
+def test_only_the_command_line_knows_of_ray() -> None:
+    """`cybersolve batch --ray`, and only when it is asked for."""
+    knowing = [path.name for path in sources("service") if "deploy.ray" in imported(path)]
+    assert knowing == ["cli.py"]
 
 
 def test_nobody_but_settings_reads_the_environment() -> None:

@@ -31,7 +31,7 @@ class Settings:
     """What decides the weights of a run, beside its data."""
 
     preset: str = "mini"
-    steps: int = 13_000
+    steps: int = 17_000
     batch_size: int = 64
     lr: float = 2e-3
     warmup_steps: int = 300

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 from equations.errors import EquationError
 from service.api.departure import while_connected
@@ -34,12 +34,18 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/solve", responses=PROBLEMS)
-async def solve(body: SolveRequest, request: Request) -> SolveResponse:
-    """Answer one question with the model, and verify the answer exactly."""
+async def solve(body: SolveRequest, request: Request, response: Response) -> SolveResponse:
+    """Answer one question with the model, and verify the answer exactly.
+
+    `timing_ms` comes in headers too: `x-queue-time`, `x-inference-time`, `x-total-time`.
+    """
     runtime = _runtime(request)
     with runtime.request():
         work = _solve(runtime, body.question, body.fallback, body.timeout_ms)
-        return await while_connected(request, work)
+        answer = await while_connected(request, work)
+    for part, value_ms in answer.timing_ms:
+        response.headers[f"x-{part}-time"] = str(value_ms)
+    return answer
 
 
 @router.post("/solve/batch", responses=PROBLEMS)

@@ -73,7 +73,7 @@ class Worker:
         """Take `joining` in and make one step. Whatever an engine raises fails its rows alone."""
         self._drop_departed()
         self._note_joining(joining)
-        rows = len(self._jobs)
+        rows, started = len(self._jobs), self._clock()
         try:
             if joining:
                 self._engine.join({id(job): job.prompt for job in joining})
@@ -87,7 +87,7 @@ class Worker:
             self._fail(EngineFailed)
             self._engine.clear()
             return
-        self._observer.stepped(rows)
+        self._observer.stepped(rows, self._clock() - started)
         self._finish(finished)
 
     def _note_joining(self, joining: list[Job]) -> None:

@@ -31,11 +31,16 @@ class Server:
         return self.process.returncode, errors
 
 
-def start(**environment: str) -> Server:
-    """A server that is ready."""
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def start(**environment: str) -> Server:
+    """A server that is ready."""
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "service.cli", "serve"],
         cwd=ROOT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import httpx
@@ -33,6 +34,8 @@ def test_a_question_is_answered_and_verified(bundle: Path) -> None:
         assert 0 <= timing["queue"] <= timing["total"]
         assert 0 < timing["inference"] <= timing["total"]
         assert len(response.headers["x-request-id"]) == 32
+        for part, value_ms in timing.items():  # for proxies and load tests, which read no bodies
+            assert float(response.headers[f"x-{part}-time"]) == value_ms
 
     serve(bundle, scenario)
 
@@ -108,12 +111,16 @@ def test_the_metrics_count(bundle: Path) -> None:
             'cybersolve_verdicts_total{source="model",verdict="correct"} 1.0',
             'cybersolve_verdicts_total{source="model",verdict="wrong"} 1.0',
             "cybersolve_in_flight_requests 1.0",
+            "cybersolve_engines 1.0",
             "cybersolve_queue_depth 0.0",
+            "cybersolve_queue_limit 1024.0",
             "cybersolve_engine_up 1.0",
             'cybersolve_model_info{name="tiny",precision="fp32",provider="fake",'
             'version="0.0.1"} 1.0',
         ):
             assert line in text.splitlines()
+        (busy_s,) = re.findall(r"^cybersolve_busy_seconds_total (\S+)$", text, re.MULTILINE)
+        assert 0 < float(busy_s) < 60
 
     serve(bundle, scenario)
 

@@ -1,0 +1,1 @@
+"""CyberSolve on a Ray cluster: replicas behind Ray Serve, and bulk files. Needs the extra `ray`."""

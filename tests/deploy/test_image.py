@@ -1,0 +1,137 @@
+"""The Dockerfile, built for real, and its result, run for real: `make image-test` (minutes)."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.deploy.images import Builder, Image, missing
+from tests.end_to_end.conftest import START_S, free_port
+
+pytestmark = [
+    pytest.mark.image,
+    pytest.mark.skipif(bool(missing()), reason=missing()),
+]
+MOST_BYTES = 400_000_000
+
+
+@pytest.fixture(scope="module")
+def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
+    builder = Builder(tmp_path_factory.mktemp("images"))
+    yield builder
+    builder.clean()
+
+
+@pytest.fixture(scope="module")
+def image(builder: Builder) -> Image:
+    return builder.build("cybersolve")
+
+
+@pytest.fixture(scope="module")
+def served(image: Image) -> Iterator[tuple[Image, int]]:
+    """The image's own command, on loopback alone and on a port that is free."""
+    port = free_port()
+    process = image.start(CYBERSOLVE_HOST="127.0.0.1", CYBERSOLVE_PORT=str(port))
+    deadline = time.monotonic() + START_S
+    while True:
+        assert time.monotonic() < deadline, "never ready"
+        assert process.poll() is None, process.stdout.read() if process.stdout else ""
+        try:
+            if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
+                break
+        except httpx.TransportError:
+            time.sleep(0.05)
+    yield image, port
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=START_S)
+    assert "Application shutdown complete" in output
+    assert "telemetry" not in output  # ONNX Runtime complains where it cannot keep its identifier
+
+
+def test_it_answers_a_question(served: tuple[Image, int]) -> None:
+    _, port = served
+    question = {"question": "Solve 24 = 1601*c - 1605*c for c."}
+    body = httpx.post(f"http://127.0.0.1:{port}/solve", json=question).json()
+    assert (body["answer"], body["verdict"]) == ("-6", "correct")
+    assert body["model"]["name"] == "cybersolve-mini"
+
+
+def test_its_health_check_says_so(served: tuple[Image, int]) -> None:
+    image, port = served
+    _, *command = image.config["Healthcheck"]["Test"]
+    healthy = image.start(command, CYBERSOLVE_PORT=str(port))
+    assert healthy.wait(timeout=START_S) == 0
+    sick = image.start(command, CYBERSOLVE_PORT=str(free_port()))
+    assert sick.wait(timeout=START_S) != 0
+    sick.communicate()
+    healthy.communicate()
+
+
+def test_it_is_not_root_and_cannot_write(image: Image) -> None:
+    assert image.config["User"] == "65532:65532"
+    script = "import os; print(os.getuid(), flush=True); open('/opt/cybersolve/new', 'w')"
+    output, _ = image.start(["python", "-c", script]).communicate(timeout=START_S)
+    assert output.startswith("65532\n")
+    assert "Read-only file system" in output
+
+
+def test_it_is_small_and_holds_nothing_but_the_service(image: Image) -> None:
+    """Prints what is in it: `pytest -m image -s`."""
+    packages = "opt/cybersolve/lib/python3.11/site-packages"
+    sizes = {
+        "all": image.bytes(),
+        "Debian with python3": image.bytes("usr") + image.bytes("var") + image.bytes("etc"),
+        "ONNX Runtime": image.bytes(f"{packages}/onnxruntime"),
+        "numpy": image.bytes(f"{packages}/numpy") + image.bytes(f"{packages}/numpy.libs"),
+        "all Python packages": image.bytes(packages),
+        "model": image.bytes("opt/cybersolve/models"),
+    }
+    print({name: f"{size / 1e6:.0f} MB" for name, size in sizes.items()})
+    assert sizes["all"] < MOST_BYTES
+    strangers = ("pip", "torch", "transformers", "training", "tests", "locust")
+    assert not [name for name in strangers if (image.root / packages / name).exists()]
+    assert not (image.root / "source").exists()
+    assert sorted(path.name for path in (image.root / "opt/cybersolve/models").iterdir()) == [
+        "cybersolve-mini"
+    ]
+
+
+def test_an_unknown_provider_does_not_build(builder: Builder) -> None:
+    with pytest.raises(AssertionError, match="exit status 1"):
+        builder.build("mistaken", "--build-arg", "PROVIDER=tpu")
+
+
+def test_the_load_test_image_tests_the_service(builder: Builder, served: tuple[Image, int]) -> None:
+    image = builder.build("cybersolve-loadtest", "--target", "loadtest")
+    asking = ["rate", "--url", f"http://127.0.0.1:{served[1]}", "--rates", "5", "--seconds", "2"]
+    asking += ["--evenly", "--out", "/tmp"]  # noqa: S108
+    process = image.start([*image.config["Entrypoint"], *asking])
+    output, _ = process.communicate(timeout=START_S)
+    assert process.returncode == 0, output
+    summary = json.loads(output.splitlines()[-1])
+    assert (summary["requests"], summary["steps"][0]["failed"]) == (10, 0)
+
+
+def test_the_gpu_lock_is_the_service_with_another_runtime() -> None:
+    """Building it would fetch gigabytes: see docs/operate.md for when that was done last."""
+    folder = Path(__file__).resolve().parents[2] / "requirements"
+
+    def pinned(name: str) -> dict[str, str]:
+        lines = (folder / name).read_text().splitlines()
+        pins = [line.split()[0].partition("==") for line in lines if line[:1].isalpha()]
+        return {package: version for package, _, version in pins}
+
+    cpu, gpu = pinned("serve.txt"), pinned("serve-gpu.txt")
+    assert set(cpu) - set(gpu) == {"onnxruntime"}
+    added = set(gpu) - set(cpu)
+    assert "onnxruntime-gpu" in added
+    assert {name for name in added if not name.startswith("nvidia-")} == {"onnxruntime-gpu"}
+    assert {name: gpu[name] for name in cpu if name in gpu} == {
+        name: cpu[name] for name in cpu if name in gpu
+    }
