@@ -14,7 +14,7 @@ import numpy as np
 from service.contracts import Hypothesis, Prompt
 from service.engine.bundle import DECODER, ENCODER, Manifest
 from service.engine.rows import Rows
-from service.engine.sessions import execution_provider, open_session
+from service.engine.sessions import open_sessions
 
 
 class OrtModel:
@@ -29,9 +29,9 @@ class OrtModel:
     ) -> None:
         self.architecture = manifest.architecture
         self.limits = manifest.limits
-        self.provider = execution_provider(provider)
-        self.encoder = open_session(folder / ENCODER, threads=threads, provider=self.provider)
-        self.decoder = open_session(folder / DECODER, threads=threads, provider=self.provider)
+        self.provider, (self.encoder, self.decoder) = open_sessions(
+            [folder / ENCODER, folder / DECODER], threads=threads, provider=provider
+        )
 
 
 class OrtEngine:

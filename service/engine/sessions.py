@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnxruntime as ort
+
+_LOG = logging.getLogger(__name__)
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+Sessions = list[ort.InferenceSession]
 
 
 class ProviderMissing(ValueError):
     """CUDA was asked for, and this installation or machine has none."""
 
 
-def execution_provider(provider: str) -> str:
-    """ONNX Runtime's name for `auto`, `cpu` or `cuda`. Raises `ProviderMissing`."""
-    available = ort.get_available_providers()  # what was built in
-    cuda, cpu = "CUDAExecutionProvider", "CPUExecutionProvider"
-    if provider == "cpu" or (provider == "auto" and cuda not in available):
-        return cpu
-    if cuda not in available:
+def open_sessions(paths: Sequence[Path], *, threads: int, provider: str) -> tuple[str, Sessions]:
+    """ONNX Runtime's name of the provider that runs them, and a session for each graph.
+
+    `threads` work on one call, the caller's among them. `provider` is `cpu`, `cuda`, or `auto`:
+    CUDA where it works, else the CPU. Raises `ProviderMissing`.
+    """
+    ort.disable_telemetry_events()
+    built_in = _CUDA in ort.get_available_providers()
+    if provider == "cpu" or (provider == "auto" and not built_in):
+        return _CPU, [_open(path, threads, _CPU) for path in paths]
+    if not built_in:
         raise ProviderMissing(
             "provider cuda: this installation of ONNX Runtime has no CUDA; "
             "install the extra `gpu` instead of `cpu`, or choose provider cpu"
         )
     ort.preload_dlls()  # the CUDA libraries that pip installed
-    return cuda
+    try:
+        return _CUDA, [_open(path, threads, _CUDA) for path in paths]
+    except ProviderMissing:
+        if provider == "cuda":
+            raise
+        _LOG.warning("CUDA does not work on this machine; the model runs on the CPU")
+        return _CPU, [_open(path, threads, _CPU) for path in paths]
 
 
-def open_session(path: Path, *, threads: int, provider: str) -> ort.InferenceSession:
-    """`threads` work on one call, the caller's among them. Raises `ProviderMissing`."""
+def _open(path: Path, threads: int, provider: str) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

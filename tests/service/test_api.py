@@ -129,7 +129,7 @@ def test_info_says_what_is_served(bundle: Path) -> None:
     async def scenario(client: httpx.AsyncClient) -> None:
         info = (await client.get("/info")).json()
         assert (info["name"], info["provider"], info["max_new_tokens"]) == ("tiny", "fake", 8)
-        assert info["provenance"] == {"seed": 0}
+        assert info["provenance"]["seed"] == 0
 
     serve(bundle, scenario)
 

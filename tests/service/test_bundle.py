@@ -1,5 +1,6 @@
 import json
 import shutil
+import warnings
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ def copy(bundle: Path, tmp_path: Path) -> Path:
 def test_a_whole_bundle_loads(bundle: Path) -> None:
     manifest = load_manifest(bundle)
     assert manifest.name == "tiny"
-    assert manifest.provenance == {"seed": 0}
+    assert manifest.provenance == {"seed": 0, "parity": {"questions": 4, "equal": 4}}
 
 
 def test_one_changed_byte_is_found(copy: Path) -> None:
@@ -69,3 +70,18 @@ def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
 def test_cuda_is_never_silently_replaced(bundle: Path) -> None:
     with pytest.raises(ProviderMissing, match="install the extra `gpu`"):
         OrtModel(bundle, load_manifest(bundle), threads=1, provider="cuda")
+
+
+def test_auto_runs_on_the_cpu_where_cuda_is_installed_and_does_not_work(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the GPU image does on a machine without a driver."""
+    built_in = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: built_in)
+    monkeypatch.setattr("onnxruntime.preload_dlls", lambda: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # ONNX Runtime's own, of the provider that is not there
+        model = OrtModel(bundle, load_manifest(bundle), threads=1, provider="auto")
+        assert model.provider == "CPUExecutionProvider"
+        with pytest.raises(ProviderMissing, match="does not work on this machine"):
+            OrtModel(bundle, load_manifest(bundle), threads=1, provider="cuda")
