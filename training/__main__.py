@@ -72,9 +72,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 def _calibrate(arguments: argparse.Namespace) -> None:
     from training import calibration
-    from training.evaluate import load_model
+    from training.served import Bundle
 
-    model = load_model(arguments.model, show_progress=True)
+    model = Bundle(arguments.model, second_try=False, show_progress=True)
     made = [p for problems in _questions(arguments).values() for p in model.predict(problems)]
     pairs = [(p.logprob, p.exact) for p in made if p.logprob is not None]
     knots = calibration.fit([logprob for logprob, _ in pairs], [exact for _, exact in pairs])
@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_evaluate(command("evaluate", _evaluate, "score a model by what it writes, greedily"))
 
-    calibrate = command("calibrate", _calibrate, "find what a model's probabilities are worth")
+    calibrate = command("calibrate", _calibrate, "find what a bundle's probabilities are worth")
     _add_questions(calibrate)
     calibrate.add_argument("--out", type=Path, required=True, help="JSON of knots to write")
     return parser

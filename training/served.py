@@ -23,14 +23,20 @@ _AT_ONCE = 512
 
 
 class Bundle:
-    """Implements `training.prediction.Predictor`. Raises `RunError` for what does not load."""
+    """Implements `training.prediction.Predictor`, with or without the second try.
 
-    def __init__(self, folder: Path, *, show_progress: bool = False) -> None:
+    Raises `RunError` for what does not load.
+    """
+
+    def __init__(
+        self, folder: Path, *, second_try: bool = True, show_progress: bool = False
+    ) -> None:
         self._settings = Settings(model=folder, cached_answers=0, max_queue=100 * _AT_ONCE)
         try:
             self._model: Model = load_model(self._settings)
         except BundleError as error:
             raise RunError(str(error)) from error
+        self._second_try = second_try
         self._show_progress = show_progress
 
     def predict(self, problems: Sequence[Problem]) -> list[Prediction]:
@@ -47,7 +53,7 @@ class Bundle:
             wrong = [
                 problem
                 for problem, first in zip(problems, firsts, strict=True)
-                if first is not None and first.verdict is Verdict.WRONG
+                if self._second_try and first is not None and first.verdict is Verdict.WRONG
             ]
             seconds = await self._each(wrong, lambda problem: _solve(runtime.solver, problem))
         finally:
