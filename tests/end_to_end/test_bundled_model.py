@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+from transformers import T5ForConditionalGeneration
+
+from model_export.parity import torch_tokens
 from service.contracts import Prompt
 from service.engine.bundle import MANIFEST, REFERENCE, load_manifest
 from service.engine.generate import generate
@@ -33,3 +36,14 @@ def test_nothing_lies_in_it_that_its_manifest_does_not_name() -> None:
     folder = Settings().model
     names = {path.name for path in folder.iterdir()}
     assert names == {MANIFEST, *load_manifest(folder).files}
+
+
+def test_the_checkpoint_beside_it_is_what_it_was_made_from() -> None:
+    """PyTorch in fp32 writes nearly always what the bundle wrote in int8 at export."""
+    bundle = Settings().model
+    checkpoint = bundle.with_name(f"{bundle.name}-checkpoint")
+    model = T5ForConditionalGeneration.from_pretrained(checkpoint).eval()
+    cases = json.loads((bundle / REFERENCE).read_text())
+    written = torch_tokens(model, [case["source"] for case in cases])
+    same = sum(row == case["tokens"] for row, case in zip(written, cases, strict=True))
+    assert same >= 0.9 * len(cases)
