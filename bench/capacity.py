@@ -4,6 +4,7 @@ Times joins and steps of each number of rows, fits cost = fixed + share x rows, 
 very questions at the very times to the simulation, to the real batcher with engines of those costs,
 and to a real server.
 Ends in one line of JSON; docs/scaling.md is made of it. The load's generator shares the machine.
+The server compared answers once, right or wrong, because the others do not try again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -94,7 +95,11 @@ class Line:
 
     @classmethod
     def through(cls, measured_s: dict[int, float]) -> Line:
-        share_s, fixed_s = linear_regression(list(measured_s), list(measured_s.values()))
+        """By what a row costs: through the whole costs, few rows would be fitted badly."""
+        fixed_s, share_s = linear_regression(
+            [1 / rows for rows in measured_s],
+            [cost_s / rows for rows, cost_s in measured_s.items()],
+        )
         return cls(fixed_s, share_s)
 
     def __call__(self, rows: int) -> float:
@@ -191,7 +196,7 @@ def _compare(
     engines = len(model.engines)
     simulated = simulate(arrivals, limits, costs, engines=engines)
     batched = asyncio.run(_through_batcher(arrivals, limits, costs, engines))
-    (measured,) = _measured(rate, seconds)["steps"]
+    (measured,) = _measured(rate, seconds)
     return {
         "requests_per_s": rate,
         "questions_per_s": round(len(arrivals) / seconds, 1),
@@ -255,16 +260,24 @@ def _means(results: Sequence[Served], single: Sequence[bool]) -> dict[str, float
     }
 
 
-def _measured(rate: float, seconds: float) -> dict[str, Any]:
+def _measured(rate: float, seconds: float) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
-        seconds_each = ["--seconds", str(seconds), "--seed", str(_SEED), "--out", folder]
-        return _loadtest("rate", "--rates", str(rate), *seconds_each)
+        plan = ["--rates", str(rate), "--seconds", str(seconds), "--seed", str(_SEED)]
+        steps: list[dict[str, Any]] = _loadtest(
+            "rate", *plan, "--out", folder, environment={"CYBERSOLVE_MAX_TRIES": "1"}
+        )["steps"]
+        return steps
 
 
-def _loadtest(*arguments: str) -> dict[str, Any]:
+def _loadtest(*arguments: str, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
     """A load test's summary, from a process of its own: gevent patches all of it."""
-    command = [sys.executable, "-m", "loadtest", *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    result = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "loadtest", *arguments],
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     summary: dict[str, Any] = json.loads(result.stdout)
     return summary
 
