@@ -1,8 +1,8 @@
 """`python -m bench.capacity`: what a question costs here, and whether the simulation is right.
 
 Times joins and steps of each number of rows, fits cost = fixed + share x rows, and then gives the
-very questions at the very times to the simulation, to the real batcher with engines of those costs,
-and to a real server.
+very questions at the very times to the simulation, to the real batcher with engines that sleep for
+those costs, to it with the real engines, and to a real server.
 Ends in one line of JSON; docs/scaling.md is made of it. The load's generator shares the machine.
 The server compared answers once, right or wrong, because the others do not try again.
 """
@@ -35,7 +35,7 @@ from equations.prompt import PROMPT_FORMATS
 from loadtest import schedule, server, workload
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
-from service.contracts import Prompt
+from service.contracts import Engine, Prompt
 from service.engine.generate import generate
 from service.metrics import Metrics
 from service.runtime import Model, load_model
@@ -49,7 +49,7 @@ _SEED = 0  # the load test's own
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure costs; check the simulation.")
-    parser.add_argument("--rates", default="25,50,100", help="requests/s that all three are given")
+    parser.add_argument("--rates", default="25,50,100", help="requests/s that all are given")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each rate (default: 10)")
     arguments = parser.parse_args()
     rates = [float(rate) for rate in arguments.rates.split(",")]
@@ -188,20 +188,24 @@ def _prompt(model: Model, question: str) -> Prompt:
 def _compare(
     settings: Settings, model: Model, costs: Costs, rate: float, seconds: float
 ) -> dict[str, Any]:
-    """Single questions' mean times at one rate, in milliseconds: simulated, in the real batcher
-    with engines that sleep for the costs, and in a real server.
-    """
-    arrivals, single = _trace(model, schedule.steps([rate], seconds))
+    """Single questions' mean times at one rate, in milliseconds, by each of the four."""
+    trace = _trace(model, schedule.steps([rate], seconds))
+    arrivals, single = trace.arrivals, trace.single
     limits = BatchLimits(settings.max_batch_rows, settings.max_batch_tokens)
-    engines = len(model.engines)
-    simulated = simulate(arrivals, limits, costs, engines=engines)
-    batched = asyncio.run(_through_batcher(arrivals, limits, costs, engines))
+    sleeping = [Sleeping(costs, rows=limits.rows) for _ in model.engines]
+    # No two alike, or they would be computed once.
+    slept = [
+        Prompt((number,) * arrival.length, forced=(0,) * (arrival.steps - 1))
+        for number, arrival in enumerate(arrivals)
+    ]
+    times_s = [arrival.at_s for arrival in arrivals]
     (measured,) = _measured(rate, seconds)
     return {
         "requests_per_s": rate,
         "questions_per_s": round(len(arrivals) / seconds, 1),
-        "simulated": _means(simulated, single),
-        "batcher": _means(batched, single),
+        "simulated": _means(simulate(arrivals, limits, costs, engines=len(sleeping)), single),
+        "batcher": _means(_through_batcher(times_s, slept, limits, sleeping), single),
+        "engines": _means(_through_batcher(times_s, trace.prompts, limits, model.engines), single),
         "server": {
             "queue_ms": round(measured["queue_ms"], 2),
             "inference_ms": round(measured["inference_ms"], 2),
@@ -210,8 +214,16 @@ def _compare(
     }
 
 
-def _trace(model: Model, plan: Sequence[schedule.Step]) -> tuple[list[Arrival], list[bool]]:
-    """The questions of the load test's requests, and whether each was asked alone."""
+@dataclass(frozen=True)
+class _Trace:
+    """The questions of the load test's requests."""
+
+    arrivals: list[Arrival]
+    prompts: list[Prompt]
+    single: list[bool]  # not of a batch
+
+
+def _trace(model: Model, plan: Sequence[schedule.Step]) -> _Trace:
     due = list(schedule.at_random(plan, _SEED))
     times_s, prompts, single = [], [], []
     for due_s, ask in zip(due, islice(workload.asks(_SEED), len(due)), strict=True):
@@ -228,28 +240,32 @@ def _trace(model: Model, plan: Sequence[schedule.Step]) -> tuple[list[Arrival], 
         Arrival(at_s, len(prompt.source), len(hypothesis.logprobs))
         for at_s, prompt, hypothesis in zip(times_s, prompts, written, strict=True)
     ]
-    return arrivals, single
+    return _Trace(arrivals, prompts, single)
 
 
-async def _through_batcher(
-    arrivals: Sequence[Arrival], limits: BatchLimits, costs: Costs, engines: int
+def _through_batcher(
+    times_s: Sequence[float],
+    prompts: Sequence[Prompt],
+    limits: BatchLimits,
+    engines: Sequence[Engine],
 ) -> list[Served]:
-    """The batcher that ships, at the arrivals' own times."""
-    sleeping = [Sleeping(costs, rows=limits.rows) for _ in range(engines)]
-    batcher = Batcher(sleeping, limits, max_queue=len(arrivals), observer=Metrics())
-    batcher.start()
-    started_s = time.monotonic()
+    """The batcher that ships, without HTTP, asked at these times."""
 
-    async def one(number: int, arrival: Arrival) -> Served:
-        await asyncio.sleep(started_s + arrival.at_s - time.monotonic())
-        # No two alike, or they would be computed once.
-        prompt = Prompt((number,) * arrival.length, forced=(0,) * (arrival.steps - 1))
-        timings = (await batcher.submit(prompt, 600.0)).timings
-        return Served(timings.queue_s, timings.inference_s)
+    async def every() -> list[Served]:
+        batcher = Batcher(engines, limits, max_queue=len(prompts), observer=Metrics())
+        batcher.start()
+        started_s = time.monotonic()
 
-    results = await asyncio.gather(*(one(*each) for each in enumerate(arrivals)))
-    await batcher.drain(1.0)
-    return results
+        async def one(at_s: float, prompt: Prompt) -> Served:
+            await asyncio.sleep(started_s + at_s - time.monotonic())
+            timings = (await batcher.submit(prompt, 600.0)).timings
+            return Served(timings.queue_s, timings.inference_s)
+
+        results = await asyncio.gather(*map(one, times_s, prompts))
+        await batcher.drain(1.0)
+        return results
+
+    return asyncio.run(every())
 
 
 def _means(results: Sequence[Served], single: Sequence[bool]) -> dict[str, float]:
