@@ -1,51 +1,87 @@
-"""One replica on paper: the batching policy that ships, and a cost for each batch. Pure.
+"""One replica on paper: the joining policy that ships, and what joining and a step cost. Pure.
 
-What it leaves out: HTTP, parsing and verification, which happen on another core than the worker's.
+What it leaves out: HTTP, parsing and verification, second tries, answers shared or cached, and that
+engines side by side slow each other down.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from service.batching.policy import BatchLimits, choose
+from service.batching.policy import BatchLimits, joining
 
-Cost = Callable[[Sequence[int]], float]  # source lengths of a batch -> seconds
+Cost = Callable[[int], float]  # rows -> seconds
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Of reading the questions that join an engine together, and of a step of all its rows."""
+
+    join: Cost
+    step: Cost
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """A question: when it is admitted, and its source's length in tokens."""
+    """A question: when it is admitted, its source's length, and the tokens that are its answer."""
 
     at_s: float
     length: int
+    steps: int  # one at least: the end token counts
 
 
 @dataclass(frozen=True)
 class Served:
-    """What became of a question, and how many shared its batch."""
+    """How long a question waited for a row, and was in it."""
 
     wait_s: float
     inference_s: float
-    rows: int
 
 
-def simulate(arrivals: Sequence[Arrival], limits: BatchLimits, cost: Cost) -> list[Served]:
+@dataclass
+class _Engine:
+    steps_left: dict[int, int] = field(default_factory=dict)  # of the questions in its rows
+    free_s: float = 0.0  # when its step ends
+
+    def start(self, joins: dict[int, int], now_s: float, costs: Costs) -> None:
+        self.steps_left |= joins
+        join_s = costs.join(len(joins)) if joins else 0.0
+        self.free_s = now_s + join_s + costs.step(len(self.steps_left))
+
+    def finish(self) -> list[int]:
+        """Those whose answers the step has ended."""
+        left = {question: steps - 1 for question, steps in self.steps_left.items()}
+        self.steps_left = {question: steps for question, steps in left.items() if steps}
+        return [question for question, steps in left.items() if not steps]
+
+
+def simulate(
+    arrivals: Sequence[Arrival], limits: BatchLimits, costs: Costs, *, engines: int
+) -> list[Served]:
     """One result for each arrival, in order; `arrivals` ascend in time."""
-    served: list[Served | None] = [None] * len(arrivals)
+    replica = [_Engine() for _ in range(engines)]
     waiting: list[int] = []
-    now_s, coming = 0.0, 0
-    while waiting or coming < len(arrivals):
-        if not waiting:
-            now_s = max(now_s, arrivals[coming].at_s)
+    joined_s: dict[int, float] = {}
+    served: dict[int, Served] = {}
+    coming = 0
+    while len(served) < len(arrivals):
+        events_s = [engine.free_s for engine in replica if engine.steps_left]
+        now_s = min(events_s + [arrival.at_s for arrival in arrivals[coming : coming + 1]])
         while coming < len(arrivals) and arrivals[coming].at_s <= now_s:
             waiting.append(coming)
             coming += 1
-        chosen = choose([arrivals[i].length for i in waiting], limits)
-        batch = [waiting[i] for i in chosen]
-        waiting = [i for i in waiting if i not in set(batch)]
-        seconds = cost([arrivals[i].length for i in batch])
-        for i in batch:
-            served[i] = Served(now_s - arrivals[i].at_s, seconds, len(batch))
-        now_s += seconds
-    return [result for result in served if result is not None]
+        between_steps = [engine for engine in replica if engine.free_s <= now_s]
+        for engine in between_steps:
+            for i in engine.finish():
+                served[i] = Served(joined_s[i] - arrivals[i].at_s, now_s - joined_s[i])
+        for engine in between_steps:
+            free = limits.rows - len(engine.steps_left)
+            idle = sum(not other.steps_left for other in replica)
+            lengths = [arrivals[i].length for i in waiting]
+            chosen = {waiting[k] for k in joining(lengths, free, limits, sharing=idle)}
+            waiting = [i for i in waiting if i not in chosen]
+            joined_s |= dict.fromkeys(chosen, now_s)
+            if chosen or engine.steps_left:
+                engine.start({i: arrivals[i].steps for i in chosen}, now_s, costs)
+    return [served[i] for i in range(len(arrivals))]

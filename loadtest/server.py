@@ -36,11 +36,19 @@ def service(url: str | None) -> Iterator[str]:
 
 @contextmanager
 def started() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A ready service of its own, on a free port of this machine, and its address."""
+    """A ready service of its own, on a free port of this machine, and its address.
+
+    It keeps no answers: a test asks each question anew, or it would measure a dictionary.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {**os.environ, "HOST": "127.0.0.1", "PORT": str(port)}
+    environment = {
+        **os.environ,
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "CYBERSOLVE_CACHED_ANSWERS": "0",
+    }
     command = [sys.executable, "-m", "service.cli", "serve"]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     try:

@@ -30,9 +30,9 @@ MAY_IMPORT = {
     },
     "service": {"service", "equations", "deploy.ray"} | SERVING,
     "bench": {
-        "bench", "equations", "training.data", "training.model", "model_export",
+        "bench", "equations", "training.data", "training.model", "model_export", "loadtest",
         "service.batching", "service.contracts", "service.engine", "service.metrics",
-        "service.settings",
+        "service.runtime", "service.settings",
         "torch", "transformers", "tokenizers", "onnx", "numpy", "tqdm", "matplotlib", "httpx",
         "onnxruntime", "optimum", "ctranslate2",
     },

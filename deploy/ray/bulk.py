@@ -25,6 +25,7 @@ import ray
 from tqdm import tqdm
 
 from deploy.ray import files
+from deploy.ray.cores import on_one_core
 from service.bulk import InputError, answers, running
 from service.runtime import load_model
 from service.settings import Settings
@@ -110,8 +111,8 @@ class Worker:
     """A process with the model; Ray restarts it, and repeats its calls, should it die."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._model = load_model(settings)
+        self._settings = on_one_core(settings)
+        self._model = load_model(self._settings)
 
     def answer(self, questions: list[str], fallback: Fallback) -> list[dict[str, Any]]:
         async def every() -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The same HTTP application as Ray Serve replicas: `serve run deploy.ray.serving:app`.
 
 Ray routes requests to replicas and adds or removes them; within a replica everything is as in
-`cybersolve serve`: one model, one queue, batches formed late.
+`cybersolve serve`: one model, one queue, rows that come and go.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 from fastapi import FastAPI
 from ray import serve
 
+from deploy.ray.cores import on_one_core
 from service.app import create_app
 from service.runtime import load_model
 from service.settings import Settings
@@ -21,19 +22,19 @@ _DRAIN_S = 25.0  # CYBERSOLVE_DRAIN_TIMEOUT_S and the answers on their way out
 
 def build() -> FastAPI:
     """Called on each replica, in its own environment."""
-    settings = Settings.from_environment()
+    settings = on_one_core(Settings.from_environment())
     return create_app(settings, load_model(settings))
 
 
 @serve.deployment(
     ray_actor_options={"num_cpus": 1},
-    # A replica batches what it has in flight, so it needs far more than one request at a time; what
-    # is over this waits in Ray's proxy, in front of the replicas' own queues.
+    # A replica's rows are for many requests at a time; what is over this waits in Ray's proxy, in
+    # front of the replicas' own queues.
     max_ongoing_requests=256,
     autoscaling_config={
         "min_replicas": 1,
         "max_replicas": 20,
-        "target_ongoing_requests": 16,  # half a batch: latency before throughput
+        "target_ongoing_requests": 16,  # half the rows: latency before throughput
         "upscale_delay_s": 5.0,
         "downscale_delay_s": 300.0,
     },
@@ -48,7 +49,7 @@ class CyberSolve:
     _warm = False
 
     async def check_health(self) -> None:
-        """Wait for the warm-up once; later raise when the worker is dead, for Ray to replace us."""
+        """Wait for the warm-up once; later raise when a worker is dead, for Ray to replace us."""
         application: FastAPI = self.app  # type: ignore[attr-defined]  # of Ray's wrapper
         runtime = application.state.runtime
         async with asyncio.timeout(_WARM_UP_S):

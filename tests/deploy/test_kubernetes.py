@@ -101,7 +101,9 @@ def test_pods_outlive_the_drain_and_cannot_harm(where: str) -> None:
         "capabilities": {"drop": ["ALL"]},
     }
     assert container["image"].startswith("registry.example/cybersolve:0.1.0")
-    assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+    requested = container["resources"]["requests"]
+    assert {"cpu", "memory"} <= set(requested)
+    assert settings["workers"] == requested["cpu"]
 
 
 @needs_kubectl

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -137,10 +138,12 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
     manifest = json.loads((newer / "manifest.json").read_text())
     manifest["version"] = "99.0.0"
     (newer / "manifest.json").write_text(json.dumps(manifest))
-    running = [start(CYBERSOLVE_MAX_QUEUE="4"), start(CYBERSOLVE_MODEL=str(newer))]
-    yield running
-    for server in running:
-        server.stop()
+    with ExitStack() as running:
+        small = start(CYBERSOLVE_MAX_QUEUE="4")
+        running.callback(small.stop)
+        rolled_out = start(CYBERSOLVE_MODEL=str(newer))
+        running.callback(rolled_out.stop)
+        yield [small, rolled_out]
 
 
 class Traffic:

@@ -1,0 +1,70 @@
+"""An engine of known cost that takes no core: for the batcher that ships, on a busy machine too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Hashable, Mapping
+
+from bench.simulation import Costs
+from service.contracts import Hypothesis, Prompt
+from service.engine.fake import hypothesis
+
+
+class Sleeping:
+    """Implements `service.contracts.Engine`: answers with what a prompt forces, and then ends.
+
+    What a sleep lasts too long is taken off the next, or a step of a quarter of a millisecond would
+    cost half as much again.
+    """
+
+    def __init__(
+        self,
+        costs: Costs,
+        *,
+        rows: int,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._costs = costs
+        self._rows = rows
+        self._sleep = sleep
+        self._clock = clock
+        self._left: dict[Hashable, list[int]] = {}  # tokens that are still to be written
+        self._answers: dict[Hashable, Hypothesis] = {}
+        self._owed_s = 0.0
+
+    @property
+    def rows(self) -> int:
+        return self._rows
+
+    @property
+    def active(self) -> int:
+        return len(self._answers)
+
+    def join(self, prompts: Mapping[Hashable, Prompt]) -> None:
+        self._spend(self._costs.join(len(prompts)))
+        self._answers |= {key: hypothesis(prompt.forced) for key, prompt in prompts.items()}
+        self._left |= {key: [*prompt.forced, 0] for key, prompt in prompts.items()}
+
+    def step(self) -> dict[Hashable, Hypothesis]:
+        self._spend(self._costs.step(self.active))
+        for tokens in self._left.values():
+            tokens.pop()
+        ended = [key for key, tokens in self._left.items() if not tokens]
+        finished = {key: self._answers[key] for key in ended}
+        self.leave(ended)
+        return finished
+
+    def leave(self, keys: Collection[Hashable]) -> None:
+        for key in keys:
+            del self._left[key], self._answers[key]
+
+    def clear(self) -> None:
+        self.leave(list(self._answers))
+
+    def _spend(self, seconds: float) -> None:
+        self._owed_s += seconds
+        if self._owed_s > 0:
+            started = self._clock()
+            self._sleep(self._owed_s)
+            self._owed_s -= self._clock() - started

@@ -1,0 +1,16 @@
+"""What a replica or worker takes of its machine, as Ray was told: one core."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from service.settings import Settings
+
+
+def on_one_core(settings: Settings) -> Settings:
+    """One engine of one thread, unless more were asked for.
+
+    Ray counts cores but does not bind processes to theirs: each sees all of the machine's, and
+    would have an engine on every one.
+    """
+    return replace(settings, workers=settings.workers or 1, threads=settings.threads or 1)
