@@ -36,10 +36,13 @@ def serve(
     warm: bool = True,
     **knobs: Any,
 ) -> None:
-    """Run `scenario` against the application, in this process and without a socket."""
+    """Run `scenario` against the application, in this process and without a socket.
+
+    No answers are kept unless `knobs` say so: the warm-up's would be given again.
+    """
     codec = TextCodec(bundle / TOKENIZER)
     model = Model(load_manifest(bundle), codec, [engine or RightEngine(codec)], "fake")
-    app = create_app(replace(Settings(), **knobs), model)
+    app = create_app(replace(Settings(), **{"cached_answers": 0, **knobs}), model)
 
     async def main() -> None:
         async with app.router.lifespan_context(app):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import threading
+from collections.abc import Awaitable
 from pathlib import Path
 
 import httpx
@@ -56,14 +56,18 @@ def test_a_full_queue_is_429_and_says_when_to_come_back(bundle: Path) -> None:
 
     async def scenario(client: httpx.AsyncClient) -> None:
         engine.gate.clear()
-        ask = functools.partial(client.post, "/solve", json={"question": "x = 1"})
-        running = asyncio.create_task(ask())
+
+        def ask(number: int) -> Awaitable[httpx.Response]:
+            """Another question each: equal ones share a place."""
+            return client.post("/solve", json={"question": f"x = {number}"})
+
+        running = asyncio.ensure_future(ask(0))
         while "queue_wait_seconds_count 4.0" not in (await client.get("/metrics")).text:
             await asyncio.sleep(0.001)
-        waiting = [asyncio.create_task(ask()) for _ in range(2)]
+        waiting = [asyncio.ensure_future(ask(number)) for number in (1, 2)]
         while "queue_depth 2.0" not in (await client.get("/metrics")).text:
             await asyncio.sleep(0.001)
-        refused = await ask()
+        refused = await ask(3)
         problem(refused, 429)
         assert int(refused.headers["retry-after"]) >= 1
         engine.gate.set()
