@@ -67,12 +67,13 @@ def test_tokens_equal_pytorch_across_the_family(
 
 
 def test_int8_says_nearly_what_pytorch_says(tmp_path: Path, problems: list[Problem]) -> None:
-    folder = checkpoint(tmp_path / "checkpoint", d_model=64)
-    whole = export(folder, tmp_path / "fp32", problems[:100])
-    small = export(folder, tmp_path / "int8", problems[:100], "int8")
+    """With the shipped weights: random ones are too unsure of what they say."""
+    shipped = Path(__file__).resolve().parents[2] / "models" / "cybersolve-mini-checkpoint"
+    whole = export(shipped, tmp_path / "fp32", problems[:40])
+    small = export(shipped, tmp_path / "int8", problems[:40], "int8")
     assert (small.precision, whole.precision) == ("int8", "fp32")
-    assert 75 <= small.provenance["parity"]["equal"] <= 100
-    assert small.files["decoder.onnx"]["bytes"] < whole.files["decoder.onnx"]["bytes"]
+    assert 30 <= small.provenance["parity"]["equal"] <= 40
+    assert small.files["decoder.onnx"]["bytes"] < whole.files["decoder.onnx"]["bytes"] / 2
 
 
 def test_a_failed_export_leaves_the_old_bundle(
