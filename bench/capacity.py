@@ -96,11 +96,8 @@ class Line:
     @classmethod
     def through(cls, measured_s: dict[int, float]) -> Line:
         """By what a row costs: through the whole costs, few rows would be fitted badly."""
-        fixed_s, share_s = linear_regression(
-            [1 / rows for rows in measured_s],
-            [cost_s / rows for rows, cost_s in measured_s.items()],
-        )
-        return cls(fixed_s, share_s)
+        each_s = [cost_s / rows for rows, cost_s in measured_s.items()]
+        return cls(*linear_regression([1 / rows for rows in measured_s], each_s))
 
     def __call__(self, rows: int) -> float:
         return self.fixed_s + self.share_s * rows
