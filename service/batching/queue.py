@@ -50,6 +50,8 @@ class WaitingQueue:
                 self._idle_workers -= wait
 
     def _take(self, free: int) -> list[Job]:
+        if not free:
+            return []  # before any look at a queue that may be long: this is asked at every step
         self._drop_departed()
         lengths = [job.length for job in self._jobs]
         chosen = set(joining(lengths, free, self._limits, sharing=self._idle_workers))
