@@ -12,13 +12,12 @@ from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 from enum import StrEnum
 
-import numpy as np
-
 from equations import work
 from equations.linear import Equation, render
 from equations.parser import parse
 from equations.prompt import PROMPT_FORMATS, OutOfRange
 from equations.verify import Verdict, verify
+from service.confidence import confidence
 from service.contracts import Answered, Prompt, Timings
 from service.engine.bundle import Manifest
 from service.engine.tokens import TextCodec
@@ -167,18 +166,11 @@ class Solver:
             work=lines,
             text=text,
             logprob=logprob,
-            confidence=self._confidence(logprob),
+            confidence=confidence(self._calibration, logprob) if self._calibration else None,
             tries=1,
             timings=answered.timings,
             total_s=0.0,  # until it is given
         )
-
-    def _confidence(self, logprob: float) -> float | None:
-        """The share of right answers among those as likely, when the bundle was made."""
-        if not self._calibration:
-            return None
-        knots = np.array(self._calibration)
-        return float(np.interp(logprob, knots[:, 0], knots[:, 1]))
 
     def _read(self, text: str, variable: str) -> tuple[str | None, list[str] | None]:
         if not self._writes_work:

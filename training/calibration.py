@@ -68,12 +68,6 @@ def fit(scores: Sequence[float], right: Sequence[bool], *, most_knots: int = MOS
     return [(end, block.value) for block, end in ends]
 
 
-def apply(knots: Knots, score: float) -> float:
-    """The probability at `score`: linear between knots, level beyond them."""
-    scores, probabilities = zip(*knots, strict=True)
-    return float(np.interp(score, scores, probabilities))
-
-
 def _pooled(blocks: Sequence[_Block]) -> list[_Block]:
     """Neighbours merged until values rise."""
     pooled: list[_Block] = []

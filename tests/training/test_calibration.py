@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.confidence import confidence
 from training.calibration import (
     Bin,
-    apply,
     brier,
     expected_calibration_error,
     fit,
@@ -62,7 +62,7 @@ def test_knots_rise_and_are_never_certain(rows: list[tuple[float, bool]], most: 
 def test_the_base_rate_is_reproduced(rows: list[tuple[float, bool]]) -> None:
     """Laplace's rule moves the sum by less than one question for each score there was."""
     knots = fit(*split(rows), most_knots=1000)
-    mean = sum(apply(knots, score) for score, _ in rows) / len(rows)
+    mean = sum(confidence(knots, score) for score, _ in rows) / len(rows)
     base = sum(right for _, right in rows) / len(rows)
     distinct = len({score for score, _ in rows})
     assert abs(mean - base) <= distinct / len(rows)
@@ -74,16 +74,16 @@ def test_a_higher_score_is_never_less_sure(
 ) -> None:
     knots = fit(*split(rows))
     low, high = sorted((one, other))
-    assert apply(knots, low) <= apply(knots, high) + 1e-12
-    assert knots[0][1] == apply(knots, -1e9)
-    assert knots[-1][1] == apply(knots, 1e9)
+    assert confidence(knots, low) <= confidence(knots, high) + 1e-12
+    assert knots[0][1] == confidence(knots, -1e9)
+    assert knots[-1][1] == confidence(knots, 1e9)
 
 
 def test_a_calibrated_score_is_left_nearly_as_it_is() -> None:
     rows = [(k / 10, i < 100 * k) for k in range(11) for i in range(1000)]
     knots = fit(*split(rows))
     for k in range(11):
-        assert apply(knots, k / 10) == pytest.approx(k / 10, abs=0.001)
+        assert confidence(knots, k / 10) == pytest.approx(k / 10, abs=0.001)
 
 
 def test_a_thousand_right_answers_are_no_certainty() -> None:
