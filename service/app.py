@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from service.api import health, problems, routes
 from service.api.middleware import BodyLimit, RequestScope
+from service.api.open_inference import routes as open_inference
 from service.runtime import Model, Runtime
 from service.settings import Settings
 
@@ -39,6 +40,7 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
     runtime = app.state.runtime = Runtime(settings, model)
     app.include_router(routes.router)
     app.include_router(health.router)
+    app.include_router(open_inference.router)
     problems.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     paths = {*app.openapi()["paths"], app.docs_url, app.redoc_url, app.openapi_url}

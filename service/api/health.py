@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from service.api.answering import runtime_of
 from service.api.schemas import Info, Problem
-from service.runtime import Runtime
 
 router = APIRouter(tags=["operate"])
 
@@ -20,21 +20,21 @@ async def livez() -> dict[str, str]:
 @router.get("/readyz", responses={503: {"model": Problem}})
 async def readyz(request: Request) -> dict[str, str]:
     """The model is warm and its worker takes questions; 503 otherwise."""
-    _runtime(request).require_ready()
+    runtime_of(request).require_ready()
     return {"status": "ready"}
 
 
 @router.get("/metrics", response_class=Response)
 async def metrics(request: Request) -> Response:
     """Prometheus' text format."""
-    exposition = _runtime(request).metrics.exposition()
+    exposition = runtime_of(request).metrics.exposition()
     return Response(exposition, headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 @router.get("/info")
 async def info(request: Request) -> Info:
     """The model served, where it comes from, and the limits in force."""
-    runtime = _runtime(request)
+    runtime = runtime_of(request)
     manifest, settings = runtime.model.manifest, runtime.settings
     return Info(
         name=manifest.name,
@@ -49,8 +49,3 @@ async def info(request: Request) -> Info:
         default_timeout_ms=1000 * settings.default_timeout_s,
         provenance=dict(manifest.provenance),
     )
-
-
-def _runtime(request: Request) -> Runtime:
-    runtime: Runtime = request.app.state.runtime
-    return runtime

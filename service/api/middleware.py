@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Collection
 
 from starlette.requests import ClientDisconnect
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api import problems
@@ -23,6 +24,9 @@ class RequestScope:
         self._app = app
         self._metrics = metrics
         self._paths = paths
+        self._templates = [
+            (compile_path(path)[0], path) for path in paths if path is not None and "{" in path
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -47,11 +51,17 @@ class RequestScope:
             try:
                 await self._app(scope, receive, labelled)
             finally:
-                # Unknown paths share one label, or strangers could add series.
-                route = scope["path"] if scope["path"] in self._paths else "unmatched"
+                route = self._route(scope["path"])
                 self._metrics.requests.labels(route, str(status)).inc()
                 elapsed_s = time.perf_counter() - started
                 self._metrics.request_duration.labels(route).observe(elapsed_s)
+
+    def _route(self, path: str) -> str:
+        """The template of `path`. Unknown ones share a label, or strangers could add series."""
+        if path in self._paths:
+            return path
+        matching = (template for pattern, template in self._templates if pattern.match(path))
+        return next(matching, "unmatched")
 
 
 class BodyLimit:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from equations.errors import EquationError
+from service.api.answering import answer, answer_all, runtime_of
 from service.api.departure import while_connected
 from service.api.problems import problem_of
 from service.api.schemas import (
     BatchRequest,
     BatchResponse,
-    ModelName,
     Problem,
     SolveRequest,
     SolveResponse,
 )
-from service.errors import QuestionTooLong, ServiceError
-from service.runtime import Runtime
-from service.solving import Fallback
+from service.errors import ServiceError
 
 router = APIRouter(tags=["solve"])
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -39,51 +36,30 @@ async def solve(body: SolveRequest, request: Request, response: Response) -> Sol
 
     `timing_ms` comes in headers too: `x-queue-time`, `x-inference-time`, `x-total-time`.
     """
-    runtime = _runtime(request)
+    runtime = runtime_of(request)
     with runtime.request():
-        work = _solve(runtime, body.question, body.fallback, body.timeout_ms)
-        answer = await while_connected(request, work)
-    for part, value_ms in answer.timing_ms:
+        work = answer(runtime, body.question, body.fallback, body.timeout_ms)
+        answered = await while_connected(request, work)
+    for part, value_ms in answered.timing_ms:
         response.headers[f"x-{part}-time"] = str(value_ms)
-    return answer
+    return answered
 
 
 @router.post("/solve/batch", responses=PROBLEMS)
 async def solve_batch(body: BatchRequest, request: Request) -> BatchResponse:
     """Answer many questions, in order; one that fails is a problem in its place."""
-    runtime = _runtime(request)
-    most = runtime.settings.max_batch_questions
-    if len(body.questions) > most:
-        raise QuestionTooLong(f"{len(body.questions)} questions; a batch takes at most {most}")
-
-    # A quarter of the queue at a time: one large batch must not shut the others out.
-    places = asyncio.Semaphore(max(1, runtime.settings.max_queue // 4))
-
-    async def one(question: str) -> SolveResponse | Problem:
-        async with places:
-            await asyncio.sleep(0)  # lets other requests in between refused questions
-            try:
-                return await _solve(runtime, question, body.fallback, body.timeout_ms)
-            except (EquationError, ServiceError) as error:
-                return problem_of(error, request.state.request_id)
-
-    async def every() -> list[SolveResponse | Problem]:
-        return await asyncio.gather(*map(one, body.questions))
-
+    runtime = runtime_of(request)
     with runtime.request():
-        return BatchResponse(results=await while_connected(request, every()))
-
-
-def _runtime(request: Request) -> Runtime:
-    runtime: Runtime = request.app.state.runtime
-    return runtime
-
-
-async def _solve(
-    runtime: Runtime, question: str, fallback: Fallback, timeout_ms: int | None
-) -> SolveResponse:
-    timeout_s = timeout_ms / 1000 if timeout_ms else runtime.settings.default_timeout_s
-    solution = await runtime.solver.solve(question, timeout_s=timeout_s, fallback=fallback)
-    runtime.metrics.answered(solution)
-    manifest = runtime.model.manifest
-    return SolveResponse.of(solution, ModelName(name=manifest.name, version=manifest.version))
+        work = answer_all(
+            runtime, body.questions, body.fallback, body.timeout_ms,
+            in_place=(EquationError, ServiceError),
+        )  # fmt: skip
+        outcomes = await while_connected(request, work)
+    return BatchResponse(
+        results=[
+            outcome
+            if isinstance(outcome, SolveResponse)
+            else problem_of(outcome, request.state.request_id)
+            for outcome in outcomes
+        ]
+    )

@@ -1,0 +1,131 @@
+"""The routes of the Open Inference Protocol."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as version_of
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from equations.errors import EquationError
+from service.api.answering import Fault, answer_all, runtime_of
+from service.api.departure import while_connected
+from service.api.open_inference import frame, outputs
+from service.api.open_inference.errors import NoSuchModel
+from service.api.open_inference.schemas import (
+    InferenceError,
+    InferResponse,
+    ModelMetadata,
+    ModelReady,
+    ServerLive,
+    ServerMetadata,
+    ServerReady,
+    TensorMetadata,
+)
+from service.api.open_inference.tensors import Datatype
+from service.api.schemas import SolveResponse
+from service.errors import QuestionTooLong
+from service.runtime import Runtime
+
+_FAULT: dict[int | str, dict[str, Any]] = {
+    "default": {"model": InferenceError, "description": "What is wrong, in one sentence."}
+}
+router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=_FAULT)
+model = APIRouter()  # what there is of a model, and of a version of it
+
+
+@router.get("")
+async def server_metadata() -> ServerMetadata:
+    """The server, and the extensions of the protocol that it speaks."""
+    return ServerMetadata(
+        name="cybersolve", version=version_of("cybersolve"), extensions=["binary_tensor_data"]
+    )
+
+
+@router.get("/health/live")
+async def server_live() -> ServerLive:
+    """The process answers."""
+    return ServerLive(live=True)
+
+
+@router.get("/health/ready")
+async def server_ready(request: Request) -> ServerReady:
+    """The model is warm and its worker takes questions; 503 otherwise."""
+    runtime_of(request).require_ready()
+    return ServerReady(ready=True)
+
+
+@model.get("")
+async def model_metadata(request: Request) -> ModelMetadata:
+    """The model's tensors."""
+    manifest = runtime_of(request).model.manifest
+    return ModelMetadata(
+        name=manifest.name,
+        versions=[manifest.version],
+        platform="onnxruntime_onnxv1",
+        inputs=[TensorMetadata(name="question", datatype=Datatype.BYTES, shape=[-1])],
+        outputs=outputs.metadata(),
+    )
+
+
+@model.get("/ready")
+async def model_ready(request: Request) -> ModelReady:
+    """The model is warm and its worker takes questions; 503 otherwise."""
+    runtime = runtime_of(request)
+    runtime.require_ready()
+    return ModelReady(name=runtime.model.manifest.name, ready=True)
+
+
+@model.post("/infer", response_model=InferResponse)
+async def infer(request: Request) -> Response:
+    """Answer the questions of a BYTES tensor `question`, of shape `[n]` or `[n, 1]`.
+
+    A question that is not understood has the verdict `not_understood` and its `reason`; anything
+    else that goes wrong fails the whole request. Tensors may be binary (extension
+    `binary_tensor_data`).
+    """
+    runtime = runtime_of(request)
+    asked = frame.read(await request.body(), request.headers)
+    wanted = outputs.requested(asked.head)
+    with runtime.request():
+        outcomes = await while_connected(request, _answers(runtime, asked))
+    manifest = runtime.model.manifest
+    head = {"model_name": manifest.name, "model_version": manifest.version}
+    if asked.head.id is not None:
+        head["id"] = asked.head.id
+    tensors = [
+        (outputs.tensor(name, asked.shape, outcomes), binary) for name, binary in wanted.items()
+    ]
+    return frame.respond(head, tensors)
+
+
+async def _answers(runtime: Runtime, asked: frame.Inference) -> list[SolveResponse | Fault]:
+    parameters = asked.head.parameters
+    return await answer_all(
+        runtime, asked.questions, parameters.fallback, parameters.deadline_ms,
+        in_place=(EquationError, QuestionTooLong),
+    )  # fmt: skip
+
+
+async def _require_model(request: Request, model_name: str) -> None:
+    """Raises `NoSuchModel` unless this is the model served."""
+    served = runtime_of(request).model.manifest.name
+    if model_name != served:
+        raise NoSuchModel(f"no model {model_name!r}; there is {served!r}")
+
+
+async def _require_version(request: Request, model_name: str, model_version: str) -> None:
+    """Raises `NoSuchModel` unless this is the version served."""
+    await _require_model(request, model_name)
+    served = runtime_of(request).model.manifest.version
+    if model_version != served:
+        raise NoSuchModel(f"no version {model_version!r} of {model_name!r}; there is {served!r}")
+
+
+_ONE_MODEL = "/models/{model_name}"
+router.include_router(model, prefix=_ONE_MODEL, dependencies=[Depends(_require_model)])
+router.include_router(
+    model,
+    prefix=_ONE_MODEL + "/versions/{model_version}",
+    dependencies=[Depends(_require_version)],
+)
