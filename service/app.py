@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from service.api import health, problems, routes
+from service.api import health, openapi, problems, routes
 from service.api.middleware import BodyLimit, RequestScope
 from service.api.open_inference import routes as open_inference
 from service.runtime import Model, Runtime
@@ -35,12 +35,14 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
         title="CyberSolve",
         version=version("cybersolve"),
         description="Solves equations written as text; every answer is verified exactly.",
+        openapi_tags=openapi.TAGS,
         lifespan=lifespan,
     )
     runtime = app.state.runtime = Runtime(settings, model)
     app.include_router(routes.router)
     app.include_router(health.router)
     app.include_router(open_inference.router)
+    openapi.install(app, max_body_bytes=settings.max_body_bytes)
     problems.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     paths = {*app.openapi()["paths"], app.docs_url, app.redoc_url, app.openapi_url}

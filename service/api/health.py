@@ -11,27 +11,36 @@ from service.api.schemas import Info, Problem
 router = APIRouter(tags=["operate"])
 
 
-@router.get("/livez")
+@router.get("/livez", summary="Is the process alive?")
 async def livez() -> dict[str, str]:
     """The process answers."""
     return {"status": "live"}
 
 
-@router.get("/readyz", responses={503: {"model": Problem}})
+@router.get(
+    "/readyz",
+    summary="Does it take questions?",
+    responses={503: {"model": Problem, "description": "Not ready, or shutting down."}},
+)
 async def readyz(request: Request) -> dict[str, str]:
     """The model is warm and its worker takes questions; 503 otherwise."""
     runtime_of(request).require_ready()
     return {"status": "ready"}
 
 
-@router.get("/metrics", response_class=Response)
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"example": "cybersolve_engine_up 1.0"}}}},
+)
 async def metrics(request: Request) -> Response:
     """Prometheus' text format."""
     exposition = runtime_of(request).metrics.exposition()
     return Response(exposition, headers={"content-type": CONTENT_TYPE_LATEST})
 
 
-@router.get("/info")
+@router.get("/info", summary="The model and the limits")
 async def info(request: Request) -> Info:
     """The model served, where it comes from, and the limits in force."""
     runtime = runtime_of(request)

@@ -16,6 +16,7 @@ from service.api.schemas import (
     Problem,
     SolveRequest,
     SolveResponse,
+    TimingMs,
 )
 from service.errors import ServiceError
 
@@ -28,9 +29,17 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     503: {"model": Problem, "description": "Not ready, or shutting down; see `Retry-After`."},
     504: {"model": Problem, "description": "The deadline passed."},
 }
+_TIMES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "headers": {
+            f"x-{part}-time": {"description": "Milliseconds.", "schema": {"type": "number"}}
+            for part in TimingMs.model_fields
+        }
+    }
+}
 
 
-@router.post("/solve", responses=PROBLEMS)
+@router.post("/solve", summary="Answer a question", responses=PROBLEMS | _TIMES)
 async def solve(body: SolveRequest, request: Request, response: Response) -> SolveResponse:
     """Answer one question with the model, and verify the answer exactly.
 
@@ -45,7 +54,7 @@ async def solve(body: SolveRequest, request: Request, response: Response) -> Sol
     return answered
 
 
-@router.post("/solve/batch", responses=PROBLEMS)
+@router.post("/solve/batch", summary="Answer many questions", responses=PROBLEMS)
 async def solve_batch(body: BatchRequest, request: Request) -> BatchResponse:
     """Answer many questions, in order; one that fails is a problem in its place."""
     runtime = runtime_of(request)

@@ -34,7 +34,7 @@ router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=_FA
 model = APIRouter()  # what there is of a model, and of a version of it
 
 
-@router.get("")
+@router.get("", summary="Server metadata")
 async def server_metadata() -> ServerMetadata:
     """The server, and the extensions of the protocol that it speaks."""
     return ServerMetadata(
@@ -42,20 +42,20 @@ async def server_metadata() -> ServerMetadata:
     )
 
 
-@router.get("/health/live")
+@router.get("/health/live", summary="Is the server alive?")
 async def server_live() -> ServerLive:
     """The process answers."""
     return ServerLive(live=True)
 
 
-@router.get("/health/ready")
+@router.get("/health/ready", summary="Does it take questions?")
 async def server_ready(request: Request) -> ServerReady:
     """The model is warm and its worker takes questions; 503 otherwise."""
     runtime_of(request).require_ready()
     return ServerReady(ready=True)
 
 
-@model.get("")
+@model.get("", summary="Model metadata")
 async def model_metadata(request: Request) -> ModelMetadata:
     """The model's tensors."""
     manifest = runtime_of(request).model.manifest
@@ -68,7 +68,7 @@ async def model_metadata(request: Request) -> ModelMetadata:
     )
 
 
-@model.get("/ready")
+@model.get("/ready", summary="Does the model take questions?")
 async def model_ready(request: Request) -> ModelReady:
     """The model is warm and its worker takes questions; 503 otherwise."""
     runtime = runtime_of(request)
@@ -76,7 +76,7 @@ async def model_ready(request: Request) -> ModelReady:
     return ModelReady(name=runtime.model.manifest.name, ready=True)
 
 
-@model.post("/infer", response_model=InferResponse)
+@model.post("/infer", summary="Answer a tensor of questions", response_model=InferResponse)
 async def infer(request: Request) -> Response:
     """Answer the questions of a BYTES tensor `question`, of shape `[n]` or `[n, 1]`.
 
