@@ -10,7 +10,7 @@ COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11
 LOCK = $(COMPILE) pyproject.toml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help serve test ops-test image-test ray-test openapi loadtest lint bench train export evaluate lock clean
+.PHONY: help serve test ops-test image-test ray-test openapi client loadtest lint bench train export evaluate lock clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -34,6 +34,9 @@ ray-test: $(VENV)/ray.stamp  ## the service and bulk files on a local Ray cluste
 
 openapi: $(VENV)/dev.stamp  ## accept what changed in the OpenAPI document
 	$(BIN)/pytest tests/service/test_openapi.py --accept
+
+client: $(VENV)/dev.stamp  ## the Python client as a wheel in dist/
+	$(BIN)/pip wheel -q --no-deps --wheel-dir dist ./client
 
 loadtest: $(VENV)/dev.stamp  ## find the knee of a server started for it; report in runs/loadtest
 	$(BIN)/python -m loadtest rate
