@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from service.api import health, problems, routes
+from service.api import generate, health, problems, routes
 from service.api.middleware import BodyLimit, RequestScope
 from service.errors import EngineRefused
 from service.runtime import Model, Runtime
@@ -38,7 +38,9 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
         lifespan=lifespan,
     )
     runtime = app.state.runtime = Runtime(settings, model)
-    app.include_router(routes.router)
+    if model.manifest.solves:
+        app.include_router(routes.router)
+    app.include_router(generate.router)
     app.include_router(health.router)
     problems.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)

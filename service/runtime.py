@@ -16,6 +16,7 @@ from service.engine.bundle import TOKENIZER, Manifest, load_manifest
 from service.engine.cpu import available_cpus
 from service.engine.tokens import TextCodec
 from service.errors import EngineRefused, NotReady, ShuttingDown
+from service.generating import Generator
 from service.hosting.plan import EnginePlan
 from service.hosting.process import ProcessHost
 from service.metrics import Metrics
@@ -64,7 +65,10 @@ def layout(manifest: Manifest, settings: Settings) -> tuple[int, int]:
 
 
 class Runtime:
-    """Model, batcher and solver of one process. Methods belong to one event loop."""
+    """Model, batcher, and what is asked of them. Methods belong to one event loop.
+
+    There is a `solver` where the model solves equations.
+    """
 
     def __init__(self, settings: Settings, model: Model) -> None:
         self.settings = settings
@@ -83,9 +87,13 @@ class Runtime:
             hang_timeout_s=settings.hang_timeout_s,
             observer=self.metrics,
         )
-        self.solver = Solver(
-            model.manifest, model.codec, self.batcher.submit, max_tries=settings.max_tries
+        self.generator = Generator(
+            model.manifest, model.codec, self.batcher.submit, self.batcher.stream
         )
+        if model.manifest.solves:
+            self.solver = Solver(
+                model.manifest, model.codec, self.batcher.submit, max_tries=settings.max_tries
+            )
         self.refused: EngineRefused | None = None  # why there will be no engine
         self._draining = False
         self._requests = 0

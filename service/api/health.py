@@ -39,6 +39,7 @@ async def info(request: Request) -> Info:
     return Info(
         name=manifest.name,
         version=manifest.version,
+        solves=manifest.solves,
         precision=manifest.precision,
         provider=runtime.batcher.provider,
         parameters=manifest.architecture.parameters,
