@@ -40,8 +40,8 @@ MAY_IMPORT = {
     "service": {"service", "equations", "deploy.ray"} | SERVING,
     "bench": {
         "bench", "equations", "training.data", "training.model", "model_export", "loadtest",
-        "service.batching", "service.contracts", "service.engine", "service.metrics",
-        "service.runtime", "service.settings",
+        "service.batching", "service.contracts", "service.engine", "service.hosting",
+        "service.metrics", "service.runtime", "service.settings",
         "torch", "transformers", "tokenizers", "onnx", "numpy", "tqdm", "matplotlib", "httpx",
         "onnxruntime", "optimum", "ctranslate2",
     },
@@ -49,6 +49,10 @@ MAY_IMPORT = {
     "deploy": {"deploy", "service", "ray", "pyarrow", "fastapi", "tqdm"},
     "client/cybersolve_client": {"cybersolve_client", "httpx"},
     "service/batching": {"service.batching", "service.contracts", "service.errors"},
+    "service/hosting": {
+        "service.hosting", "service.batching.policy", "service.contracts", "service.engine",
+        "service.errors",
+    },
     "service/contracts.py": set(),
 }  # fmt: skip
 

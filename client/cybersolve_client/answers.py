@@ -57,8 +57,9 @@ class Info:
 
     name: str
     version: str
+    solves: bool  # equations, rather than any other task of text to text
     precision: str
-    provider: str
+    provider: str | None  # None until an engine runs
     parameters: int
     max_source_tokens: int
     max_new_tokens: int

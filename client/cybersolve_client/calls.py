@@ -55,7 +55,7 @@ class Calls:
     def solve(
         self, question: str, fallback: Fallback, timeout_s: float | None, request_id: str | None
     ) -> Call[Answer]:
-        asking = Asking("POST", "/solve", {"question": question, "fallback": fallback}, timed=True)
+        asking = Asking("POST", "/solve", {"question": question, "fallback": fallback})
         deadline = self._deadline(timeout_s)
         response = yield from self._ask(asking, deadline, request_id, question=question)
         return answer_of(response)
@@ -137,7 +137,7 @@ class Calls:
         pending = list(range(len(questions)))
         for attempt in range(1, self._retries.attempts + 1):
             body = {"questions": [questions[index] for index in pending], "fallback": fallback}
-            asking = Asking("POST", "/solve/batch", body, timed=True)
+            asking = Asking("POST", "/solve/batch", body)
             try:
                 response = yield from self._ask(asking, deadline, request_id)
             except InvalidRequest as error:

@@ -39,20 +39,18 @@ Call = Generator[Send | Sleep, httpx.Response | None, Result]  # None comes of a
 
 @dataclass(frozen=True)
 class Asking:
-    """What is asked for, whatever the attempt. `timed`: the server is told the time left."""
+    """What is asked for, whatever the attempt."""
 
     method: str
     path: str
     body: Mapping[str, Any] | None = None
     stream: bool = False
-    timed: bool = False
 
     def send(self, headers: Mapping[str, str], timeout_s: float) -> Send:
         if self.body is None:
             return Send(self.method, self.path, headers, timeout_s)
-        body = dict(self.body)
-        if self.timed:
-            body["timeout_ms"] = min(_MOST_TIMEOUT_MS, max(1, math.ceil(1000 * timeout_s)))
+        left_ms = max(1, math.ceil(1000 * timeout_s))
+        body = {**self.body, "timeout_ms": min(_MOST_TIMEOUT_MS, left_ms)}
         kind = {"content-type": "application/json"}
         encoded = json.dumps(body).encode()
         return Send(self.method, self.path, {**headers, **kind}, timeout_s, encoded, self.stream)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ class Example:
     status: int
     response: Any
     request: Any = None  # the body, of a POST
+    media_type: str = "application/json"  # of the response, where it is no problem
 
 
 def _answer(**fields: Any) -> dict[str, Any]:
@@ -114,10 +116,41 @@ _BATCH = (
     ),
 )  # fmt: skip
 
+_PROMPT = "L+3x0^0 L+5k0^0 R+2k1^1 R+0k1^0"  # 3x + 5 = 20, as the bundled model reads it
+_CUT = {
+    "text": "x0: x3~0^0 x#3e0", "tokens": 3, "finish_reason": "length", "model": _MODEL,
+    "timing_ms": _TIMING_MS,
+}  # fmt: skip
+_GENERATE = (
+    Example(
+        "whole", "All that the bundled model writes for its own prompt format", 200,
+        {
+            "text": "x0: x3~0^0 x#3e0 x&0,0 k1: k-5~0^0 k2~0^1 k#2e1 k&-5,0 q0=5 =5",
+            "tokens": 11, "finish_reason": "end", "model": _MODEL, "timing_ms": _TIMING_MS,
+        },
+        {"text": _PROMPT},
+    ),
+    Example(
+        "stream", "The same as it is written, cut off after three tokens", 200,
+        'data: {"text":"x0:"}\n\ndata: {"text":" x3~0^0"}\n\ndata: {"text":" x#3e0"}\n\n'
+        f"event: done\ndata: {json.dumps(_CUT, separators=(',', ':'))}\n\n",
+        {"text": _PROMPT, "max_new_tokens": 3, "stream": True},
+        "text/event-stream",
+    ),
+    Example(
+        "too_much", "More tokens than the model writes", 422,
+        {
+            "type": "about:blank", "title": "Unprocessable Entity", "status": 422,
+            "detail": "max_new_tokens is 300; the model writes at most 96",
+        },
+        {"text": _PROMPT, "max_new_tokens": 300},
+    ),
+)  # fmt: skip
+
 _INFO = Example(
     "bundled", "The bundled model on a CPU", 200,
     {
-        "name": "cybersolve-mini", "version": "1.1.0", "precision": "int8",
+        "name": "cybersolve-mini", "version": "1.1.0", "solves": True, "precision": "int8",
         "provider": "CPUExecutionProvider", "parameters": 4613888, "max_source_tokens": 200,
         "max_new_tokens": 96, "max_batch_questions": 1000, "max_body_bytes": 1_000_000,
         "default_timeout_ms": 30000.0, "provenance": {},
@@ -147,6 +180,7 @@ _INFER = (
 EXAMPLES: Mapping[str, Sequence[Example]] = {
     "/solve": _SOLVE,
     "/solve/batch": _BATCH,
+    "/generate": _GENERATE,
     "/livez": [Example("live", "Alive", 200, {"status": "live"})],
     "/readyz": [Example("ready", "Warm", 200, {"status": "ready"})],
     "/info": [_INFO],

@@ -23,7 +23,7 @@ async def livez() -> dict[str, str]:
     responses={503: {"model": Problem, "description": "Not ready, or shutting down."}},
 )
 async def readyz(request: Request) -> dict[str, str]:
-    """The model is warm and its worker takes questions; 503 otherwise."""
+    """Every engine is warm and takes questions; 503 otherwise."""
     runtime_of(request).require_ready()
     return {"status": "ready"}
 
@@ -48,8 +48,9 @@ async def info(request: Request) -> Info:
     return Info(
         name=manifest.name,
         version=manifest.version,
+        solves=manifest.solves,
         precision=manifest.precision,
-        provider=runtime.model.provider,
+        provider=runtime.batcher.provider,
         parameters=manifest.architecture.parameters,
         max_source_tokens=manifest.limits.max_source_tokens,
         max_new_tokens=manifest.limits.max_new_tokens,

@@ -28,6 +28,7 @@ from service.errors import (
 
 TAGS = [
     {"name": "solve", "description": "Questions to verified answers."},
+    {"name": "generate", "description": "Text to text, with any T5."},
     {"name": "operate", "description": "Life, readiness, metrics, and what is served."},
     {
         "name": "open inference protocol",
@@ -88,7 +89,7 @@ def _add(operation: dict[str, Any], example: Example) -> None:
         taken.setdefault("examples", {})[example.name] = shown
     responses = operation["responses"]
     response = responses.get(str(example.status)) or responses["default"]
-    (content,) = response["content"].values()
+    content = response["content"].get(MEDIA_TYPE) or response["content"][example.media_type]
     shown = {"summary": example.summary, "value": example.response}
     content.setdefault("examples", {})[example.name] = shown
 

@@ -42,14 +42,16 @@ def test_pieces_come_as_they_are_written_and_then_the_whole(face: Face) -> None:
     assert pieces == ["Hallo", " Welt"]
     assert (generation.text, generation.tokens) == ("Hallo Welt", 3)
     assert (generation.finish_reason, generation.request_id) == ("end", "given")
-    assert script.bodies == [{"text": "Hello", "stream": True, "max_new_tokens": 5}]
+    assert script.bodies == [
+        {"text": "Hello", "stream": True, "max_new_tokens": 5, "timeout_ms": 30_000}
+    ]
 
 
 def test_a_whole_text_is_the_same_object(face: Face) -> None:
     script = Script(httpx.Response(200, json=DONE))
     generation = face.ask(script, lambda client: client.generate("Hello"))
     assert (generation.text, generation.model.name) == ("Hallo Welt", "tiny")
-    assert script.bodies == [{"text": "Hello", "stream": False}]
+    assert script.bodies == [{"text": "Hello", "stream": False, "timeout_ms": 30_000}]
 
 
 def test_a_busy_server_is_asked_again_before_the_stream_begins(face: Face) -> None:

@@ -23,6 +23,8 @@ from equations.parser import parse
 from tests.end_to_end.conftest import Server, free_port, start
 from training.data import Problem as Question
 
+PROMPT = "L+3x0^0 L+5k0^0 R+2k1^1 R+0k1^0"  # 3x + 5 = 20, as the bundled model reads it
+
 
 def test_it_gives_what_the_server_says(server: Server) -> None:
     with Client(server.url) as client:
@@ -114,3 +116,41 @@ def test_it_says_that_nothing_listens() -> None:
         assert not client.ready()
         with pytest.raises(ConnectionRefused):
             client.wait_until_ready(timeout=0.2)
+
+
+def test_a_text_comes_whole_or_in_pieces(server: Server) -> None:
+    with Client(server.url) as client:
+        whole = client.generate(PROMPT)
+        assert whole.text.endswith("=5")
+        assert (whole.finish_reason, whole.model.name) == ("end", "cybersolve-mini")
+        with client.stream(PROMPT) as stream:
+            pieces = list(stream)
+        assert "".join(pieces) == whole.text
+        assert len(pieces) > 1
+        assert stream.generation is not None
+        assert stream.generation.tokens == whole.tokens
+        assert client.generate(PROMPT, max_new_tokens=3).finish_reason == "length"
+        with (
+            pytest.raises(InvalidRequest, match="at most 96"),
+            client.stream(PROMPT, max_new_tokens=300),
+        ):
+            pass
+
+
+def test_a_text_comes_in_pieces_to_many_tasks(server: Server) -> None:
+    async def read(client: AsyncClient) -> str:
+        async with client.stream(PROMPT) as stream:
+            return "".join([piece async for piece in stream])
+
+    async def read_all() -> list[str]:
+        async with AsyncClient(server.url) as client:
+            return await asyncio.gather(*(read(client) for _ in range(20)))
+
+    assert len(set(asyncio.run(read_all()))) == 1
+
+
+def test_a_caller_that_has_seen_enough_leaves(server: Server) -> None:
+    with Client(server.url) as client:
+        with client.stream(PROMPT) as stream:
+            assert next(iter(stream)) == "x0:"
+        assert client.solve("3x = 12").answer == "4"

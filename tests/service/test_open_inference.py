@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from service.api.open_inference import frame
 from service.api.open_inference.errors import InvalidInference
 from service.api.open_inference.tensors import Datatype, Tensor, texts_of_binary
-from tests.service.app import Broken, serve
+from service.engine.fake import EchoEngine
+from tests.service.app import LIMITS, Loading, serve
 
 INFER = "/v2/models/tiny/infer"
 QUESTIONS = ["Solve 24 = 1601*c - 1605*c for c.", "3x + = 20", "2x = 1"]
@@ -247,7 +248,7 @@ def test_health_follows_the_model(bundle: Path) -> None:
         assert refused.headers["retry-after"] == "1"
 
     serve(bundle, scenario)
-    serve(bundle, cold, engine=Broken(), warm=False)
+    serve(bundle, cold, host=Loading(EchoEngine(), LIMITS), warm=False)
 
 
 def test_a_deadline_that_passes_fails_the_whole_request(bundle: Path) -> None:
