@@ -1,9 +1,10 @@
-"""Questions to answers, for every route that takes them, one or many."""
+"""What the routes share: questions to answers, and many at once."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from fastapi import Request
 
@@ -14,6 +15,7 @@ from service.runtime import Runtime
 from service.solving import Fallback
 
 Fault = EquationError | ServiceError
+Result = TypeVar("Result")
 
 
 def runtime_of(request: Request) -> Runtime:
@@ -21,47 +23,53 @@ def runtime_of(request: Request) -> Runtime:
     return runtime
 
 
+def timeout_s(runtime: Runtime, timeout_ms: int | None) -> float:
+    """Of a request that names one, or none."""
+    return timeout_ms / 1000 if timeout_ms else runtime.settings.default_timeout_s
+
+
 async def answer(
     runtime: Runtime, question: str, fallback: Fallback, timeout_ms: int | None
 ) -> SolveResponse:
     """Raises what `Solver.solve` raises."""
-    timeout_s = timeout_ms / 1000 if timeout_ms else runtime.settings.default_timeout_s
-    solution = await runtime.solver.solve(question, timeout_s=timeout_s, fallback=fallback)
+    solution = await runtime.solver.solve(
+        question, timeout_s=timeout_s(runtime, timeout_ms), fallback=fallback
+    )
     runtime.metrics.answered(solution)
     manifest = runtime.model.manifest
     return SolveResponse.of(solution, ModelName(name=manifest.name, version=manifest.version))
 
 
-async def answer_all(
+async def each(
     runtime: Runtime,
-    questions: Sequence[str],
-    fallback: Fallback,
-    timeout_ms: int | None,
+    texts: Sequence[str],
+    one: Callable[[str], Awaitable[Result]],
     *,
     in_place: type[Fault] | tuple[type[Fault], ...],
-) -> list[SolveResponse | Fault]:
-    """Answers in order. A fault `in_place` stands for its answer; any other ends all of them.
+) -> list[Result | Fault]:
+    """What `one` gives for each of `texts`, in order.
 
-    Raises that other one, and `QuestionTooLong` for more questions than a batch may have.
+    A fault `in_place` stands where the result would; any other ends all of them. Raises that other
+    one, and `QuestionTooLong` for more texts than a batch may have.
     """
     most = runtime.settings.max_batch_questions
-    if len(questions) > most:
-        raise QuestionTooLong(f"{len(questions)} questions; a batch takes at most {most}")
+    if len(texts) > most:
+        raise QuestionTooLong(f"{len(texts)} questions; a batch takes at most {most}")
 
     # A quarter of the queue at a time: one large batch must not shut the others out.
     places = asyncio.Semaphore(max(1, runtime.settings.max_queue // 4))
 
-    async def one(question: str) -> SolveResponse | Fault:
+    async def settled(text: str) -> Result | Fault:
         async with places:
             await asyncio.sleep(0)  # lets other requests in between refused questions
             try:
-                return await answer(runtime, question, fallback, timeout_ms)
+                return await one(text)
             except in_place as fault:
                 return fault
 
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(question)) for question in questions]
+            tasks = [group.create_task(settled(text)) for text in texts]
     except ExceptionGroup as faults:
         raise faults.exceptions[0] from faults
     return [task.result() for task in tasks]

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from equations.errors import EquationError
-from service.api.answering import answer, answer_all, runtime_of
+from service.api.answering import answer, each, runtime_of
 from service.api.departure import while_connected
 from service.api.problems import problem_of
 from service.api.schemas import (
@@ -58,11 +58,12 @@ async def solve(body: SolveRequest, request: Request, response: Response) -> Sol
 async def solve_batch(body: BatchRequest, request: Request) -> BatchResponse:
     """Answer many questions, in order; one that fails is a problem in its place."""
     runtime = runtime_of(request)
+
+    async def one(question: str) -> SolveResponse:
+        return await answer(runtime, question, body.fallback, body.timeout_ms)
+
     with runtime.request():
-        work = answer_all(
-            runtime, body.questions, body.fallback, body.timeout_ms,
-            in_place=(EquationError, ServiceError),
-        )  # fmt: skip
+        work = each(runtime, body.questions, one, in_place=(EquationError, ServiceError))
         outcomes = await while_connected(request, work)
     return BatchResponse(
         results=[

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,7 @@ from fastapi import FastAPI
 from service.app import create_app
 from service.batching.policy import BatchLimits
 from service.contracts import Engine, Host, Report, Started
-from service.engine.bundle import TOKENIZER, load_manifest
+from service.engine.bundle import MANIFEST, NO_PROMPT, TOKENIZER, load_manifest
 from service.engine.tokens import TextCodec
 from service.hosting.thread import ThreadHost
 from service.runtime import Model
@@ -64,6 +66,16 @@ def serve(
                 await scenario(client)
 
     asyncio.run(main())
+
+
+def of_another_task(bundle: Path, folder: Path) -> Path:
+    """The same bundle, said to be for other texts than equations."""
+    other = folder / "other"
+    shutil.copytree(bundle, other)
+    manifest = json.loads((bundle / MANIFEST).read_text())
+    manifest |= {"prompt_format": NO_PROMPT, "target_format": "text"}
+    (other / MANIFEST).write_text(json.dumps(manifest))
+    return other
 
 
 async def becomes_ready(app: FastAPI) -> None:

@@ -17,7 +17,7 @@ from service.api.open_inference import frame
 from service.api.open_inference.errors import InvalidInference
 from service.api.open_inference.tensors import Datatype, Tensor, texts_of_binary
 from service.engine.fake import EchoEngine
-from tests.service.app import LIMITS, Loading, serve
+from tests.service.app import LIMITS, Loading, of_another_task, serve
 
 INFER = "/v2/models/tiny/infer"
 QUESTIONS = ["Solve 24 = 1601*c - 1605*c for c.", "3x + = 20", "2x = 1"]
@@ -131,7 +131,10 @@ def test_binary_and_json_outputs_come_in_one_response(bundle: Path) -> None:
     [
         ({"json": {}}, "inputs: Field required"),
         ({"content": b"{"}, "Invalid JSON: EOF while parsing an object"),
-        ({"json": question("x = 1", name="text")}, "inputs.0.name: Input should be 'question'"),
+        (
+            {"json": question("x = 1", name="text")},
+            "inputs.0.name: no input 'text'; there is 'question'",
+        ),
         ({"json": question("x = 1", datatype="FP32")}, "inputs.0.datatype: Input should be"),
         ({"json": question("x = 1", shape=[2])}, "has 1 elements; its shape [2] has 2"),
         ({"json": question("x = 1", shape=[1, 1, 1])}, "inputs.0.shape: List should have"),
@@ -141,8 +144,12 @@ def test_binary_and_json_outputs_come_in_one_response(bundle: Path) -> None:
         ({"json": question(["x = 1"])}, "element 0 of input 'question' is a list"),
         ({"json": question("x = 1", data=None)}, "neither data nor binary_data_size"),
         ({"json": {**question("x"), "parameters": {"fallbak": "exact"}}}, "parameters.fallbak"),
+        ({"json": {**question("x"), "parameters": {"max_new_tokens": 3}}}, "there is fallback"),
         ({"json": {**question("x"), "parameters": {"timeout": 0}}}, "parameters.timeout"),
-        ({"json": {**question("x"), "outputs": [{"name": "answers"}]}}, "outputs.0: no output"),
+        (
+            {"json": {**question("x"), "outputs": [{"name": "answers"}]}},
+            "outputs.0.name: no output",
+        ),
         (
             {
                 "json": question("x")
@@ -260,6 +267,30 @@ def test_a_deadline_that_passes_fails_the_whole_request(bundle: Path) -> None:
     serve(bundle, scenario)
 
 
+def test_a_model_of_another_task_takes_texts(bundle: Path, tmp_path: Path) -> None:
+    """The engine echoes what it reads."""
+    texts = ["L+3x0^0 R+2k1^1", "1 " * 10_000]
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        metadata = (await client.get("/v2/models/tiny")).json()
+        assert [tensor["name"] for tensor in metadata["inputs"]] == ["text"]
+        body = question(*texts, name="text")
+        said = outputs(await client.post(INFER, json=body))
+        assert list(said) == [tensor["name"] for tensor in metadata["outputs"]]
+        alone = (await client.post("/generate", json={"text": texts[0]})).json()
+        assert said["text"] == [alone["text"], ""]
+        assert said["finish_reason"] == ["end", "not_understood"]
+        assert said["tokens"] == [alone["tokens"], 0]
+        assert said["reason"][1] == "20000 characters; the model reads at most 200 tokens"
+        much = body | {"parameters": {"max_new_tokens": 10_000}}
+        said = outputs(await client.post(INFER, json=much))
+        assert said["reason"][0] == "max_new_tokens is 10000; the model writes at most 8"
+        slip = question(texts[0], name="text") | {"parameters": {"fallback": "exact"}}
+        assert "there is max_new_tokens" in error(await client.post(INFER, json=slip), 400)
+
+    serve(of_another_task(bundle, tmp_path), scenario, engine=EchoEngine())
+
+
 def test_the_metrics_know_the_routes_and_not_the_names(bundle: Path) -> None:
     async def scenario(client: httpx.AsyncClient) -> None:
         for name in ("tiny", "a", "b"):
@@ -287,7 +318,7 @@ def test_any_bytes_are_read_or_refused(data: bytes, length: str | None, size: in
             read = frame.read(head + data, headers)
         except InvalidInference:
             continue
-        assert len(read.questions) == prod(read.shape)
+        assert len(read.texts) == prod(read.shape)
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))))

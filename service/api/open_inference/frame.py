@@ -27,7 +27,7 @@ class Inference:
     """A request that was read: its JSON, and its one tensor's elements."""
 
     head: InferRequest
-    questions: list[str]
+    texts: list[str]
 
     @property
     def shape(self) -> list[int]:

@@ -7,10 +7,9 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from equations.errors import EquationError
-from service.api.answering import Fault, answer_all, runtime_of
+from service.api.answering import runtime_of
 from service.api.departure import while_connected
-from service.api.open_inference import frame, outputs
+from service.api.open_inference import frame
 from service.api.open_inference.errors import NoSuchModel
 from service.api.open_inference.schemas import (
     InferenceError,
@@ -20,12 +19,8 @@ from service.api.open_inference.schemas import (
     ServerLive,
     ServerMetadata,
     ServerReady,
-    TensorMetadata,
 )
-from service.api.open_inference.tensors import Datatype
-from service.api.schemas import SolveResponse
-from service.errors import QuestionTooLong
-from service.runtime import Runtime
+from service.api.open_inference.tasks import task_of
 
 _FAULT: dict[int | str, dict[str, Any]] = {
     "default": {"model": InferenceError, "description": "What is wrong, in one sentence."}
@@ -59,12 +54,13 @@ async def server_ready(request: Request) -> ServerReady:
 async def model_metadata(request: Request) -> ModelMetadata:
     """The model's tensors."""
     manifest = runtime_of(request).model.manifest
+    inputs, outputs = task_of(manifest).metadata()
     return ModelMetadata(
         name=manifest.name,
         versions=[manifest.version],
         platform="onnxruntime_onnxv1",
-        inputs=[TensorMetadata(name="question", datatype=Datatype.BYTES, shape=[-1])],
-        outputs=outputs.metadata(),
+        inputs=inputs,
+        outputs=outputs,
     )
 
 
@@ -82,29 +78,24 @@ async def infer(request: Request) -> Response:
 
     A question that is not understood has the verdict `not_understood` and its `reason`; anything
     else that goes wrong fails the whole request. Tensors may be binary (extension
-    `binary_tensor_data`).
+    `binary_tensor_data`). Where the model does not solve equations, the tensor is `text`.
     """
     runtime = runtime_of(request)
-    asked = frame.read(await request.body(), request.headers)
-    wanted = outputs.requested(asked.head)
-    with runtime.request():
-        outcomes = await while_connected(request, _answers(runtime, asked))
     manifest = runtime.model.manifest
+    task = task_of(manifest)
+    asked = frame.read(await request.body(), request.headers)
+    task.require(asked.head)
+    wanted = task.wanted(asked.head)
+    with runtime.request():
+        work = task.run(runtime, asked.head.parameters, asked.texts)
+        outcomes = await while_connected(request, work)
     head = {"model_name": manifest.name, "model_version": manifest.version}
     if asked.head.id is not None:
         head["id"] = asked.head.id
     tensors = [
-        (outputs.tensor(name, asked.shape, outcomes), binary) for name, binary in wanted.items()
+        (task.tensor(name, asked.shape, outcomes), binary) for name, binary in wanted.items()
     ]
     return frame.respond(head, tensors)
-
-
-async def _answers(runtime: Runtime, asked: frame.Inference) -> list[SolveResponse | Fault]:
-    parameters = asked.head.parameters
-    return await answer_all(
-        runtime, asked.questions, parameters.fallback, parameters.deadline_ms,
-        in_place=(EquationError, QuestionTooLong),
-    )  # fmt: skip
 
 
 async def _require_model(request: Request, model_name: str) -> None:

@@ -14,13 +14,14 @@ _MOST_TENSORS = 100
 
 
 class InferParameters(BaseModel):
-    """Of a request. One that is not known is refused, so that a slip of the pen is seen."""
+    """Of a request. One that is of no use is refused, so that a slip of the pen is seen."""
 
     model_config = ConfigDict(extra="forbid")
 
     fallback: Fallback = Field(
         Fallback.NONE, description="exact: solve exactly when the model's answer is not correct."
     )
+    max_new_tokens: int | None = Field(None, gt=0, description="Where texts are generated.")
     timeout_ms: TimeoutMs = None
     timeout: Annotated[int, Field(gt=0, le=600_000_000)] | None = Field(
         None, description="The same in microseconds, as Triton's clients send it."
@@ -48,7 +49,7 @@ def _column(shape: list[int]) -> list[int]:
 
 
 class InputTensor(BaseModel):
-    name: Literal["question"]
+    name: str = Field(description="question; text, where the model does not solve equations")
     datatype: Literal[Datatype.BYTES]
     shape: Annotated[
         list[PositiveInt], Field(max_length=2, fail_fast=True), AfterValidator(_column)
