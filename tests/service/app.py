@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from fastapi import FastAPI
 
 from service.app import create_app
 from service.batching.policy import BatchLimits
-from service.contracts import Engine, Host, Report, Started
+from service.contracts import Engine, Host, Report, Started, Tokens
 from service.engine.bundle import MANIFEST, NO_PROMPT, TOKENIZER, load_manifest
 from service.engine.tokens import TextCodec
 from service.hosting.thread import ThreadHost
@@ -27,6 +28,22 @@ Scenario = Callable[[httpx.AsyncClient], Awaitable[None]]
 
 
 LIMITS = BatchLimits(rows=64, padded_tokens=100_000)
+
+
+class Held(RightEngine):
+    """Right, but only once a test opens the gate."""
+
+    def __init__(self, bundle: Path, *, rows: int = 64) -> None:
+        super().__init__(TextCodec(bundle / TOKENIZER), self._hold, rows=rows)
+        self.gate = threading.Event()
+        self._entered = threading.Semaphore(0)
+
+    def _hold(self, _: list[Tokens]) -> None:
+        self._entered.release()
+        assert self.gate.wait(30), "nobody opened the gate"
+
+    async def holds_a_step(self) -> None:
+        assert await asyncio.to_thread(self._entered.acquire, timeout=30)
 
 
 class Loading(ThreadHost):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Awaitable
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from service.engine.bundle import TOKENIZER
 from service.engine.fake import EchoEngine
 from service.engine.tokens import TextCodec
 from tests.fakes import RightEngine
-from tests.service.app import LIMITS, Loading, problem, serve
+from tests.service.app import LIMITS, Held, Loading, problem, serve
 
 
 def test_an_engine_failure_shows_an_id_and_no_internals(bundle: Path) -> None:
@@ -37,22 +36,6 @@ def test_an_engine_failure_shows_an_id_and_no_internals(bundle: Path) -> None:
         assert (await client.post("/solve", json={"question": "x = 1"})).status_code == 200
 
     serve(bundle, scenario, engine=engine)
-
-
-class Held(RightEngine):
-    """Right, but only once a test opens the gate."""
-
-    def __init__(self, bundle: Path, *, rows: int = 64) -> None:
-        super().__init__(TextCodec(bundle / TOKENIZER), self._hold, rows=rows)
-        self.gate = threading.Event()
-        self._entered = threading.Semaphore(0)
-
-    def _hold(self, _: list[Tokens]) -> None:
-        self._entered.release()
-        assert self.gate.wait(30), "nobody opened the gate"
-
-    async def holds_a_step(self) -> None:
-        assert await asyncio.to_thread(self._entered.acquire, timeout=30)
 
 
 def test_a_full_queue_is_429_and_says_when_to_come_back(bundle: Path) -> None:

@@ -17,7 +17,7 @@ from service.api.open_inference import frame
 from service.api.open_inference.errors import InvalidInference
 from service.api.open_inference.tensors import Datatype, Tensor, texts_of_binary
 from service.engine.fake import EchoEngine
-from tests.service.app import LIMITS, Loading, of_another_task, serve
+from tests.service.app import LIMITS, Held, Loading, of_another_task, serve
 
 INFER = "/v2/models/tiny/infer"
 QUESTIONS = ["Solve 24 = 1601*c - 1605*c for c.", "3x + = 20", "2x = 1"]
@@ -126,60 +126,60 @@ def test_binary_and_json_outputs_come_in_one_response(bundle: Path) -> None:
     serve(bundle, scenario)
 
 
-@pytest.mark.parametrize(
-    ("request_", "said"),
-    [
-        ({"json": {}}, "inputs: Field required"),
-        ({"content": b"{"}, "Invalid JSON: EOF while parsing an object"),
-        (
-            {"json": question("x = 1", name="text")},
-            "inputs.0.name: no input 'text'; there is 'question'",
-        ),
-        ({"json": question("x = 1", datatype="FP32")}, "inputs.0.datatype: Input should be"),
-        ({"json": question("x = 1", shape=[2])}, "has 1 elements; its shape [2] has 2"),
-        ({"json": question("x = 1", shape=[1, 1, 1])}, "inputs.0.shape: List should have"),
-        ({"json": question("x", "y", shape=[1, 2])}, "expected [n] or [n, 1]"),
-        ({"json": question(shape=[0])}, "inputs.0.shape.0: Input should be greater than 0"),
-        ({"json": question("x = 1", 2)}, "element 1 of input 'question' is a int"),
-        ({"json": question(["x = 1"])}, "element 0 of input 'question' is a list"),
-        ({"json": question("x = 1", data=None)}, "neither data nor binary_data_size"),
-        ({"json": {**question("x"), "parameters": {"fallbak": "exact"}}}, "parameters.fallbak"),
-        ({"json": {**question("x"), "parameters": {"max_new_tokens": 3}}}, "there is fallback"),
-        ({"json": {**question("x"), "parameters": {"timeout": 0}}}, "parameters.timeout"),
-        (
-            {"json": {**question("x"), "outputs": [{"name": "answers"}]}},
-            "outputs.0.name: no output",
-        ),
-        (
-            {
-                "json": question("x")
-                | {"outputs": [{"name": "work", "parameters": {"classification": 3}}]}
-            },
-            "outputs.0.parameters.classification",
-        ),
-        ({"json": binary()}, "expected the header inference-header-content-length"),
-        (framed(binary(), BINARY[:-1]), "a binary_data_size of 18; 17 bytes follow"),
-        (framed(binary(), BINARY + b"x"), "a binary_data_size of 18; 19 bytes follow"),
-        (framed(binary(3), BINARY[:3]), "element 0 of input 'question' ends within its length"),
-        (framed(binary(8), BINARY[:8]), "says that it has 5 bytes; 4 are left"),
-        (framed(binary(6), b"\2\0\0\0x\xff"), "element 0 of input 'question' is not UTF-8, at"),
-        (framed(binary(shape=[3]), BINARY), "has 2 elements; its shape [3] has 3"),
-        (framed(question("x = 1"), b"??"), "2 bytes follow the JSON; expected none"),
-        (framed(binary(data=["x"]), BINARY), "both data and binary_data_size"),
-        (
-            {"content": b"{}", "headers": {"inference-header-content-length": "3"}},
-            "is 3; the body has 2 bytes",
-        ),
-        (
-            {"content": b"{}", "headers": {"inference-header-content-length": "-1"}},
-            "is '-1'; expected a number of bytes",
-        ),
-        ({"content": b"{}", "headers": {"content-encoding": "gzip"}}, "encoded as 'gzip'"),
-    ],
-)
-def test_what_does_not_fit_says_where(bundle: Path, request_: dict[str, Any], said: str) -> None:
+MISFITS: list[tuple[dict[str, Any], str]] = [
+    ({"json": {}}, "inputs: Field required"),
+    ({"content": b"{"}, "Invalid JSON: EOF while parsing an object"),
+    (
+        {"json": question("x = 1", name="text")},
+        "inputs.0.name: no input 'text'; there is 'question'",
+    ),
+    ({"json": question("x = 1", datatype="FP32")}, "inputs.0.datatype: Input should be"),
+    ({"json": question("x = 1", shape=[2])}, "has 1 elements; its shape [2] has 2"),
+    ({"json": question("x = 1", shape=[1, 1, 1])}, "inputs.0.shape: List should have"),
+    ({"json": question("x", "y", shape=[1, 2])}, "expected [n] or [n, 1]"),
+    ({"json": question(shape=[0])}, "inputs.0.shape.0: Input should be greater than 0"),
+    ({"json": question("x = 1", 2)}, "element 1 of input 'question' is a int"),
+    ({"json": question(["x = 1"])}, "element 0 of input 'question' is a list"),
+    ({"json": question("x = 1", data=None)}, "neither data nor binary_data_size"),
+    ({"json": {**question("x"), "parameters": {"fallbak": "exact"}}}, "parameters.fallbak"),
+    ({"json": {**question("x"), "parameters": {"max_new_tokens": 3}}}, "there is fallback"),
+    ({"json": {**question("x"), "parameters": {"timeout": 0}}}, "parameters.timeout"),
+    (
+        {"json": {**question("x"), "outputs": [{"name": "answers"}]}},
+        "outputs.0.name: no output",
+    ),
+    (
+        {
+            "json": question("x")
+            | {"outputs": [{"name": "work", "parameters": {"classification": 3}}]}
+        },
+        "outputs.0.parameters.classification",
+    ),
+    ({"json": binary()}, "expected the header inference-header-content-length"),
+    (framed(binary(), BINARY[:-1]), "a binary_data_size of 18; 17 bytes follow"),
+    (framed(binary(), BINARY + b"x"), "a binary_data_size of 18; 19 bytes follow"),
+    (framed(binary(3), BINARY[:3]), "element 0 of input 'question' ends within its length"),
+    (framed(binary(8), BINARY[:8]), "says that it has 5 bytes; 4 are left"),
+    (framed(binary(6), b"\2\0\0\0x\xff"), "element 0 of input 'question' is not UTF-8, at"),
+    (framed(binary(shape=[3]), BINARY), "has 2 elements; its shape [3] has 3"),
+    (framed(question("x = 1"), b"??"), "2 bytes follow the JSON; expected none"),
+    (framed(binary(data=["x"]), BINARY), "both data and binary_data_size"),
+    (
+        {"content": b"{}", "headers": {"inference-header-content-length": "3"}},
+        "is 3; the body has 2 bytes",
+    ),
+    (
+        {"content": b"{}", "headers": {"inference-header-content-length": "-1"}},
+        "is '-1'; expected a number of bytes",
+    ),
+    ({"content": b"{}", "headers": {"content-encoding": "gzip"}}, "encoded as 'gzip'"),
+]
+
+
+def test_what_does_not_fit_says_where(bundle: Path) -> None:
     async def scenario(client: httpx.AsyncClient) -> None:
-        assert said in error(await client.post(INFER, **request_), 400)
+        for request, said in MISFITS:
+            assert said in error(await client.post(INFER, **request), 400)
 
     serve(bundle, scenario)
 
@@ -259,12 +259,15 @@ def test_health_follows_the_model(bundle: Path) -> None:
 
 
 def test_a_deadline_that_passes_fails_the_whole_request(bundle: Path) -> None:
-    async def scenario(client: httpx.AsyncClient) -> None:
-        for parameters in ({"timeout": 1}, {"timeout_ms": 1}):
-            body = question(*[f"{n}x = 12" for n in range(1, 200)]) | {"parameters": parameters}
-            assert "the deadline passed" in error(await client.post(INFER, json=body), 504)
+    engine = Held(bundle)
 
-    serve(bundle, scenario)
+    async def scenario(client: httpx.AsyncClient) -> None:
+        for parameters in ({"timeout": 1000}, {"timeout_ms": 1}):
+            body = question("x = 1", "3x + = 20") | {"parameters": parameters}
+            assert "the deadline passed" in error(await client.post(INFER, json=body), 504)
+        engine.gate.set()
+
+    serve(bundle, scenario, engine=engine)
 
 
 def test_a_model_of_another_task_takes_texts(bundle: Path, tmp_path: Path) -> None:
