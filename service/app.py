@@ -10,8 +10,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from service.api import health, problems, routes
-from service.api.middleware import BodyLimit, RequestScope
+from service.api import health, middleware, problems, routes
 from service.runtime import Model, Runtime
 from service.settings import Settings
 
@@ -40,9 +39,7 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
     app.include_router(routes.router)
     app.include_router(health.router)
     problems.install(app)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    paths = {*app.openapi()["paths"], app.docs_url, app.redoc_url, app.openapi_url}
-    app.add_middleware(RequestScope, metrics=runtime.metrics, paths=paths)
+    middleware.install(app, settings, runtime.metrics)
     return app
 
 

@@ -7,7 +7,27 @@ import socket
 import uvicorn
 from fastapi import FastAPI
 
+from service.protocol import bounded_protocol
 from service.runtime import Runtime
+from service.settings import Settings
+
+_KEEP_ALIVE_S = 65  # over the 60 of common load balancers: they must not ask a closing connection
+
+
+def config_of(app: FastAPI, settings: Settings, port: int) -> uvicorn.Config:
+    """What every server of the process listens with: bounds, no banner, the process's own log."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=port,
+        http=bounded_protocol(settings.receive_timeout_s),
+        ws="none",
+        access_log=False,  # `RequestScope` writes a line that says more
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=5,  # seconds, for answers still on their way out
+    )
 
 
 class DrainingServer(uvicorn.Server):
@@ -19,9 +39,7 @@ class DrainingServer(uvicorn.Server):
 
     def __init__(self, app: FastAPI, runtime: Runtime) -> None:
         settings = runtime.settings
-        config = uvicorn.Config(app, host=settings.host, port=settings.port, access_log=False)
-        config.timeout_graceful_shutdown = 5  # seconds, for answers still on their way out
-        super().__init__(config)
+        super().__init__(config_of(app, settings, settings.port))
         self._runtime = runtime
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
