@@ -34,6 +34,7 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
         version=version("cybersolve"),
         description="Solves equations written as text; every answer is verified exactly.",
         lifespan=lifespan,
+        redirect_slashes=False,  # to wherever the Host header says
     )
     runtime = app.state.runtime = Runtime(settings, model)
     app.include_router(routes.router)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from equations.errors import EquationError
 from service import logs
-from service.api.keys import KeysError, new_key
+from service.api.keys import ApiKeys, KeysError, new_key
 from service.bulk import InputError, answers, read_questions, running
 from service.engine.bundle import BundleError
 from service.engine.sessions import ProviderMissing
@@ -39,6 +39,8 @@ def _serve(_: argparse.Namespace, settings: Settings) -> int:
     from service.app import create_app
     from service.server import DrainingServer
 
+    if settings.api_keys_file is not None:
+        ApiKeys(settings.api_keys_file)  # what is wrong with it is said before a model is loaded
     app = create_app(settings, load_model(settings))
     server = DrainingServer(app, app.state.runtime)
     server.run()

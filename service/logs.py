@@ -10,18 +10,18 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
-TEXT, JSON = "text", "json"
-FORMATS = (TEXT, JSON)
 _encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 
-def configure(style: str, level: int = logging.INFO) -> None:
-    """Give all of the process's logging one of `FORMATS`."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines() if style == JSON else TextLines())
-    logging.basicConfig(handlers=[handler], level=level, force=True)
+def configure(style: str, *, stream: TextIO | None = None) -> None:
+    """Give all of the process's logging the style `text` or `json`, on `stream` or else stderr."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonLines() if style == "json" else TextLines())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
 
 
 class TextLines(logging.Formatter):

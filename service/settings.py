@@ -10,7 +10,7 @@ from typing import Any
 
 _PREFIX = "CYBERSOLVE_"
 _BUNDLED_MODEL = Path(__file__).resolve().parent.parent / "models" / "cybersolve-mini"
-_MAY_BE_ZERO = {"cached_answers"}
+_MAY_BE_ZERO = {"cached_answers", "metrics_port", "port"}  # a port of 0: any that is free
 PROVIDERS = ("auto", "cpu", "cuda")
 LOG_FORMATS = ("text", "json")
 _CHOICES = {"provider": PROVIDERS, "log_format": LOG_FORMATS}

@@ -38,6 +38,8 @@ STATUS: Mapping[type[Exception], HTTPStatus] = {
 }
 _MOST_FAULTS = 10  # of a body, in one problem
 _MOST_CHARACTERS = 64  # of a key at fault
+_NO_OBJECT = "expected a JSON object, and content-type: application/json"
+_PLAIN = {"model_attributes_type": _NO_OBJECT, "model_type": _NO_OBJECT}  # by pydantic's names
 _CALLER_GONE = 499  # for the metrics alone, by the convention of nginx
 _RETRY_AFTER_S = 1.0  # of a 503: by then a warm-up is over or another replica has the address
 
@@ -123,7 +125,7 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     errors = [
         {
             "at": [_shown(place) for place in fault["loc"]],
-            "message": fault["msg"].removeprefix("Value error, "),
+            "message": _PLAIN.get(fault["type"]) or fault["msg"].removeprefix("Value error, "),
         }
         for fault in islice(cast("RequestValidationError", error).errors(), _MOST_FAULTS)
     ]

@@ -28,6 +28,13 @@ class Broken(EchoEngine):
         raise RuntimeError("secret internals")
 
 
+def application(bundle: Path, *, engine: Engine | None = None, **knobs: Any) -> FastAPI:
+    """No answers are kept unless `knobs` say so: the warm-up's would be given again."""
+    codec = TextCodec(bundle / TOKENIZER)
+    model = Model(load_manifest(bundle), codec, [engine or RightEngine(codec)], "fake")
+    return create_app(replace(Settings(), **{"cached_answers": 0, **knobs}), model)
+
+
 def serve(
     bundle: Path,
     scenario: Scenario,
@@ -36,13 +43,8 @@ def serve(
     warm: bool = True,
     **knobs: Any,
 ) -> None:
-    """Run `scenario` against the application, in this process and without a socket.
-
-    No answers are kept unless `knobs` say so: the warm-up's would be given again.
-    """
-    codec = TextCodec(bundle / TOKENIZER)
-    model = Model(load_manifest(bundle), codec, [engine or RightEngine(codec)], "fake")
-    app = create_app(replace(Settings(), **{"cached_answers": 0, **knobs}), model)
+    """Run `scenario` against the application, in this process and without a socket."""
+    app = application(bundle, engine=engine, **knobs)
 
     async def main() -> None:
         async with app.router.lifespan_context(app):
