@@ -31,8 +31,9 @@ MAY_IMPORT = {
     "service": {"service", "equations", "deploy.ray"} | SERVING,
     "bench": {
         "bench", "equations", "training.data", "training.model", "model_export", "loadtest",
-        "service.batching", "service.contracts", "service.engine", "service.metrics",
-        "service.runtime", "service.settings",
+        "service.api", "service.app", "service.batching", "service.contracts", "service.engine",
+        "service.logs", "service.metrics", "service.runtime", "service.settings",
+        "fastapi", "uvloop",
         "torch", "transformers", "tokenizers", "onnx", "numpy", "tqdm", "matplotlib", "httpx",
         "onnxruntime", "optimum", "ctranslate2",
     },
