@@ -37,10 +37,10 @@ def read_questions(path: Path) -> Iterator[str]:
 
 @asynccontextmanager
 async def running(settings: Settings, model: Model) -> AsyncIterator[Runtime]:
-    """A runtime that takes questions until the block ends."""
+    """A runtime that takes questions until the block ends. Raises `EngineRefused`."""
     runtime = Runtime(settings, model)
-    runtime.batcher.start()
     try:
+        await runtime.start()
         yield runtime
     finally:
         await runtime.stop()
@@ -71,7 +71,7 @@ async def answers(
             "tries": solution.tries,
         }
 
-    rows = runtime.settings.max_batch_rows * len(runtime.model.engines)
+    rows = runtime.settings.max_batch_rows * len(runtime.model.hosts)
     at_once = min(runtime.settings.max_queue, 4 * rows)
     under_way: deque[asyncio.Task[dict[str, Any]]] = deque()
     for question in questions:

@@ -14,13 +14,12 @@ from service import logs
 from service.api.keys import ApiKeys, KeysError, new_key
 from service.bulk import InputError, answers, read_questions, running
 from service.engine.bundle import BundleError
-from service.engine.sessions import ProviderMissing
-from service.errors import ServiceError
+from service.errors import EngineRefused, ServiceError
 from service.runtime import load_model
 from service.settings import Settings, SettingsError
 from service.solving import Fallback, Solution
 
-_EXPECTED = (BundleError, InputError, KeysError, ProviderMissing, SettingsError, OSError)
+_EXPECTED = (BundleError, EngineRefused, InputError, KeysError, SettingsError, OSError)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,8 +41,11 @@ def _serve(_: argparse.Namespace, settings: Settings) -> int:
     if settings.api_keys_file is not None:
         ApiKeys(settings.api_keys_file)  # what is wrong with it is said before a model is loaded
     app = create_app(settings, load_model(settings))
-    server = DrainingServer(app, app.state.runtime)
+    runtime = app.state.runtime
+    server = DrainingServer(app, runtime)
     server.run()
+    if runtime.refused is not None:
+        raise runtime.refused
     return 0 if server.started else 1
 
 

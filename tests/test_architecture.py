@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "bench": {
         "bench", "equations", "training.data", "training.model", "model_export", "loadtest",
         "service.api", "service.app", "service.batching", "service.contracts", "service.engine",
-        "service.logs", "service.metrics", "service.runtime", "service.settings",
+        "service.hosting", "service.logs", "service.metrics", "service.runtime", "service.settings",
         "fastapi", "uvloop",
         "torch", "transformers", "tokenizers", "onnx", "numpy", "tqdm", "matplotlib", "httpx",
         "onnxruntime", "optimum", "ctranslate2",
@@ -40,6 +40,10 @@ MAY_IMPORT = {
     "loadtest": {"loadtest", "locust", "gevent"},
     "deploy": {"deploy", "service", "ray", "pyarrow", "fastapi", "tqdm"},
     "service/batching": {"service.batching", "service.contracts", "service.errors"},
+    "service/hosting": {
+        "service.hosting", "service.batching.policy", "service.contracts", "service.engine",
+        "service.errors",
+    },
     "service/contracts.py": set(),
 }  # fmt: skip
 

@@ -136,7 +136,7 @@ class Info(BaseModel):
     name: str
     version: str
     precision: str
-    provider: str
+    provider: str | None = Field(description="What computes; null before the first engine is up.")
     parameters: int
     max_source_tokens: int
     max_new_tokens: int

@@ -94,6 +94,14 @@ def load_manifest(folder: Path) -> Manifest:
 
     Raises `BundleError`.
     """
+    manifest = read_manifest(folder)
+    for name, expected in manifest.files.items():
+        _check(folder / name, expected)
+    return manifest
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a bundle whose files have been checked before. Raises `BundleError`."""
     path = folder / MANIFEST
     if not path.is_file():
         raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST}")
@@ -104,8 +112,6 @@ def load_manifest(folder: Path) -> Manifest:
     missing = [name for name in REQUIRED if name not in manifest.files]
     if missing:
         raise BundleError(f"{path}: names no {', '.join(missing)}")
-    for name, expected in manifest.files.items():
-        _check(folder / name, expected)
     return manifest
 
 
