@@ -27,10 +27,10 @@ import uvloop
 from fastapi import FastAPI
 
 from loadtest.server import started
-from service import logs
 from service.api.record import RequestRecord
 from service.app import create_app
 from service.contracts import Timings
+from service.logs import configure_logging
 from service.runtime import load_model
 from service.settings import Settings
 
@@ -67,7 +67,7 @@ def _bodies(requests: int) -> Iterator[bytes]:
 async def _by_calls(requests: int) -> list[float]:
     settings = replace(Settings(), workers=1)
     with Path(os.devnull).open("w") as nowhere:
-        logs.configure("json", stream=nowhere)
+        configure_logging("json", stream=nowhere)
         app = create_app(settings, load_model(settings))
         async with app.router.lifespan_context(app):
             while not app.state.runtime.ready:
@@ -163,7 +163,7 @@ def _log_lines(requests: int) -> list[float]:
         log.info("%s %s %d", record.method, record.path, 200, extra={"fields": fields})
 
     with Path(os.devnull).open("w") as nowhere:
-        logs.configure("json", stream=nowhere)
+        configure_logging("json", stream=nowhere)
         rounds_s = timeit.repeat(write, timer=time.process_time, number=requests, repeat=_ROUNDS)
     return [1e6 * spent_s / requests for spent_s in rounds_s]
 

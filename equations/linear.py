@@ -24,11 +24,15 @@ class Linear:
     def __sub__(self, other: Linear) -> Linear:
         return Linear(self.coefficient - other.coefficient, self.constant - other.constant)
 
+    def __neg__(self) -> Linear:
+        return Linear(-self.coefficient, -self.constant)
+
     def scaled(self, factor: Fraction) -> Linear:
         return Linear(self.coefficient * factor, self.constant * factor)
 
 
-ZERO = Linear(Fraction(0), Fraction(0))
+_NOTHING = Fraction(0)
+ZERO = Linear(_NOTHING, _NOTHING)
 
 
 @dataclass(frozen=True)
@@ -84,10 +88,13 @@ class Equation:
 
 
 def _total(terms: tuple[Term, ...]) -> Linear:
-    return Linear(
-        sum((term.value for term in terms if term.is_coefficient), Fraction(0)),
-        sum((term.value for term in terms if not term.is_coefficient), Fraction(0)),
-    )
+    coefficient = constant = _NOTHING
+    for term in terms:
+        if term.is_coefficient:
+            coefficient += term.value
+        else:
+            constant += term.value
+    return Linear(coefficient, constant)
 
 
 def render(equation: Equation) -> str:

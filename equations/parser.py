@@ -117,7 +117,7 @@ class _Parser:
                     )
                 groups.append(_Group(opened=token))
             elif token.value is not None:
-                number = Linear(Fraction(0), token.value)
+                number = Linear(ZERO.coefficient, token.value)
                 self._multiply(groups[-1], number, has_variable=False, span=token.span)
                 return
             elif token.kind is Kind.NAME:
@@ -160,7 +160,8 @@ class _Parser:
 
     def _multiply(self, group: _Group, operand: Linear, *, has_variable: bool, span: Span) -> None:
         product, divides, negative = group.product, group.divides, group.sign < 0
-        operand = operand.scaled(Fraction(group.sign))
+        if negative:
+            operand = -operand
         group.sign, group.divides = 1, False
         if product is None:
             group.product = _Product(operand, has_variable, negative)

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 from equations.errors import EquationError
-from service import logs
 from service.api.keys import ApiKeys, KeysError, new_key
 from service.bulk import InputError, answers, read_questions, running
 from service.engine.bundle import BundleError
 from service.errors import EngineRefused, ServiceError
+from service.logs import configure_logging
 from service.runtime import load_model
 from service.settings import Settings, SettingsError
 from service.solving import Fallback, Solution
@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         settings = Settings.from_environment()
-        logs.configure(settings.log_format)
+        configure_logging(settings.log_format)
         status: int = arguments.run(arguments, settings)
     except _EXPECTED as error:
         print(f"error: {error}", file=sys.stderr)

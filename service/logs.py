@@ -15,7 +15,7 @@ from typing import Any, TextIO
 _encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 
-def configure(style: str, *, stream: TextIO | None = None) -> None:
+def configure_logging(style: str, *, stream: TextIO | None = None) -> None:
     """Give all of the process's logging the style `text` or `json`, on `stream` or else stderr."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines() if style == "json" else TextLines())

@@ -21,6 +21,7 @@ from service.hosting.process import ProcessHost
 from service.metrics import Metrics
 from service.settings import Settings
 from service.solving import Solver
+from service.tracing import Phases
 
 _LOG = logging.getLogger(__name__)
 _WORTH_SHARING = 20_000_000  # parameters
@@ -45,6 +46,7 @@ def load_model(settings: Settings) -> Model:
         threads=threads,
         rows=settings.max_batch_rows,
         padded_tokens=settings.max_batch_tokens,
+        log_format=settings.log_format,
     )
     codec = TextCodec(settings.model / TOKENIZER)
     _LOG.info("%s %s from %s", manifest.name, manifest.version, settings.model)
@@ -66,7 +68,7 @@ def layout(manifest: Manifest, settings: Settings) -> tuple[int, int]:
 class Runtime:
     """Model, batcher and solver of one process. Methods belong to one event loop."""
 
-    def __init__(self, settings: Settings, model: Model) -> None:
+    def __init__(self, settings: Settings, model: Model, phases: Phases | None = None) -> None:
         self.settings = settings
         self.model = model
         self.metrics = Metrics()
@@ -84,7 +86,11 @@ class Runtime:
             observer=self.metrics,
         )
         self.solver = Solver(
-            model.manifest, model.codec, self.batcher.submit, max_tries=settings.max_tries
+            model.manifest,
+            model.codec,
+            self.batcher.submit,
+            max_tries=settings.max_tries,
+            phases=phases,
         )
         self.refused: EngineRefused | None = None  # why there will be no engine
         self._draining = False

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import uvicorn
 from fastapi import FastAPI
 
+from service.app import create_metrics_app
 from service.protocol import bounded_protocol
 from service.runtime import Runtime
 from service.settings import Settings
@@ -30,6 +34,14 @@ def config_of(app: FastAPI, settings: Settings, port: int) -> uvicorn.Config:
     )
 
 
+class MetricsServer(uvicorn.Server):
+    """The other port: answers from the start of the service until it has drained."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # they are for the service itself
+
+
 class DrainingServer(uvicorn.Server):
     """On SIGTERM: unready at once, accepted requests answered, and only then deaf.
 
@@ -41,6 +53,22 @@ class DrainingServer(uvicorn.Server):
         settings = runtime.settings
         super().__init__(config_of(app, settings, settings.port))
         self._runtime = runtime
+        self.metrics: MetricsServer | None = None
+        if settings.metrics_port is not None:
+            app = create_metrics_app(runtime)
+            self.metrics = MetricsServer(config_of(app, settings, settings.metrics_port))
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.metrics is None:
+            await super().serve(sockets)
+            return
+        port = self.metrics.config.bind_socket()  # where it is taken, nothing has started yet
+        answering = asyncio.create_task(self.metrics.serve([port]))
+        try:
+            await super().serve(sockets)
+        finally:
+            self.metrics.should_exit = True
+            await answering
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to end; without an engine, and no hope of one, there is nothing to serve."""

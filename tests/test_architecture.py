@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("equations", "training", "model_export", "service", "bench", "loadtest", "deploy")
 
 SERVING = {"fastapi", "httptools", "numpy", "onnxruntime", "prometheus_client", "pydantic"} | {
+    "opentelemetry",
     "starlette",
     "tokenizers",
     "tqdm",
@@ -42,7 +43,7 @@ MAY_IMPORT = {
     "service/batching": {"service.batching", "service.contracts", "service.errors"},
     "service/hosting": {
         "service.hosting", "service.batching.policy", "service.contracts", "service.engine",
-        "service.errors",
+        "service.errors", "service.logs",
     },
     "service/contracts.py": set(),
 }  # fmt: skip

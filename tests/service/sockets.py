@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import uvicorn
+
 from service.server import DrainingServer
 from tests.service.app import application, becomes_ready
 
@@ -39,10 +41,11 @@ class Reply:
 
 
 class Wire:
-    """Bytes to and from a server on `port` of this machine."""
+    """Bytes to and from a server on `port` of this machine; `metrics` are on another, or None."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, metrics: Wire | None = None) -> None:
         self.port = port
+        self.metrics = metrics
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)
@@ -78,13 +81,19 @@ def listen(bundle: Path, scenario: Callable[[Wire], Awaitable[None]], **knobs: A
         server = DrainingServer(app, app.state.runtime)
         serving = asyncio.create_task(server.serve())
         try:
-            while not server.started:
+            while not all(each.started for each in (server, server.metrics) if each):
                 assert not serving.done()
                 await asyncio.sleep(0.001)
             await becomes_ready(app)
-            await scenario(Wire(server.servers[0].sockets[0].getsockname()[1]))
+            metrics = Wire(_port(server.metrics)) if server.metrics else None
+            await scenario(Wire(_port(server), metrics))
         finally:
             server.should_exit = True
             await serving
 
     asyncio.run(main())
+
+
+def _port(server: uvicorn.Server) -> int:
+    port: int = server.servers[0].sockets[0].getsockname()[1]
+    return port

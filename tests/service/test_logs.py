@@ -27,7 +27,7 @@ def lines() -> Iterator[Lines]:
     """What the service has logged as JSON; the process's logging is put back afterwards."""
     root, stream = logging.getLogger(), io.StringIO()
     handlers, level = root.handlers[:], root.level
-    logs.configure("json", stream=stream)
+    logs.configure_logging("json", stream=stream)
 
     def logged() -> list[dict[str, Any]]:
         lines = map(json.loads, stream.getvalue().splitlines())

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.record import UNMATCHED, RequestRecord
 from service.metrics import Metrics
-from service.tracing import trace_context
+from service.tracing import trace_id
 
 _LOG = logging.getLogger("service.requests")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -38,8 +38,7 @@ class RequestScope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        trace = trace_context(scope["headers"])
-        record = RequestRecord.of(scope, _request_id(scope), trace.trace_id if trace else None)
+        record = RequestRecord.of(scope, _request_id(scope), trace_id(scope))
         started = time.perf_counter()
 
         async def labelled(message: Message) -> None:
