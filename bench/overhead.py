@@ -34,8 +34,17 @@ from service.logs import configure_logging
 from service.runtime import load_model
 from service.settings import Settings
 
-_QUESTIONS = [f"Solve {100 + n}*c - {37 * n % 91 + 2} = {n % 13 + 5}*c for c." for n in range(200)]
 _ROUNDS = 5
+
+
+def _question(number: int) -> str:
+    """One of many, with an integer solution."""
+    left, right, constant = 100 + number, 5 + number % 13, 900 + 2 * number
+    total = (left - right) * (60 + number % 41) - constant
+    return f"Solve {left}*c - {constant} = {right}*c + {total} for c."
+
+
+_QUESTIONS = [_question(number) for number in range(200)]
 
 
 def main() -> None:

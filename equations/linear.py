@@ -6,9 +6,10 @@ two sides in the order in which they were written, because that is what a model 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,10 @@ class Linear:
         return Linear(self.coefficient * factor, self.constant * factor)
 
 
-_NOTHING = Fraction(0)
-ZERO = Linear(_NOTHING, _NOTHING)
+ZERO = Linear(Fraction(0), Fraction(0))
 
 
-@dataclass(frozen=True)
-class Term:
+class Term(NamedTuple):
     """`size * x` if `is_coefficient`, else the constant `size`; subtracted if `negative`.
 
     The sign stands apart because the dataset writes `-0` and means it when wordings are compared.
@@ -64,8 +63,21 @@ class Equation:
     variable: str
 
     def net(self) -> Linear:
-        """Left side minus right side: the equation holds exactly where this is zero."""
-        return _total(self.left) - _total(self.right)
+        """Left side minus right side: the equation holds exactly where this is zero.
+
+        Added up in whole parts of the common denominator, which costs a tenth of fractions.
+        """
+        common = self.common_denominator()
+        coefficient = constant = 0
+        for side, sign in ((self.left, 1), (self.right, -1)):
+            for size, is_coefficient, negative in side:
+                parts = size.numerator * (common // size.denominator)
+                signed = -sign * parts if negative else sign * parts
+                if is_coefficient:
+                    coefficient += signed
+                else:
+                    constant += signed
+        return Linear(Fraction(coefficient, common), Fraction(constant, common))
 
     def solution(self) -> Fraction | None:
         """The one solution; `None` where there is none or every number is one."""
@@ -81,20 +93,10 @@ class Equation:
         if factor == 1:
             return self
         left, right = (
-            tuple(replace(term, size=term.size * factor) for term in side)
+            tuple(term._replace(size=term.size * factor) for term in side)
             for side in (self.left, self.right)
         )
         return Equation(left, right, self.variable)
-
-
-def _total(terms: tuple[Term, ...]) -> Linear:
-    coefficient = constant = _NOTHING
-    for term in terms:
-        if term.is_coefficient:
-            coefficient += term.value
-        else:
-            constant += term.value
-    return Linear(coefficient, constant)
 
 
 def render(equation: Equation) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from equations.errors import EquationError, NotLinear, Span
 from equations.lexer import Kind, Token, tokenize
@@ -30,8 +30,7 @@ def parse(source: str) -> Equation:
     return _Parser(source).question()
 
 
-@dataclass(frozen=True)
-class _Product:
+class _Product(NamedTuple):
     """The value of a product, and what a zero would otherwise forget of how it was written."""
 
     value: Linear
