@@ -12,7 +12,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from opentelemetry.trace import TracerProvider
 
-from service.api import health, middleware, problems, routes
+from service.api import generate, health, middleware, problems, routes
 from service.errors import EngineRefused
 from service.runtime import Model, Runtime
 from service.settings import Settings
@@ -47,7 +47,9 @@ def create_app(
         telemetry=telemetry(tracer_provider),
     )
     runtime = app.state.runtime = Runtime(settings, model, Phases(tracer_provider))
-    app.include_router(routes.router)
+    if model.manifest.solves:
+        app.include_router(routes.router)
+    app.include_router(generate.router)
     app.include_router(health.router)
     if settings.metrics_port is None:
         app.include_router(health.metrics_router)

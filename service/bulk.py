@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from equations.errors import EquationError
+from service.engine.bundle import BundleError
 from service.errors import ServiceError
 from service.runtime import Model, Runtime
 from service.settings import Settings
@@ -37,7 +38,12 @@ def read_questions(path: Path) -> Iterator[str]:
 
 @asynccontextmanager
 async def running(settings: Settings, model: Model) -> AsyncIterator[Runtime]:
-    """A runtime that takes questions until the block ends. Raises `EngineRefused`."""
+    """A runtime that takes questions until the block ends.
+
+    Raises `EngineRefused`, and `BundleError` for a model that solves no equations.
+    """
+    if not model.manifest.solves:
+        raise BundleError(f"{settings.model} solves no equations; it serves POST /generate")
     runtime = Runtime(settings, model)
     try:
         await runtime.start()

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
-from service.contracts import Host
+from service.contracts import Answered, Host, Prompt
 from service.engine.bundle import TOKENIZER, Manifest, load_manifest
 from service.engine.cpu import available_cpus
 from service.engine.tokens import TextCodec
 from service.errors import EngineRefused, NotReady, ShuttingDown
+from service.generating import Generator
 from service.hosting.plan import EnginePlan
 from service.hosting.process import ProcessHost
 from service.metrics import Metrics
@@ -66,14 +67,19 @@ def layout(manifest: Manifest, settings: Settings) -> tuple[int, int]:
 
 
 class Runtime:
-    """Model, batcher and solver of one process. Methods belong to one event loop."""
+    """Model, batcher, and what is asked of them. Methods belong to one event loop.
+
+    There is a `solver` where the model solves equations.
+    """
 
     def __init__(self, settings: Settings, model: Model, phases: Phases | None = None) -> None:
         self.settings = settings
         self.model = model
+        self._phases = phases or Phases()
         self.metrics = Metrics()
         self.metrics.queue_limit.set(settings.max_queue)
         self.metrics.engines.set(len(model.hosts))
+        self.metrics.rows.set(len(model.hosts) * settings.max_batch_rows)
         self.metrics.engines_up.set_function(lambda: float(self.batcher.engines_up))
         self.metrics.engine_up.set_function(lambda: float(self.batcher.alive))
         self.batcher = Batcher(
@@ -85,13 +91,15 @@ class Runtime:
             hang_timeout_s=settings.hang_timeout_s,
             observer=self.metrics,
         )
-        self.solver = Solver(
-            model.manifest,
-            model.codec,
-            self.batcher.submit,
-            max_tries=settings.max_tries,
-            phases=phases,
-        )
+        self.generator = Generator(model.manifest, model.codec, self._submit, self.batcher.stream)
+        if model.manifest.solves:
+            self.solver = Solver(
+                model.manifest,
+                model.codec,
+                self._submit,
+                max_tries=settings.max_tries,
+                phases=self._phases,
+            )
         self.refused: EngineRefused | None = None  # why there will be no engine
         self._draining = False
         self._requests = 0
@@ -127,6 +135,12 @@ class Runtime:
             self._requests -= 1
             if self._requests == 0:
                 self._quiet.set()
+
+    async def _submit(self, prompt: Prompt, timeout_s: float) -> Answered:
+        """`Batcher.submit`, with its phases in the trace."""
+        answered = await self.batcher.submit(prompt, timeout_s)
+        self._phases.inferred(answered.timings)
+        return answered
 
     async def start(self) -> None:
         """Be ready: every engine is warm. Raises `EngineRefused`."""

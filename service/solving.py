@@ -100,7 +100,6 @@ class Solver:
                 raise
             return _exact(equation, started)
         answered = await self._submit(Prompt(source), timeout_s)
-        self._phases.inferred(answered.timings)
         with self._phases.span("verify"):
             solution = self._judge(equation, answered)
         if solution.verdict is Verdict.WRONG and self._worth_another_try(equation):

@@ -40,6 +40,7 @@ async def info(request: Request) -> Info:
     return Info(
         name=manifest.name,
         version=manifest.version,
+        solves=manifest.solves,
         precision=manifest.precision,
         provider=runtime.batcher.provider,
         parameters=manifest.architecture.parameters,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from itertools import count
 
 from service.batching.cache import AnswerCache
@@ -132,7 +132,9 @@ class Batcher:
             job = self._shared[prompt] = self._admit(prompt, timeout_s)
         return await self._reply(job, timeout_s)
 
-    async def stream(self, prompt: Prompt, timeout_s: float) -> AsyncIterator[list[int] | Answered]:
+    async def stream(
+        self, prompt: Prompt, timeout_s: float
+    ) -> AsyncGenerator[list[int] | Answered, None]:
         """The tokens so far, whenever there are more, and last the answer. Raises as `submit`.
 
         To close the iterator is to leave.
