@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version as version_of
 from typing import Any
 
@@ -21,12 +22,12 @@ from service.api.open_inference.schemas import (
     ServerReady,
 )
 from service.api.open_inference.tasks import task_of
+from service.api.record import record_of
 
 _FAULT: dict[int | str, dict[str, Any]] = {
     "default": {"model": InferenceError, "description": "What is wrong, in one sentence."}
 }
 router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=_FAULT)
-model = APIRouter()  # what there is of a model, and of a version of it
 
 
 @router.get("", summary="Server metadata")
@@ -50,7 +51,6 @@ async def server_ready(request: Request) -> ServerReady:
     return ServerReady(ready=True)
 
 
-@model.get("", summary="Model metadata")
 async def model_metadata(request: Request) -> ModelMetadata:
     """The model's tensors."""
     manifest = runtime_of(request).model.manifest
@@ -64,7 +64,6 @@ async def model_metadata(request: Request) -> ModelMetadata:
     )
 
 
-@model.get("/ready", summary="Does the model take questions?")
 async def model_ready(request: Request) -> ModelReady:
     """The model is warm and its worker takes questions; 503 otherwise."""
     runtime = runtime_of(request)
@@ -72,7 +71,6 @@ async def model_ready(request: Request) -> ModelReady:
     return ModelReady(name=runtime.model.manifest.name, ready=True)
 
 
-@model.post("/infer", summary="Answer a tensor of questions", response_model=InferResponse)
 async def infer(request: Request) -> Response:
     """Answer the questions of a BYTES tensor `question`, of shape `[n]` or `[n, 1]`.
 
@@ -86,6 +84,7 @@ async def infer(request: Request) -> Response:
     asked = frame.read(await request.body(), request.headers)
     task.require(asked.head)
     wanted = task.wanted(asked.head)
+    record_of(request).questions = asked.texts
     with runtime.request():
         work = task.run(runtime, asked.head.parameters, asked.texts)
         outcomes = await while_connected(request, work)
@@ -113,10 +112,20 @@ async def _require_version(request: Request, model_name: str, model_version: str
         raise NoSuchModel(f"no version {model_version!r} of {model_name!r}; there is {served!r}")
 
 
-_ONE_MODEL = "/models/{model_name}"
-router.include_router(model, prefix=_ONE_MODEL, dependencies=[Depends(_require_model)])
-router.include_router(
-    model,
-    prefix=_ONE_MODEL + "/versions/{model_version}",
-    dependencies=[Depends(_require_version)],
-)
+def _add_model_routes(path: str, require: Callable[..., Awaitable[None]]) -> None:
+    """What there is of a model, and of a version of it."""
+    needed = [Depends(require)]
+    router.get(path, summary="Model metadata", dependencies=needed)(model_metadata)
+    router.get(path + "/ready", summary="Does the model take questions?", dependencies=needed)(
+        model_ready
+    )
+    router.post(
+        path + "/infer",
+        summary="Answer a tensor of questions",
+        response_model=InferResponse,
+        dependencies=needed,
+    )(infer)
+
+
+_add_model_routes("/models/{model_name}", _require_model)
+_add_model_routes("/models/{model_name}/versions/{model_version}", _require_version)
