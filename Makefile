@@ -71,7 +71,9 @@ lock: $(VENV)/dev.stamp  ## resolve requirements/*.txt anew from pyproject.toml
 	$(LOCK) --extra cpu --generate-hashes --output-file requirements/serve.txt
 	$(LOCK) --extra gpu --generate-hashes --constraint requirements/serve.txt \
 		--output-file requirements/serve-gpu.txt
-	$(LOCK) --extra cpu --extra train --extra export --extra dev --group loadtest \
+	$(LOCK) --extra cpu --extra otel --generate-hashes --constraint requirements/serve.txt \
+		--output-file requirements/otel.txt
+	$(LOCK) --extra cpu --extra otel --extra train --extra export --extra dev --group loadtest \
 		--constraint requirements/serve.txt --excludes requirements/excludes.txt \
 		--output-file requirements/dev.txt
 	$(LOCK) --extra cpu --extra ray --generate-hashes --constraint requirements/dev.txt \

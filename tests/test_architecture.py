@@ -20,6 +20,7 @@ ROOMS = (
 )
 
 SERVING = {"fastapi", "httptools", "numpy", "onnxruntime", "prometheus_client", "pydantic"} | {
+    "opentelemetry",
     "starlette",
     "tokenizers",
     "tqdm",
@@ -40,8 +41,9 @@ MAY_IMPORT = {
     "service": {"service", "equations", "deploy.ray"} | SERVING,
     "bench": {
         "bench", "equations", "training.data", "training.model", "model_export", "loadtest",
-        "service.batching", "service.contracts", "service.engine", "service.hosting",
-        "service.metrics", "service.runtime", "service.settings",
+        "service.api", "service.app", "service.batching", "service.contracts", "service.engine",
+        "service.hosting", "service.logs", "service.metrics", "service.runtime", "service.settings",
+        "fastapi", "uvloop",
         "torch", "transformers", "tokenizers", "onnx", "numpy", "tqdm", "matplotlib", "httpx",
         "onnxruntime", "optimum", "ctranslate2",
     },
@@ -51,7 +53,7 @@ MAY_IMPORT = {
     "service/batching": {"service.batching", "service.contracts", "service.errors"},
     "service/hosting": {
         "service.hosting", "service.batching.policy", "service.contracts", "service.engine",
-        "service.errors",
+        "service.errors", "service.logs",
     },
     "service/contracts.py": set(),
 }  # fmt: skip

@@ -12,7 +12,7 @@ from equations.errors import EquationError
 from service.api.schemas import ModelName, SolveResponse
 from service.errors import QuestionTooLong, ServiceError
 from service.runtime import Runtime
-from service.solving import Fallback
+from service.solving import Fallback, Solution
 
 Fault = EquationError | ServiceError
 Result = TypeVar("Result")
@@ -28,14 +28,18 @@ def timeout_s(runtime: Runtime, timeout_ms: int | None) -> float:
     return timeout_ms / 1000 if timeout_ms else runtime.settings.default_timeout_s
 
 
-async def answer(
+async def solution_of(
     runtime: Runtime, question: str, fallback: Fallback, timeout_ms: int | None
-) -> SolveResponse:
+) -> Solution:
     """Raises what `Solver.solve` raises."""
     solution = await runtime.solver.solve(
         question, timeout_s=timeout_s(runtime, timeout_ms), fallback=fallback
     )
     runtime.metrics.answered(solution)
+    return solution
+
+
+def answer_of(runtime: Runtime, solution: Solution) -> SolveResponse:
     manifest = runtime.model.manifest
     return SolveResponse.of(solution, ModelName(name=manifest.name, version=manifest.version))
 

@@ -1,4 +1,4 @@
-"""Life, readiness, metrics and what is served."""
+"""Life, readiness, metrics and what is served; metrics apart, as their port may be."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from service.api.answering import runtime_of
 from service.api.schemas import Info, Problem
 
 router = APIRouter(tags=["operate"])
+metrics_router = APIRouter(tags=["operate"])
 
 
 @router.get("/livez", summary="Is the process alive?")
@@ -28,7 +29,7 @@ async def readyz(request: Request) -> dict[str, str]:
     return {"status": "ready"}
 
 
-@router.get(
+@metrics_router.get(
     "/metrics",
     summary="Prometheus metrics",
     response_class=Response,

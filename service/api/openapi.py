@@ -13,9 +13,10 @@ from typing import Any
 from fastapi import FastAPI
 
 from service.api.examples import EXAMPLES, Example
+from service.api.middleware.access import is_open
 from service.api.open_inference.frame import HEADER
 from service.api.open_inference.schemas import InferRequest
-from service.api.problems import MEDIA_TYPE, problem_of, too_large
+from service.api.problems import MEDIA_TYPE, problem_of, too_large, too_slow, unauthorized
 from service.api.schemas import Problem
 from service.errors import (
     DeadlineExceeded,
@@ -25,6 +26,7 @@ from service.errors import (
     ServiceError,
     ShuttingDown,
 )
+from service.settings import Settings
 
 TAGS = [
     {"name": "solve", "description": "Questions to verified answers."},
@@ -43,11 +45,13 @@ _ERRORS: tuple[ServiceError, ...] = (
 _RETRY_AFTER = {"description": "Seconds after which to ask again.", "schema": {"type": "integer"}}
 
 
-def install(app: FastAPI, *, max_body_bytes: int) -> None:
+def install(app: FastAPI, settings: Settings) -> None:
     """Have `app` give the document so. To be called when it has all its routes."""
     document = app.openapi()  # the one that `app` keeps
     document["components"]["schemas"].update(_infer_schemas())
-    problems = _problems(max_body_bytes)
+    if settings.api_keys_file is not None:
+        _want_keys(document)
+    problems = _problems(settings)
     for path, methods in document["paths"].items():
         for operation in methods.values():
             for status, response in operation["responses"].items():
@@ -58,11 +62,24 @@ def install(app: FastAPI, *, max_body_bytes: int) -> None:
                 _add(operation, example)
 
 
-def _problems(max_body_bytes: int) -> dict[str, list[dict[str, Any]]]:
+def _want_keys(document: dict[str, Any]) -> None:
+    """A bearer key for every route but those that are open."""
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            operation["security"] = [] if is_open(path) else [{"key": []}]
+
+
+def _problems(settings: Settings) -> dict[str, list[dict[str, Any]]]:
     """By status, those that no request brings about at will, made by the code that makes them."""
     problems = [problem_of(error, _REQUEST_ID).model_dump() for error in _ERRORS]
     by_status: dict[str, list[dict[str, Any]]] = {}
-    for problem in (*problems, json.loads(bytes(too_large(max_body_bytes).body))):
+    responses = (
+        too_large(settings.max_body_bytes),
+        too_slow(settings.receive_timeout_s),
+        unauthorized(wrong=False),
+    )
+    for problem in (*problems, *(json.loads(bytes(response.body)) for response in responses)):
         by_status.setdefault(str(problem["status"]), []).append(problem)
     return by_status
 

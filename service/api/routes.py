@@ -7,9 +7,10 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from equations.errors import EquationError
-from service.api.answering import answer, each, runtime_of
+from service.api.answering import answer_of, each, runtime_of, solution_of
 from service.api.departure import while_connected
 from service.api.problems import problem_of
+from service.api.record import record_of
 from service.api.schemas import (
     BatchRequest,
     BatchResponse,
@@ -22,6 +23,8 @@ from service.errors import ServiceError
 
 router = APIRouter(tags=["solve"])
 PROBLEMS: dict[int | str, dict[str, Any]] = {
+    401: {"model": Problem, "description": "API keys are asked for, and this is none of them."},
+    408: {"model": Problem, "description": "The body took too long to arrive."},
     413: {"model": Problem, "description": "Body too large."},
     422: {"model": Problem, "description": "Not understood; `span` and `expected` say where."},
     429: {"model": Problem, "description": "The queue is full; see `Retry-After`."},
@@ -39,28 +42,39 @@ _TIMES: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post("/solve", summary="Answer a question", responses=PROBLEMS | _TIMES)
-async def solve(body: SolveRequest, request: Request, response: Response) -> SolveResponse:
+@router.post(
+    "/solve",
+    summary="Answer a question",
+    response_model=SolveResponse,
+    responses=PROBLEMS | _TIMES,
+)
+async def solve(body: SolveRequest, request: Request) -> Response:
     """Answer one question with the model, and verify the answer exactly.
 
     `timing_ms` comes in headers too: `x-queue-time`, `x-inference-time`, `x-total-time`.
     """
     runtime = runtime_of(request)
+    record = record_of(request)
+    record.questions = (body.question,)
     with runtime.request():
-        work = answer(runtime, body.question, body.fallback, body.timeout_ms)
-        answered = await while_connected(request, work)
-    for part, value_ms in answered.timing_ms:
-        response.headers[f"x-{part}-time"] = str(value_ms)
-    return answered
+        work = solution_of(runtime, body.question, body.fallback, body.timeout_ms)
+        solution = await while_connected(request, work)
+    record.timings = solution.timings
+    answer = answer_of(runtime, solution)
+    headers = {f"x-{part}-time": str(value_ms) for part, value_ms in answer.timing_ms}
+    # Written here: FastAPI would validate once more what has just been made.
+    return Response(answer.model_dump_json(), headers=headers, media_type="application/json")
 
 
 @router.post("/solve/batch", summary="Answer many questions", responses=PROBLEMS)
 async def solve_batch(body: BatchRequest, request: Request) -> BatchResponse:
     """Answer many questions, in order; one that fails is a problem in its place."""
     runtime = runtime_of(request)
+    record_of(request).questions = body.questions
 
     async def one(question: str) -> SolveResponse:
-        return await answer(runtime, question, body.fallback, body.timeout_ms)
+        solution = await solution_of(runtime, question, body.fallback, body.timeout_ms)
+        return answer_of(runtime, solution)
 
     with runtime.request():
         work = each(runtime, body.questions, one, in_place=(EquationError, ServiceError))

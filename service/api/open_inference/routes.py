@@ -22,6 +22,7 @@ from service.api.open_inference.schemas import (
     ServerReady,
 )
 from service.api.open_inference.tasks import task_of
+from service.api.record import record_of
 
 _FAULT: dict[int | str, dict[str, Any]] = {
     "default": {"model": InferenceError, "description": "What is wrong, in one sentence."}
@@ -83,6 +84,7 @@ async def infer(request: Request) -> Response:
     asked = frame.read(await request.body(), request.headers)
     task.require(asked.head)
     wanted = task.wanted(asked.head)
+    record_of(request).questions = asked.texts
     with runtime.request():
         work = task.run(runtime, asked.head.parameters, asked.texts)
         outcomes = await while_connected(request, work)

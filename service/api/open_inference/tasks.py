@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from equations.errors import EquationError
-from service.api.answering import Fault, answer, each, timeout_s
+from service.api.answering import Fault, answer_of, each, solution_of, timeout_s
 from service.api.open_inference.errors import InvalidInference
 from service.api.open_inference.schemas import InferParameters, InferRequest, TensorMetadata
 from service.api.open_inference.tensors import Datatype, Element, Tensor
@@ -112,7 +112,8 @@ def _not_understood(_: Fault) -> str:
 
 
 async def _solve(runtime: Runtime, parameters: InferParameters, text: str) -> SolveResponse:
-    return await answer(runtime, text, parameters.fallback, parameters.deadline_ms)
+    solution = await solution_of(runtime, text, parameters.fallback, parameters.deadline_ms)
+    return answer_of(runtime, solution)
 
 
 async def _generate(runtime: Runtime, parameters: InferParameters, text: str) -> Written:
