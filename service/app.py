@@ -54,7 +54,7 @@ def create_app(
     if settings.metrics_port is None:
         app.include_router(health.metrics_router)
     problems.install(app)
-    middleware.install(app, settings, runtime.metrics)
+    middleware.install(app, settings, runtime.metrics, runtime.refusal)
     return app
 
 
@@ -66,7 +66,7 @@ def create_metrics_app(runtime: Runtime) -> FastAPI:
     app.include_router(health.metrics_router)
     problems.install(app)
     settings = replace(runtime.settings, api_keys_file=None, cors_origins=())
-    middleware.install(app, settings, runtime.metrics)
+    middleware.install(app, settings, runtime.metrics, runtime.refusal)
     return app
 
 
