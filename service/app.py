@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from service.api import health, problems, routes
+from service.api import health, page, problems, routes
 from service.api.middleware import BodyLimit, RequestScope
 from service.runtime import Model, Runtime
 from service.settings import Settings
@@ -35,14 +35,18 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
         version=version("cybersolve"),
         description="Solves equations written as text; every answer is verified exactly.",
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own pages load their scripts from elsewhere
+        redoc_url=None,
     )
     runtime = app.state.runtime = Runtime(settings, model)
     app.include_router(routes.router)
     app.include_router(health.router)
+    app.include_router(page.router())
     problems.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    paths = {*app.openapi()["paths"], app.docs_url, app.redoc_url, app.openapi_url}
-    app.add_middleware(RequestScope, metrics=runtime.metrics, paths=paths)
+    labels = {path: path for path in (*app.openapi()["paths"], str(app.openapi_url))}
+    labels |= page.labels()
+    app.add_middleware(RequestScope, metrics=runtime.metrics, labels=labels)
     return app
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Mapping
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,12 +17,15 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestScope:
-    """Gives each request an id (`x-request-id`, the caller's own if it fits) and measures it."""
+    """Gives each request an id (`x-request-id`, the caller's own if it fits) and measures it.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, paths: Collection[str | None]) -> None:
+    `labels` has the metrics' `route` for each path that is served.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, labels: Mapping[str, str]) -> None:
         self._app = app
         self._metrics = metrics
-        self._paths = paths
+        self._labels = labels
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,7 +51,7 @@ class RequestScope:
                 await self._app(scope, receive, labelled)
             finally:
                 # Unknown paths share one label, or strangers could add series.
-                route = scope["path"] if scope["path"] in self._paths else "unmatched"
+                route = self._labels.get(scope["path"], "unmatched")
                 self._metrics.requests.labels(route, str(status)).inc()
                 elapsed_s = time.perf_counter() - started
                 self._metrics.request_duration.labels(route).observe(elapsed_s)

@@ -1,0 +1,75 @@
+// Starts the page: its views, its theme, and what it says of the service.
+
+import * as batch from "./batch.js";
+import * as live from "./live.js";
+import * as solve from "./solve.js";
+import { find, whole } from "./dom.js";
+import { startTheme } from "./frame.js";
+import { get, Problem } from "./service.js";
+
+const VIEWS = ["solve", "batch", "live"];
+const NOT_READY_MS = 2000;
+
+function startTabs() {
+  const tabs = VIEWS.map((view) => find(`tab-${view}`));
+  tabs.forEach((tab, index) => {
+    tab.addEventListener("click", () => open(VIEWS[index]));
+    tab.addEventListener("keydown", ({ key }) => {
+      const to = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: tabs.length - 1 }[key];
+      if (to === undefined) return;
+      const next = (to + tabs.length) % tabs.length;
+      tabs[next].focus();
+      open(VIEWS[next]);
+    });
+  });
+  addEventListener("hashchange", follow);
+  follow();
+}
+
+function open(view) {
+  if (location.hash !== `#${view}`) history.replaceState(null, "", `#${view}`);
+  show(view);
+}
+
+const follow = () => show(VIEWS.find((view) => location.hash === `#${view}`) ?? "solve");
+
+function show(chosen) {
+  for (const view of VIEWS) {
+    const tab = find(`tab-${view}`);
+    tab.setAttribute("aria-selected", view === chosen);
+    tab.tabIndex = view === chosen ? 0 : -1;
+    find(view).hidden = view !== chosen;
+  }
+  live.watching({ tab: chosen === "live" });
+}
+
+/** The model's name and limits; the defaults of the service where it does not tell. */
+async function describe() {
+  const response = await get("info");
+  if (!response.ok) return {};
+  const info = await response.json();
+  const words = [`${info.name} ${info.version}`, `${(info.parameters / 1e6).toFixed(1)} million parameters`, info.precision, info.provider];
+  find("model").textContent = words.join(" · ");
+  find("lines").title = `Sent in parts; the service takes ${whole(info.max_batch_questions)} at once`;
+  return { questions: info.max_batch_questions, bytes: info.max_body_bytes };
+}
+
+/** Shows whether the service is ready; asks again, while somebody looks, until it is. */
+async function watchState() {
+  const state = find("state");
+  const ready = await get("readyz").then(({ ok }) => ok, () => null);
+  state.dataset.ready = ready;
+  state.textContent = ready ? "ready" : ready === null ? "out of reach" : "not ready";
+  if (!ready) setTimeout(() => (document.hidden ? addEventListener("visibilitychange", watchState, { once: true }) : watchState()), NOT_READY_MS);
+}
+
+const known = describe().catch((error) => {
+  if (error instanceof Problem) return {};
+  throw error;
+});
+startTheme();
+live.start();
+batch.start(known, (underWay) => live.watching({ batch: underWay }));
+startTabs();
+solve.start();
+watchState();
