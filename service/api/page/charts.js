@@ -4,6 +4,7 @@ import { el, svg } from "./dom.js";
 
 const WIDTH = 300;
 const HEIGHT = 84;
+const FEWEST = 31; // points
 
 /** A round number at or above `value`: 1, 2 or 5 times a power of ten. */
 export function roundUp(value) {
@@ -13,16 +14,18 @@ export function roundUp(value) {
 }
 
 /**
- * Series over time, newest at the right edge. `classes` name the series; `points` is how many fit.
- * Returns the element and `draw(series, words, label)`: arrays of numbers (null: a gap), what a
- * screen reader says, and how to write the top of the axis.
+ * Series over time, newest at the right edge; the axis grows with them from `FEWEST` points on.
+ * `classes` name the series. Returns the element and `draw(series, words, label, span)`: arrays of
+ * numbers (null: a gap), what a screen reader says, and how to write the top and the length.
  */
-export function timeChart(classes, points, { stacked = false, filled = stacked } = {}) {
+export function timeChart(classes, { stacked = false, filled = stacked } = {}) {
   const paths = classes.map((name) => svg("path", { class: `${name}${filled ? " filled" : ""}` }));
   const grid = svg("path", { class: "grid", d: `M0 1H${WIDTH}M0 ${HEIGHT / 2}H${WIDTH}M0 ${HEIGHT - 1}H${WIDTH}` });
   const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" }, grid, paths);
   const top = el("span", { class: "top", "aria-hidden": "true" });
-  const draw = (series, words, label) => {
+  const length = el("span", { class: "span", "aria-hidden": "true" });
+  const draw = (series, words, label, span) => {
+    const points = Math.max(FEWEST, ...series.map((values) => values.length));
     const heaped = stacked ? heap(series) : series;
     const most = roundUp(Math.max(0, ...heaped.flat().filter((value) => value !== null)));
     const shift = points - Math.max(0, ...heaped.map((values) => values.length));
@@ -33,8 +36,9 @@ export function timeChart(classes, points, { stacked = false, filled = stacked }
     if (stacked) drawing.append(grid, ...[...paths].reverse());
     drawing.setAttribute("aria-label", words);
     top.textContent = label(most);
+    length.textContent = span(points - 1);
   };
-  return { element: el("div", { class: "chart" }, drawing, top), draw };
+  return { element: el("div", { class: "chart" }, drawing, top, length), draw };
 }
 
 /** Each series on top of those before it. */

@@ -45,13 +45,17 @@ export function typeset(text) {
   for (const { groups } of text.matchAll(TOKEN)) {
     if (groups.number) parts.push(math("mn", {}, groups.number));
     else if (groups.name) parts.push(math("mi", {}, groups.name));
-    else parts.push(math("mo", {}, SIGNS[groups.sign] ?? groups.sign));
+    else parts.push(math("mo", isPrefix(groups.sign, parts.at(-1)), SIGNS[groups.sign] ?? groups.sign));
   }
   for (let at = parts.findIndex(isSlash); at > 0 && parts[at + 1]; at = parts.findIndex(isSlash)) {
     parts.splice(at - 1, 3, math("mfrac", {}, parts[at - 1], parts[at + 1]));
   }
   return math("math", {}, parts);
 }
+
+/** A sign with nothing to subtract from belongs to the number after it: no space between. */
+const isPrefix = (sign, before) =>
+  sign === "-" && (!before || before.localName === "mo") ? { form: "prefix", lspace: "0", rspace: "0" } : {};
 
 const isSlash = (part) => part.textContent === "/";
 

@@ -129,6 +129,7 @@ function outcomes(grown) {
 const newest = () => seen.at(-1)?.point ?? null;
 const column = (read) => seen.map(({ point }) => (point ? read(point) : null));
 const rate = (value) => (value >= 100 ? whole(value) : value.toFixed(1));
+const span = (intervals) => `last ${intervals * EVERY_MS < 90_000 ? `${(intervals * EVERY_MS) / 1000} s` : `${Math.round((intervals * EVERY_MS) / 60_000)} min`}`;
 const orDash = (value, write) => (value === null || value === undefined ? "—" : write(value));
 
 /** A card: title, one large value, a body and a legend of `[name, class]` with values. */
@@ -146,21 +147,21 @@ function card(title, unit, body, legend = []) {
 }
 
 function requests() {
-  const chart = timeChart(OUTCOMES.map(([, kind]) => kind), POINTS, { stacked: true });
+  const chart = timeChart(OUTCOMES.map(([, kind]) => kind), { stacked: true });
   const { element, show } = card("Requests", "a second", chart.element, OUTCOMES);
   const draw = () => {
     const rates = newest()?.rates ?? null;
     const sum = rates?.reduce((a, b) => a + b, 0) ?? null;
     show(orDash(sum, rate), OUTCOMES.map((_, index) => orDash(rates?.[index], rate)));
     chart.draw(OUTCOMES.map((_, index) => column((point) => point.rates[index])),
-      `Requests a second over the last five minutes, now ${orDash(sum, rate)}`, (most) => `${most}/s`);
+      `Requests a second over the last five minutes, now ${orDash(sum, rate)}`, (most) => `${most}/s`, span);
   };
   return { element, draw };
 }
 
 function latency() {
   const legend = [["p50", "p50"], ["p95", "p95"], ["p99", "p99"]];
-  const chart = timeChart(legend.map(([, kind]) => kind), POINTS);
+  const chart = timeChart(legend.map(([, kind]) => kind));
   const { element, show } = card("Latency of /solve", "median", chart.element, legend);
   const draw = () => {
     const values = newest()?.quantiles ?? [];
@@ -168,13 +169,13 @@ function latency() {
     show(texts[0], texts);
     chart.draw(legend.map((_, index) => column((point) => point.quantiles[index])),
       `Latency of /solve in the last ${LATELY_S} seconds: ${legend.map(([name], i) => `${name} ${texts[i]}`).join(", ")}`,
-      milliseconds);
+      milliseconds, span);
   };
   return { element, draw };
 }
 
 function queue() {
-  const chart = timeChart(["depth"], POINTS, { filled: true });
+  const chart = timeChart(["depth"], { filled: true });
   const legend = [["may wait", ""], ["waited, p50", ""], ["p95", ""]];
   const { element, show } = card("Queue", "waiting", chart.element, legend);
   const draw = () => {
@@ -183,7 +184,7 @@ function queue() {
     const [middle, high] = quantilesOf("queue_wait_seconds", () => true, seen.at(-1));
     const limit = orDash(total(samples, `${PREFIX}queue_limit`), whole);
     show(orDash(depth, whole), [limit, orDash(middle, milliseconds), orDash(high, milliseconds)]);
-    chart.draw([column((point) => point.depth)], `Questions that wait: ${orDash(depth, whole)} of at most ${limit}`, whole);
+    chart.draw([column((point) => point.depth)], `Questions that wait: ${orDash(depth, whole)} of at most ${limit}`, whole, span);
   };
   return { element, draw };
 }
@@ -198,7 +199,8 @@ function sizes() {
     const mean = steps ? total(grown, `${PREFIX}batch_size_sum`) / steps : null;
     const bars = counts.map(([bound, count], index) => {
       const share = steps ? (count - (counts[index - 1]?.[1] ?? 0)) / steps : 0;
-      return [bound === Infinity ? "more" : `≤${bound}`, share];
+      const least = index ? counts[index - 1][0] + 1 : bound;
+      return [bound === Infinity ? `${least}+` : least === bound ? `${bound}` : `${least}–${bound}`, share];
     }).filter(([, share], index) => share > 0 || index < 6);
     show(orDash(mean, (value) => value.toFixed(1)), [whole(steps)]);
     const words = bars.filter(([, share]) => share > 0).map(([name, share]) => `${name} rows: ${percent(share)}`).join(", ");
@@ -212,21 +214,20 @@ function verdicts() {
   const { element, show } = card("Verdicts", "answers since the start", place);
   const kinds = ["correct", "wrong", "unverifiable"];
   const draw = () => {
-    const name = `${PREFIX}verdicts_total`;
-    const grown = lately(MINUTES_S);
-    const counts = kinds.map((kind) => total(grown, name, ({ verdict }) => verdict === kind) ?? 0);
-    const ever = kinds.map((kind) => total(seen.at(-1).samples, name, ({ verdict }) => verdict === kind) ?? 0);
-    const sum = counts.reduce((a, b) => a + b, 0);
-    show(whole(ever.reduce((a, b) => a + b, 0)));
+    const count = (samples) =>
+      kinds.map((kind) => total(samples, `${PREFIX}verdicts_total`, ({ verdict }) => verdict === kind) ?? 0);
+    const [ever, now] = [count(seen.at(-1).samples), count(lately(MINUTES_S))];
+    const sum = ever.reduce((a, b) => a + b, 0);
+    show(whole(sum));
     place.replaceChildren(rows(kinds.map((kind, index) =>
-      [el("span", { "data-verdict": kind }, icon(kind), kind), sum ? counts[index] / sum : 0,
-        `${whole(counts[index])} now, ${whole(ever[index])} in all`, kind])));
+      [el("span", { "data-verdict": kind }, icon(kind), kind), sum ? ever[index] / sum : 0,
+        [el("small", {}, now[index] ? `+${whole(now[index])} while you look ` : ""), whole(ever[index])], kind])));
   };
   return { element, draw };
 }
 
 function work() {
-  const chart = timeChart(["busy"], POINTS, { filled: true });
+  const chart = timeChart(["busy"], { filled: true });
   const legend = [["engines", ""], ["tokens a second", ""], ["answers reused", ""]];
   const { element, show } = card("Engines", "busy", chart.element, legend);
   const draw = () => {
@@ -239,7 +240,7 @@ function work() {
     const up = total(samples, `${PREFIX}engine_up`) === 0 ? " (down)" : "";
     const share = reused + computed ? `${percent(reused / (reused + computed))} (${whole(reused)})` : "—";
     show(orDash(point?.busy, percent), [engines + up, orDash(point?.tokens, rate), share]);
-    chart.draw([column((p) => p.busy)], `Share of the engines' time that they compute: ${orDash(point?.busy, percent)}`, percent);
+    chart.draw([column((p) => p.busy)], `Share of the engines' time that they compute: ${orDash(point?.busy, percent)}`, percent, span);
   };
   return { element, draw };
 }

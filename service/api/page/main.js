@@ -48,7 +48,7 @@ async function describe() {
   const response = await get("info");
   if (!response.ok) return {};
   const info = await response.json();
-  const words = [`${info.name} ${info.version}`, `${(info.parameters / 1e6).toFixed(1)} million parameters`, info.precision, info.provider];
+  const words = [`${info.name} ${info.version}`, `${(info.parameters / 1e6).toFixed(1)} million parameters`, info.precision, info.provider.replace("ExecutionProvider", "")];
   find("model").textContent = words.join(" · ");
   find("lines").title = `Sent in parts; the service takes ${whole(info.max_batch_questions)} at once`;
   return { questions: info.max_batch_questions, bytes: info.max_body_bytes };

@@ -43,15 +43,16 @@ export async function post(path, content, signal) {
   const body = JSON.stringify(content);
   const headers = { "content-type": "application/json" };
   const started = performance.now();
-  const response = await request(path, { method: "POST", body, headers, signal });
+  const response = await send(path, { method: "POST", body, headers, signal });
   const answer = await decoded(response);
   return { body: answer, tookMs: performance.now() - started };
 }
 
 /** A GET's response, whatever its status; a `Problem` where there is none. */
-export const get = (path) => request(path, { cache: "no-store" });
+export const get = (path) => send(path, { cache: "no-store" });
 
-async function request(path, options) {
+/** The response to any request; a missing key is asked for, and the request repeated. */
+export async function send(path, options) {
   for (;;) {
     const used = key();
     const authorization = used ? { authorization: `Bearer ${used}` } : {};
