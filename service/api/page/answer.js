@@ -19,7 +19,7 @@ export function drawAnswer(request, answer, tookMs) {
     steps(answer),
     el("dl", { class: "facts" },
       fact("Answered by", SOURCES[answer.source] ?? answer.source),
-      fact("Confidence", answer.confidence === null ? "not known" : percent(answer.confidence),
+      fact("Model's confidence", answer.confidence === null ? "not known" : percent(answer.confidence),
         "How often the model was right when it was as sure as this, on questions easy and far too hard."),
       fact("Tries", String(answer.tries), "Answers of the model that were checked to find this one."),
       fact("Round trip", milliseconds(tookMs), "As this page saw it.")),
@@ -32,9 +32,10 @@ export function drawAnswer(request, answer, tookMs) {
 export const badge = (verdict) =>
   el("strong", { class: "badge", "data-verdict": verdict }, icon(verdict), WORDS[verdict] ?? verdict);
 
-function why({ verdict, reason, variable, answer, source }) {
-  if (verdict === "correct" && source === "exact") {
-    return "The model's own answers were wrong; this one was computed, and holds.";
+function why({ verdict, reason, variable, answer, source, tries }) {
+  if (source === "exact") {
+    const model = tries ? "What the model wrote was wrong" : "The model does not read numbers this long";
+    return `${model}; this answer was computed, and holds.`;
   }
   if (verdict === "correct") return [`Put back for `, el("i", {}, variable), `, it makes both sides equal.`];
   if (verdict === "unverifiable") return `There is nothing to check it against: ${reason}.`;
@@ -82,7 +83,7 @@ function sharing(request) {
     const copy = async () => {
       const text = write(request);
       const done = await copied(text);
-      said.textContent = done ? `${what} copied.` : `Copy it from below: this browser keeps its clipboard shut.`;
+      said.textContent = done ? `${what} is on the clipboard.` : `Copy it from below: this browser keeps its clipboard shut.`;
       shown.hidden = done;
       shown.textContent = text;
       if (!done) getSelection().selectAllChildren(shown);

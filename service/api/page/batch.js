@@ -77,9 +77,10 @@ function fillIn(text) {
 
 function count() {
   const lines = linesOf(find("lines").value).length;
-  find("lines-count").textContent = lines === 0 ? "no lines" : lines === 1 ? "1 line" : `${whole(lines)} lines`;
+  find("lines-count").textContent = lines ? counted(lines) : "no lines";
 }
 
+const counted = (lines) => `${whole(lines)} ${lines === 1 ? "line" : "lines"}`;
 const say = (text) => (find("batch-said").textContent = text);
 
 /** Asks every line that has no result yet, or one that may pass. */
@@ -142,7 +143,7 @@ const passing = (result) => kindOf(result) === "problem" && new Problem(result).
 
 function summary(lines) {
   const seconds = (performance.now() - state.startedMs) / 1000;
-  return `${whole(lines)} lines in ${milliseconds(1000 * seconds)}, ${whole(lines / seconds)} a second`;
+  return `${counted(lines)} in ${milliseconds(1000 * seconds)}, ${whole(lines / seconds)} a second`;
 }
 
 function show(running) {
