@@ -26,7 +26,7 @@ QUIET = [
 
 @dataclass
 class Watch:
-    """What a page did that it must not do. A status that a test provokes is no fault of the page."""
+    """What a page did that it must not do; a status that a test provokes is none of it."""
 
     origin: str
     faults: list[str] = field(default_factory=list)

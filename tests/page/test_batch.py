@@ -123,8 +123,8 @@ def test_a_file_can_be_dropped(batch: Page) -> None:
         """() => {
           const data = new DataTransfer();
           data.items.add(new File(["3x = 12\\r\\n4y = 8"], "two.txt", { type: "text/plain" }));
-          const event = new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
-          document.getElementById("lines").dispatchEvent(event);
+          const event = { dataTransfer: data, bubbles: true, cancelable: true };
+          document.getElementById("lines").dispatchEvent(new DragEvent("drop", event));
         }"""
     )
     batch.get_by_text("two.txt is open.").wait_for()
@@ -136,8 +136,9 @@ def test_parts_keep_to_the_limits(page: Page) -> None:
     sizes = page.evaluate(
         """async () => {
           const { chunksOf } = await import("/page/lines.js");
-          const lines = ["a", "bb", "é".repeat(30), "c", "d", "e"].map((question) => ({ question }));
-          return chunksOf(lines, 2, 40).map((chunk) => chunk.map(({ question }) => question.length));
+          const texts = ["a", "bb", "é".repeat(30), "c", "d", "e"];
+          const chunks = chunksOf(texts.map((question) => ({ question })), 2, 40);
+          return chunks.map((chunk) => chunk.map(({ question }) => question.length));
         }"""
     )
     assert sizes == [[1, 2], [30], [1, 1], [1]]

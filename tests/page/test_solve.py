@@ -1,4 +1,4 @@
-"""One equation: its answer, its faults, and the same request from elsewhere (`make browser-test`)."""
+"""One equation: its answer, its faults, its request as commands (`make browser-test`)."""
 
 from __future__ import annotations
 

@@ -24,7 +24,8 @@ _MEDIA_TYPES = {
 }
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'"
 )
 HEADERS: Mapping[str, str] = {
     "cache-control": "no-cache",  # kept, but asked for anew: an unchanged file costs a 304

@@ -13,7 +13,7 @@ export function drawAnswer(request, answer, tookMs) {
   const result = answer.answer === null ? null : `${answer.variable} = ${answer.answer}`;
   return el("article", { class: "answer", "data-verdict": answer.verdict },
     el("header", {},
-      el("h2", { class: "result" }, result ? typeset(result) : "No readable answer"),
+      el("h2", { class: "result", "aria-label": result }, result ? typeset(result) : "No readable answer"),
       badge(answer.verdict)),
     el("p", { class: "why" }, why(answer)),
     steps(answer),

@@ -68,14 +68,15 @@ function area(values, most, shift, points) {
   return `M${left} ${HEIGHT}${tops.join("")}L${right} ${HEIGHT}Z`;
 }
 
-/** Bars side by side in one row of columns: `[name, share of 1, text]` each. */
+/** Bars side by side, the highest in full: `[name, share, share in words]` each. */
 export function columns(bars, words) {
+  const most = Math.max(...bars.map(([, share]) => share)) || 1;
   const width = 100 / Math.max(1, bars.length);
   const rects = bars.map(([, share], index) =>
-    svg("rect", { x: index * width + width * 0.14, width: width * 0.72, y: 60 - 58 * share, height: 58 * share + 2 }));
+    svg("rect", { x: index * width + width * 0.14, width: width * 0.72, y: 60 - (58 * share) / most, height: (58 * share) / most + 2 }));
   return el("div", { class: "columns" },
     svg("svg", { viewBox: "0 0 100 62", preserveAspectRatio: "none", role: "img", "aria-label": words }, rects),
-    el("ol", { "aria-hidden": "true" }, bars.map(([name]) => el("li", {}, name))));
+    el("ol", { "aria-hidden": "true" }, bars.map(([name, , text]) => el("li", {}, el("b", {}, text), name))));
 }
 
 /** Bars below each other: `[name, share of 1, text, class]` each. The text says it all. */

@@ -200,7 +200,7 @@ function sizes() {
     const bars = counts.map(([bound, count], index) => {
       const share = steps ? (count - (counts[index - 1]?.[1] ?? 0)) / steps : 0;
       const least = index ? counts[index - 1][0] + 1 : bound;
-      return [bound === Infinity ? `${least}+` : least === bound ? `${bound}` : `${least}–${bound}`, share];
+      return [bound === Infinity ? `${least}+` : least === bound ? `${bound}` : `${least}–${bound}`, share, share ? percent(share) : "–"];
     }).filter(([, share], index) => share > 0 || index < 6);
     show(orDash(mean, (value) => value.toFixed(1)), [whole(steps)]);
     const words = bars.filter(([, share]) => share > 0).map(([name, share]) => `${name} rows: ${percent(share)}`).join(", ");

@@ -1,7 +1,6 @@
 // Starts the page: its views, its theme, and what it says of the service.
 
 import * as batch from "./batch.js";
-import * as live from "./live.js";
 import * as solve from "./solve.js";
 import { find, whole } from "./dom.js";
 import { startTheme } from "./frame.js";
@@ -40,7 +39,23 @@ function show(chosen) {
     tab.tabIndex = view === chosen ? 0 : -1;
     find(view).hidden = view !== chosen;
   }
-  live.watching({ tab: chosen === "live" });
+  watch({ tab: chosen === "live" });
+}
+
+let live = null; // loaded when there is something to see
+
+function watch(change) {
+  if (live === null && !Object.values(change).includes(true)) return;
+  live ??= import("./live.js").then((module) => {
+    module.start();
+    return module;
+  });
+  live.then(({ watching }) => watching(change), unloaded);
+}
+
+function unloaded() {
+  live = null;
+  find("live-said").textContent = "The service cannot be reached. Open this view again to try again.";
 }
 
 /** The model's name and limits; the defaults of the service where it does not tell. */
@@ -68,8 +83,7 @@ const known = describe().catch((error) => {
   throw error;
 });
 startTheme();
-live.start();
-batch.start(known, (underWay) => live.watching({ batch: underWay }));
+batch.start(known, (underWay) => watch({ batch: underWay }));
 startTabs();
 solve.start();
 watchState();

@@ -5,22 +5,12 @@ import { el, find } from "./dom.js";
 import { link, linked } from "./snippets.js";
 import { post, Problem } from "./service.js";
 
-const EXAMPLES = [
-  ["Solve 24 = 1601*c - 1605*c for c.", "the dataset's wording"],
-  ["3x + 5 = 20", "free form"],
-  ["2(x − 1) = 4x + 10", "brackets, a true minus"],
-  ["7y = 5 − 2y + 4", "terms on both sides"],
-  ["3x + = 20", "a slip"],
-  ["x + 1 = x + 2", "no solution"],
-  ["x*x = 4", "not linear"],
-];
-
 let current = null; // the request under way
 
 export function start() {
-  const examples = EXAMPLES.map(([text, kind]) =>
-    el("button", { type: "button", class: "example", title: kind, onclick: () => ask({ ...request(), question: text }) }, text));
-  find("examples").append(...examples);
+  for (const example of find("examples").children) {
+    example.addEventListener("click", () => ask({ ...request(), question: example.textContent }));
+  }
   find("ask").addEventListener("submit", (event) => {
     event.preventDefault();
     ask(request());
