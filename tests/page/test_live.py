@@ -126,6 +126,16 @@ def test_metrics_that_are_elsewhere_are_missed_in_words(
     page.get_by_text(says).wait_for()
 
 
+def test_metrics_for_which_nobody_has_a_key_are_left_alone(page: Page, watch: Watch) -> None:
+    problem = {"status": 401, "title": "-", "detail": "no key"}
+    page.route("**/metrics", lambda route: route.fulfill(status=401, json=problem))
+    page.get_by_role("tab", name="Live").click()
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("The metrics are not open here (status 401)").wait_for()
+    assert page.get_by_role("button", name="Go on").is_visible()
+    assert watch.metrics_asked == 1
+
+
 def test_metrics_that_come_back_are_drawn_again(page: Page) -> None:
     page.route("**/metrics", lambda route: route.abort(), times=1)
     page.get_by_role("tab", name="Live").click()

@@ -85,7 +85,7 @@ const say = (text) => (find("batch-said").textContent = text);
 
 /** Asks every line that has no result yet, or one that may pass. */
 async function run(lines, running) {
-  const waiting = lines.filter(({ result }) => !result || passing(result));
+  const waiting = lines.filter(isOpen);
   if (!waiting.length) return say("There is no line to solve.");
   Object.assign(state, { lines, running: new AbortController(), startedMs: performance.now() });
   for (const line of waiting) line.result = null;
@@ -139,7 +139,7 @@ const pause = (ms, signal) =>
   });
 
 const kindOf = (result) => ("verdict" in result ? result.verdict : "problem");
-const passing = (result) => kindOf(result) === "problem" && new Problem(result).passing;
+const isOpen = ({ result }) => !result || (kindOf(result) === "problem" && new Problem(result).passing);
 
 function summary(lines) {
   const seconds = (performance.now() - state.startedMs) / 1000;
@@ -163,7 +163,7 @@ function draw() {
       el("div", { "data-verdict": kind },
         el("dt", {}, kind === "problem" ? "problems" : kind),
         el("dd", {}, whole(kinds.filter((found) => found === kind).length)))));
-  find("batch-again").hidden = state.running !== null || !done.some(({ result }) => passing(result));
+  find("batch-again").hidden = state.running !== null || !state.lines.some(isOpen);
   find("batch-csv").disabled = !done.length;
   drawRows();
 }

@@ -51,7 +51,7 @@ function fieldsOf(reference, drawn = new Set()) {
       el("th", { scope: "row" }, el("code", {}, name), schema.required?.includes(name) ? el("small", {}, " required") : null),
       el("td", {}, el("code", {}, typeOf(field)), " ", el("small", {}, boundsOf(resolve(field)))),
       el("td", {}, field.description ?? resolve(field).description ?? "")))));
-  return [el("div", { class: "table", tabindex: "0", role: "region", "aria-label": `Fields of ${schema.name ?? "the body"}` }, list),
+  return [el("div", { class: "table", tabindex: "0", role: "group", "aria-label": `Fields of ${schema.name ?? "the body"}` }, list),
     ...entries.flatMap(([, field]) => fieldsOf(field, drawn))];
 }
 

@@ -47,7 +47,6 @@ async function look() {
   const mine = (looking = {});
   while (mine === looking) {
     const failure = await gather();
-    if (mine !== looking) return;
     say(failure);
     const soon = seen.length === 1 ? EVERY_MS / 2 : EVERY_MS; // the first difference comes early
     await new Promise((resolve) => setTimeout(resolve, failure ? AFTER_FAILURE_MS : soon));
