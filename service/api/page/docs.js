@@ -69,7 +69,7 @@ function exampleOf(reference) {
   return { string: "", integer: 1, number: 1, boolean: false }[schema.type] ?? null;
 }
 
-const bodyOf = (part) => Object.values(part?.content ?? {})[0]?.schema ?? null;
+const bodyOf = ({ content = {} } = {}) => (content["application/json"] ?? Object.values(content)[0])?.schema ?? null;
 
 function route(path, method, operation) {
   const takes = bodyOf(operation.requestBody);

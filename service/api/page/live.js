@@ -227,7 +227,7 @@ function verdicts() {
 
 function work() {
   const chart = timeChart(["busy"], { filled: true });
-  const legend = [["engines", ""], ["tokens a second", ""], ["answers reused", ""]];
+  const legend = [["up", ""], ["tokens a second", ""], ["answers reused", ""]];
   const { element, show } = card("Engines", "busy", chart.element, legend);
   const draw = () => {
     const point = newest();
@@ -236,9 +236,9 @@ function work() {
     const computed = total(grown, `${PREFIX}inference_seconds_count`, ({ phase }) => phase === "decode") ?? 0;
     const { samples } = seen.at(-1);
     const engines = orDash(total(samples, `${PREFIX}engines`), whole);
-    const up = total(samples, `${PREFIX}engine_up`) === 0 ? " (down)" : "";
+    const up = orDash(total(samples, `${PREFIX}engines_up`), whole);
     const share = reused + computed ? `${percent(reused / (reused + computed))} (${whole(reused)})` : "—";
-    show(orDash(point?.busy, percent), [engines + up, orDash(point?.tokens, rate), share]);
+    show(orDash(point?.busy, percent), [`${up} of ${engines}`, orDash(point?.tokens, rate), share]);
     chart.draw([column((p) => p.busy)], `Share of the engines' time that they compute: ${orDash(point?.busy, percent)}`, percent, span);
   };
   return { element, draw };

@@ -2,7 +2,7 @@
 
 import * as batch from "./batch.js";
 import * as solve from "./solve.js";
-import { find, whole } from "./dom.js";
+import { find } from "./dom.js";
 import { startTheme } from "./frame.js";
 import { get, Problem } from "./service.js";
 
@@ -58,32 +58,40 @@ function unloaded() {
   find("live-said").textContent = "The service cannot be reached. Open this view again to try again.";
 }
 
-/** The model's name and limits; the defaults of the service where it does not tell. */
+/** Shows the model and what it is for. Its limits, or none where the service does not tell. */
 async function describe() {
   const response = await get("info");
   if (!response.ok) return {};
   const info = await response.json();
-  const words = [`${info.name} ${info.version}`, `${(info.parameters / 1e6).toFixed(1)} million parameters`, info.precision, info.provider.replace("ExecutionProvider", "")];
+  const provider = info.provider?.replace("ExecutionProvider", "") ?? "starting";
+  const words = [`${info.name} ${info.version}`, `${(info.parameters / 1e6).toFixed(1)} million parameters`, info.precision, provider];
   find("model").textContent = words.join(" · ");
-  find("lines").title = `Sent in parts; the service takes ${whole(info.max_batch_questions)} at once`;
+  find("solving").hidden = find("tab-batch").hidden = info.solves === false;
+  find("writing").hidden = info.solves !== false;
   return { questions: info.max_batch_questions, bytes: info.max_body_bytes };
 }
 
 /** Shows whether the service is ready; asks again, while somebody looks, until it is. */
-async function watchState() {
+async function watchState(again = false) {
   const state = find("state");
   const ready = await get("readyz").then(({ ok }) => ok, () => null);
   state.dataset.ready = ready;
   state.textContent = ready ? "ready" : ready === null ? "out of reach" : "not ready";
-  if (!ready) setTimeout(() => (document.hidden ? addEventListener("visibilitychange", watchState, { once: true }) : watchState()), NOT_READY_MS);
+  if (!ready) setTimeout(() => whenLookedAt(() => watchState(true)), NOT_READY_MS);
+  else if (again) described();
 }
 
-const known = describe().catch((error) => {
+function whenLookedAt(act) {
+  if (document.hidden) addEventListener("visibilitychange", act, { once: true });
+  else act();
+}
+
+const described = () => describe().catch((error) => {
   if (error instanceof Problem) return {};
   throw error;
 });
 startTheme();
-batch.start(known, (underWay) => watch({ batch: underWay }));
+batch.start(described(), (underWay) => watch({ batch: underWay }));
 startTabs();
 solve.start();
 watchState();
