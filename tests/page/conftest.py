@@ -59,8 +59,9 @@ def server() -> Iterator[Server]:
     running.stop()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """One for each module: playwright runs an event loop here, and other tests need their own."""
     if reason := unavailable():
         pytest.skip(reason)
     from playwright.sync_api import sync_playwright

@@ -207,6 +207,20 @@ def test_a_service_with_keys_is_asked_with_the_key(page: Page) -> None:
     assert "right" not in copied
 
 
+def test_a_model_that_solves_nothing_is_not_asked_to(page: Page) -> None:
+    page.route(
+        "**/info", lambda route: route.fulfill(json={**route.fetch().json(), "solves": False})
+    )
+    page.reload()
+    page.get_by_text("solves no equations").wait_for()
+    assert not page.get_by_label("Linear equation").is_visible()
+    page.get_by_role("tab", name="Model").press("ArrowRight")
+    assert page.get_by_role("tabpanel", name="Live").is_visible()
+    page.get_by_role("tab", name="Live").press("ArrowRight")
+    page.get_by_role("link", name="POST /generate").click()
+    page.locator("#post--generate").wait_for()
+
+
 def test_what_a_stranger_puts_in_a_link_is_text(page: Page, watch: Watch) -> None:
     page.goto("/#q=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E%20%3D%201")
     page.locator(".fault mark").wait_for()

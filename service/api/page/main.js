@@ -10,17 +10,18 @@ const VIEWS = ["solve", "batch", "live"];
 const NOT_READY_MS = 2000;
 
 function startTabs() {
-  const tabs = VIEWS.map((view) => find(`tab-${view}`));
-  tabs.forEach((tab, index) => {
-    tab.addEventListener("click", () => open(VIEWS[index]));
-    tab.addEventListener("keydown", ({ key }) => {
-      const to = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: tabs.length - 1 }[key];
+  for (const view of VIEWS) {
+    find(`tab-${view}`).addEventListener("click", () => open(view));
+    find(`tab-${view}`).addEventListener("keydown", ({ key }) => {
+      const views = VIEWS.filter((name) => !find(`tab-${name}`).hidden);
+      const at = views.indexOf(view);
+      const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: -1 }[key];
       if (to === undefined) return;
-      const next = (to + tabs.length) % tabs.length;
-      tabs[next].focus();
-      open(VIEWS[next]);
+      const next = views.at(to % views.length);
+      find(`tab-${next}`).focus();
+      open(next);
     });
-  });
+  }
   addEventListener("hashchange", follow);
   follow();
 }
@@ -68,6 +69,7 @@ async function describe() {
   find("model").textContent = words.join(" · ");
   find("solving").hidden = find("tab-batch").hidden = info.solves === false;
   find("writing").hidden = info.solves !== false;
+  if (info.solves === false) find("tab-solve").textContent = "Model";
   return { questions: info.max_batch_questions, bytes: info.max_body_bytes };
 }
 
