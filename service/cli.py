@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import logging
 import sys
@@ -41,6 +42,9 @@ def _serve(_: argparse.Namespace, settings: Settings) -> int:
     if settings.api_keys_file is not None:
         ApiKeys(settings.api_keys_file)  # what is wrong with it is said before a model is loaded
     app = create_app(settings, load_model(settings))
+    # What lives as long as the process need not be looked through again and again: 4% of a request.
+    gc.collect()
+    gc.freeze()
     runtime = app.state.runtime
     server = DrainingServer(app, runtime)
     server.run()

@@ -42,11 +42,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_head:
             self._head_bytes += len(data)
-            if self._overdue is None:  # the first of another request on a connection kept alive
-                self._expect_within(self.receive_timeout_s)
         super().data_received(data)
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        elif self._overdue is None and (self._head_bytes or not self._in_head):
+            # A part of a request. For a body: once for it to arrive, and as long again for its
+            # caller to read why it was refused. What comes whole, as most do, needs no clock.
+            self._expect_within(self.receive_timeout_s * (1 if self._in_head else 2))
 
     def send_400_response(self, msg: str) -> None:
         """Called by uvicorn for what is no HTTP, or was refused here; nobody answers this."""
@@ -66,8 +68,7 @@ class BoundedProtocol(HttpToolsProtocol):
             raise _Refused
         super().on_headers_complete()
         self._in_head, self._head_bytes = False, 0
-        # Once for the body, and as long again for a caller to read why it was refused.
-        self._expect_within(2 * self.receive_timeout_s)
+        self._expect_nothing()
 
     def on_message_complete(self) -> None:
         self._in_head = True
@@ -77,7 +78,6 @@ class BoundedProtocol(HttpToolsProtocol):
     # -- bounds ------------------------------------------------------------------------------------
 
     def _expect_within(self, timeout_s: float) -> None:
-        self._expect_nothing()
         self._overdue = self.loop.call_later(timeout_s, self._refuse, HTTPStatus.REQUEST_TIMEOUT)
 
     def _expect_nothing(self) -> None:

@@ -22,7 +22,7 @@ from service.contracts import Timings
 
 _NAME = "cybersolve"
 _NO_SPAN = nullcontext()
-_UNTRACED = ("/livez", "/readyz", "/metrics", "/v2/health/")  # every few seconds, and all alike
+PROBES = ("/livez", "/readyz", "/metrics", "/v2/health/")  # every few seconds, and all alike
 _TRACEPARENT = re.compile(
     rb"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<parent>[0-9a-f]{16})"
     rb"-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?"
@@ -76,7 +76,7 @@ def telemetry(provider: TracerProvider | None) -> TelemetryConfig:
         "logs": False,
         "operation_spans": False,
         "auto_configure": provider is None,
-        "exclude": lambda scope: scope["path"].startswith(_UNTRACED),
+        "exclude": lambda scope: scope["path"].startswith(PROBES),
     }
     if provider is not None:
         config["tracer_provider"] = provider

@@ -12,11 +12,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.record import UNMATCHED, RequestRecord
 from service.metrics import Metrics
-from service.tracing import trace_id
+from service.tracing import PROBES, trace_id
 
 _LOG = logging.getLogger("service.requests")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_PROBES = ("/livez", "/readyz", "/metrics", "/v2/health/")  # every few seconds, and all alike
 _SAFE_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),  # an answer is its caller's alone; the page has its own
@@ -60,7 +59,7 @@ class RequestScope:
     def _ended(self, record: RequestRecord) -> None:
         self._metrics.requests.labels(record.route, str(record.status)).inc()
         self._metrics.request_duration.labels(record.route).observe(record.duration_s)
-        level = logging.DEBUG if record.route.startswith(_PROBES) else logging.INFO
+        level = logging.DEBUG if record.route.startswith(PROBES) else logging.INFO
         if _LOG.isEnabledFor(level):
             fields = record.fields(with_questions=self._log_questions)
             what = (record.method, record.path, record.status)
