@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from service.api.examples import EXAMPLES
-from tests.service.app import serve
+from service.api.keys import new_key
+from tests.service.app import application, serve
 
 SNAPSHOT = Path(__file__).parent / "openapi.json"
 
@@ -93,3 +94,16 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
 
 def test_examples_are_of_routes_that_there_are(document: dict[str, Any]) -> None:
     assert set(EXAMPLES) <= set(document["paths"])
+
+
+def test_it_says_which_routes_want_a_key(bundle: Path, tmp_path: Path) -> None:
+    _, line = new_key("someone")
+    keys = tmp_path / "keys"
+    keys.write_text(line + "\n")
+    document = application(bundle, api_keys_file=keys).openapi()
+    assert document["components"]["securitySchemes"] == {
+        "key": {"type": "http", "scheme": "bearer"}
+    }
+    wanted = {name: operation["security"] for name, operation in operations(document).items()}
+    assert wanted["POST /solve"] == wanted["POST /v2/models/{model_name}/infer"] == [{"key": []}]
+    assert wanted["GET /readyz"] == wanted["GET /v2/health/ready"] == []
