@@ -12,7 +12,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from opentelemetry.trace import TracerProvider
 
-from service.api import generate, health, middleware, problems, routes
+from service.api import generate, health, middleware, page, problems, routes
 from service.errors import EngineRefused
 from service.runtime import Model, Runtime
 from service.settings import Settings
@@ -45,16 +45,19 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,  # to wherever the Host header says
         telemetry=telemetry(tracer_provider),
+        docs_url=None,  # FastAPI's own pages load their scripts from elsewhere
+        redoc_url=None,
     )
     runtime = app.state.runtime = Runtime(settings, model, Phases(tracer_provider))
     if model.manifest.solves:
         app.include_router(routes.router)
     app.include_router(generate.router)
     app.include_router(health.router)
+    app.include_router(page.router())
     if settings.metrics_port is None:
         app.include_router(health.metrics_router)
     problems.install(app)
-    middleware.install(app, settings, runtime.metrics)
+    middleware.install(app, settings, runtime.metrics, runtime.refusal)
     return app
 
 
@@ -66,7 +69,7 @@ def create_metrics_app(runtime: Runtime) -> FastAPI:
     app.include_router(health.metrics_router)
     problems.install(app)
     settings = replace(runtime.settings, api_keys_file=None, cors_origins=())
-    middleware.install(app, settings, runtime.metrics)
+    middleware.install(app, settings, runtime.metrics, runtime.refusal)
     return app
 
 

@@ -15,7 +15,7 @@ from service.contracts import Answered, Host, Prompt
 from service.engine.bundle import TOKENIZER, Manifest, load_manifest
 from service.engine.cpu import available_cpus
 from service.engine.tokens import TextCodec
-from service.errors import EngineRefused, NotReady, ShuttingDown
+from service.errors import EngineRefused, NotReady, ServiceError, ShuttingDown
 from service.generating import Generator
 from service.hosting.plan import EnginePlan
 from service.hosting.process import ProcessHost
@@ -117,16 +117,27 @@ class Runtime:
         if not self.ready:
             raise NotReady
 
+    def refusal(self) -> ServiceError | None:
+        """Why the next request would not be answered, counted as refused; `None` if it might."""
+        return self._closed() or self.batcher.overload()
+
+    def _closed(self) -> ServiceError | None:
+        if self._draining:
+            self.metrics.refused("shutting_down")
+            return ShuttingDown()
+        if not self.batcher.engines_up:
+            self.metrics.refused("not_ready")
+            return NotReady()
+        return None
+
     @contextmanager
     def request(self) -> Iterator[None]:
         """The time of one accepted request, which `stop` lets finish.
 
         Raises `ShuttingDown` once draining and `NotReady` while there is no engine.
         """
-        if self._draining or not self.batcher.engines_up:
-            error = ShuttingDown() if self._draining else NotReady()
-            self.metrics.refused("shutting_down" if self._draining else "not_ready")
-            raise error
+        if (refusal := self._closed()) is not None:
+            raise refusal
         self._requests += 1
         self._quiet.clear()
         try:

@@ -107,11 +107,14 @@ def _problem(status: HTTPStatus, detail: str) -> Problem:
 
 
 async def _expected(request: Request, error: Exception) -> JSONResponse:
-    known = cast("EquationError | ServiceError", error)
-    problem = problem_of(known, request.state.request_id)
+    return refused(cast("EquationError | ServiceError", error), request.state.request_id)
+
+
+def refused(error: EquationError | ServiceError, request_id: str) -> JSONResponse:
+    problem = problem_of(error, request_id)
     headers = {}
-    if isinstance(known, Overloaded):
-        headers["retry-after"] = str(math.ceil(known.retry_after_s))
+    if isinstance(error, Overloaded):
+        headers["retry-after"] = str(math.ceil(error.retry_after_s))
     elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["retry-after"] = str(math.ceil(_RETRY_AFTER_S))
     return respond(problem, headers)

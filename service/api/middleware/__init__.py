@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from service.api.keys import ApiKeys
 from service.api.middleware.access import RequireKey
+from service.api.middleware.admission import Admission
 from service.api.middleware.body import BodyBounds
 from service.api.middleware.faults import BugsAnswered
 from service.api.middleware.scope import RequestScope
+from service.errors import ServiceError
 from service.metrics import Metrics
 from service.settings import Settings
 
@@ -20,7 +24,12 @@ _TOLD_HEADERS = (
 )  # fmt: skip
 
 
-def install(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
+def install(
+    app: FastAPI,
+    settings: Settings,
+    metrics: Metrics,
+    refusal: Callable[[], ServiceError | None],
+) -> None:
     """From the router outwards; a request passes them in the opposite order.
 
     So a stranger's body is not read, a browser learns why it was refused, and whatever comes of a
@@ -30,6 +39,7 @@ def install(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     app.add_middleware(
         BodyBounds, max_bytes=settings.max_body_bytes, timeout_s=settings.receive_timeout_s
     )
+    app.add_middleware(Admission, refusal=refusal)
     if settings.api_keys_file is not None:
         app.add_middleware(RequireKey, keys=ApiKeys(settings.api_keys_file))
     if settings.cors_origins:

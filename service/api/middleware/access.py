@@ -11,9 +11,7 @@ from service.api.keys import ApiKeys
 
 # `/info` is not among them: what is served, and where it comes from, is for those who may ask it.
 # `/metrics` is, as scrapers expect; `CYBERSOLVE_METRICS_PORT` takes it where strangers cannot go.
-_OPEN = frozenset(
-    {"/", "/livez", "/readyz", "/metrics", "/docs", "/redoc", "/openapi.json", "/favicon.ico"}
-)
+_OPEN = frozenset({"/", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/favicon.ico"})
 _OPEN_FOLDERS = ("/v2/health/", "/page/")
 
 
