@@ -61,7 +61,6 @@ class Batcher:
                 hang_timeout_s=hang_timeout_s,
                 restart_delay_s=restart_delay_s,
                 observer=observer,
-                clock=clock,
             )
             for host in hosts
         ]
