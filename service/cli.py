@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from equations.errors import EquationError
@@ -37,7 +38,8 @@ def _serve(_: argparse.Namespace, settings: Settings) -> int:
     app = create_app(settings, load_model(settings))
     runtime = app.state.runtime
     server = DrainingServer(app, runtime)
-    server.run()
+    with suppress(KeyboardInterrupt):  # uvicorn raises Ctrl-C again once it is done
+        server.run()
     if runtime.refused is not None:
         raise runtime.refused
     return 0 if server.started else 1

@@ -38,4 +38,5 @@ class DrainingServer(uvicorn.Server):
         if not draining.done():
             draining.cancel()
             await self._runtime.stop(within_s=0.0)
+            self.force_exit = False  # their 503 is still on its way out; a third ends that too
         await super().shutdown(sockets)
