@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 import uuid
@@ -69,6 +70,9 @@ class BodyLimit:
             body = await self._whole_body(receive)
         except ClientDisconnect:
             await problems.gone()(scope, receive, send)
+            return
+        except asyncio.CancelledError:  # the server ends, and waits for no body
+            await problems.shutting_down()(scope, receive, send)
             return
         if body is None:
             await problems.too_large(self._max_bytes)(scope, receive, send)

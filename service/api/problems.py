@@ -76,6 +76,10 @@ def too_large(most: int) -> JSONResponse:
     return respond(_problem(status, f"the body is over {most} bytes"))
 
 
+def shutting_down() -> JSONResponse:
+    return respond(problem_of(ShuttingDown(), ""), {"retry-after": str(math.ceil(_RETRY_AFTER_S))})
+
+
 def gone() -> Response:
     """For a caller that disconnected: nobody reads it, the metrics count it."""
     return Response(status_code=_CALLER_GONE)
