@@ -76,6 +76,7 @@ class Runtime:
         self.metrics = Metrics()
         self.metrics.queue_limit.set(settings.max_queue)
         self.metrics.engines.set(len(model.hosts))
+        self.metrics.rows.set(len(model.hosts) * settings.max_batch_rows)
         self.metrics.engines_up.set_function(lambda: float(self.batcher.engines_up))
         self.metrics.engine_up.set_function(lambda: float(self.batcher.alive))
         self.batcher = Batcher(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from service.batching.policy import BatchLimits, joining
+from itertools import islice
+
+from service.batching.policy import BatchLimits, enough_free, joining
 from service.contracts import Job, Observer
+
+_LOOK_AHEAD = 8  # engines full of questions, among which to find some of like length
 
 
 class WaitingQueue:
@@ -38,9 +42,10 @@ class WaitingQueue:
 
     def take(self, free: int, *, sharing: int) -> list[Job]:
         """The jobs, perhaps none, that join an engine with `free` rows; see `policy.joining`."""
-        if free < 1 or not self._jobs:
+        # Asked at every report: first what costs nothing, and then no look at more than matter.
+        if not self._jobs or not enough_free(len(self._jobs), free, self._limits):
             return []
-        jobs = list(self._jobs.values())
+        jobs = list(islice(self._jobs.values(), _LOOK_AHEAD * self._limits.rows))
         chosen = joining([job.length for job in jobs], free, self._limits, sharing=sharing)
         taken = [jobs[index] for index in chosen]
         for job in taken:
