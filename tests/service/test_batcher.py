@@ -308,13 +308,13 @@ def test_a_full_queue_refuses_before_any_work() -> None:
         with pytest.raises(Overloaded) as refusal:
             await batcher.submit(Prompt((3,)), LONG_S)
         assert refusal.value.retry_after_s >= 1
-        assert batcher.full
+        assert batcher.overload() is not None
         assert observer.depth == 2
         gate.open()
         await asyncio.gather(running, *waiting)
 
     observer = run(scenario, EchoEngine(gate, rows=1), rows=1, max_queue=2)
-    assert observer.refusals == ["queue_full"]
+    assert observer.refusals == ["queue_full"] * 2
 
 
 def test_who_has_left_costs_nothing_and_frees_a_place() -> None:
@@ -579,6 +579,31 @@ def test_who_could_not_be_answered_in_time_is_refused() -> None:
             await batcher.submit(Prompt((11,)), 5.0)
         assert refusal.value.retry_after_s == 10
         await asyncio.gather(*asked)
+
+    assert run(scenario, EchoEngine(take_a_second, rows=1), rows=1, clock=clock).refusals == [
+        "deadline"
+    ]
+
+
+def test_what_is_under_way_counts_too_and_so_does_the_question_itself() -> None:
+    """Of a second each: one in the engine, four wait, and a sixth would be answered after six."""
+    clock, gate = Clock(), Gate()
+
+    def take_a_second(prompts: list[Tokens]) -> None:
+        clock.now_s += 1.0
+        if 99 not in prompts[0]:
+            gate(prompts)
+
+    async def scenario(batcher: Batcher, _: Remembering) -> None:
+        await batcher.submit(Prompt((99,)), LONG_S)
+        asked = [asyncio.create_task(batcher.submit(Prompt((i,)), LONG_S)) for i in range(5)]
+        await gate.holds_a_step()
+        with pytest.raises(Overloaded, match="deadline"):
+            await batcher.submit(Prompt((11,)), 5.0)
+        last = asyncio.create_task(batcher.submit(Prompt((12,)), 8.5))
+        await asyncio.sleep(0)
+        gate.open()
+        await asyncio.gather(last, *asked)
 
     assert run(scenario, EchoEngine(take_a_second, rows=1), rows=1, clock=clock).refusals == [
         "deadline"
