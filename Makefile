@@ -2,6 +2,7 @@
 # with Python 3.11 or newer, pip and make.
 
 PYTHON ?= python3
+REQUESTS ?= 200000
 VENV ?= .venv
 RIVALS ?= .venv-rivals
 BIN := $(VENV)/bin
@@ -10,7 +11,7 @@ COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11
 LOCK = $(COMPILE) pyproject.toml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help serve test browser-test screenshots ops-test image-test ray-test loadtest lint bench train export evaluate lock clean
+.PHONY: help serve test browser-test screenshots ops-test image-test ray-test soak loadtest lint bench train export evaluate lock clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -37,6 +38,9 @@ image-test: $(VENV)/dev.stamp  ## build the images and ask the result a question
 
 ray-test: $(VENV)/ray.stamp  ## the service and bulk files on a local Ray cluster (minutes)
 	$(BIN)/pytest -m ray -o faulthandler_timeout=600
+
+soak: $(VENV)/dev.stamp  ## faults and loads for tens of minutes; REQUESTS=50000 for a shorter one
+	SOAK_REQUESTS=$(REQUESTS) $(BIN)/pytest -m soak -s -o faulthandler_timeout=0
 
 loadtest: $(VENV)/dev.stamp  ## find the knee of a server started for it; report in runs/loadtest
 	$(BIN)/python -m loadtest rate

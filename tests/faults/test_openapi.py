@@ -13,7 +13,7 @@ from schemathesis.checks import CHECKS, load_all_checks
 
 from tests.faults.server import LONG_S, Server, serving, until
 
-SHORT = 20  # requests of each kind to each route
+SHORT = 15  # requests of each kind to each route
 LONG = int(os.environ.get("SOAK_OPENAPI", "3000"))
 
 LONGEST_MS = 600_000

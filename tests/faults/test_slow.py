@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import suppress
 from pathlib import Path
 
-from tests.faults.caller import Caller, NoAnswer, callers, encoded, questions, request
+import pytest
+
+from tests.faults.caller import Caller, callers, encoded, questions, request
 from tests.faults.server import Server, serving, until
 
 MANY = 50
@@ -65,9 +66,7 @@ async def one_byte_after_the_other(caller: Caller) -> bool:
 
 
 def test_who_has_not_finished_asking_does_not_hold_up_the_end(tmp_path: Path) -> None:
-    """Heads and bodies that are not whole: nothing of these was accepted, and none gets an answer
-    other than that.
-    """
+    """Neither heads nor bodies that are not whole; the bodies are told so."""
 
     async def scenario(server: Server) -> None:
         async with callers(server.port, 2 * MANY) as many:
@@ -79,11 +78,33 @@ def test_who_has_not_finished_asking_does_not_hold_up_the_end(tmp_path: Path) ->
             await asyncio.to_thread(until, lambda: server.metric(series) == MANY + 1, "the bodies")
             server.process.terminate()
             await asyncio.to_thread(server.ended)
-            for caller in many:
-                with suppress(ConnectionError, EOFError, NoAnswer):
-                    assert (await caller.answer()).status == 503
+            for caller in many[:MANY]:
+                with pytest.raises((ConnectionError, EOFError)):
+                    await caller.answer()
+            for caller in many[MANY:]:
+                assert (await caller.answer()).status == 503
 
     with serving(tmp_path, workers=1) as server:
         asyncio.run(scenario(server))
         assert server.ended() == -signal.SIGTERM
+        assert "Traceback" not in server.log
+
+
+def test_who_never_finishes_asking_is_told_so_and_cut_off(tmp_path: Path) -> None:
+    """Slowloris, by the hundred: no connection is kept for longer than the bound."""
+
+    async def scenario(server: Server) -> None:
+        async with callers(server.port, 4 * MANY) as many:
+            for caller in many[: 2 * MANY]:
+                await caller.write(QUESTION[:20])
+            for caller in many[2 * MANY :]:
+                await caller.write(QUESTION[:-1])
+            await all_answered(server.port)
+            for caller in many:
+                assert (await caller.answer()).status == 408
+
+    with serving(tmp_path, workers=1, receive_timeout_s=1.0) as server:
+        handles = server.handles()
+        asyncio.run(scenario(server))
+        until(lambda: server.handles() <= handles, "their sockets closed")
         assert "Traceback" not in server.log
