@@ -2,6 +2,7 @@
 # with Python 3.11 or newer, pip and make.
 
 PYTHON ?= python3
+REQUESTS ?= 200000
 VENV ?= .venv
 RIVALS ?= .venv-rivals
 BIN := $(VENV)/bin
@@ -10,7 +11,8 @@ COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11
 LOCK = $(COMPILE) pyproject.toml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help serve test browser-test screenshots ops-test image-test ray-test openapi client loadtest lint bench train export evaluate lock clean
+.PHONY: help serve test browser-test screenshots ops-test image-test ray-test soak openapi client \
+	loadtest lint bench train export evaluate lock clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -43,6 +45,9 @@ openapi: $(VENV)/dev.stamp  ## accept what changed in the OpenAPI document
 
 client: $(VENV)/dev.stamp  ## the Python client as a wheel in dist/
 	$(BIN)/pip wheel -q --no-deps --wheel-dir dist ./client
+
+soak: $(VENV)/dev.stamp  ## faults and loads for tens of minutes; REQUESTS=50000 for a shorter one
+	SOAK_REQUESTS=$(REQUESTS) $(BIN)/pytest -m soak -s -o faulthandler_timeout=0
 
 loadtest: $(VENV)/dev.stamp  ## find the knee of a server started for it; report in runs/loadtest
 	$(BIN)/python -m loadtest rate
