@@ -79,7 +79,7 @@ lock: $(VENV)/dev.stamp  ## resolve requirements/*.txt anew from pyproject.toml
 	echo 'setuptools>=80' | $(COMPILE) - --generate-hashes --output-file requirements/build.txt
 	$(COMPILE) requirements/rivals.in --excludes requirements/excludes.txt \
 		--output-file requirements/rivals.txt
-	$(COMPILE) requirements/rivals-servers.in --constraint requirements/dev.txt \
+	$(COMPILE) requirements/rivals-servers.in \
 		--output-file requirements/rivals-servers.txt
 
 clean:  ## remove the virtual environments
