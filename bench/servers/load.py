@@ -26,6 +26,7 @@ _HEAD_END = b"\r\n\r\n"
 NO_ANSWER = 0  # in place of a status: the connection was lost, or the time was over
 _KEPT = 16  # of so many answers under load, one body is kept
 _FOREVER_S = 600.0
+_TICK_S = 0.001  # of uvloop's clock, which may ring that much too early
 _GRACE_S = 20.0  # for what is under way at the end
 _MOST_CONNECTIONS = 512  # what is due beyond them waits, and its wait counts
 
@@ -205,8 +206,8 @@ class _Load:
 
         self._started_s = time.perf_counter()
         for due in due_s:
-            if (ahead_s := due - self._now_s()) > 0:
-                await asyncio.sleep(ahead_s)
+            while (ahead_s := due - self._now_s()) > 0:
+                await asyncio.sleep(max(ahead_s, _TICK_S))
             while idle and not idle[-1].open:  # servers close what was idle for seconds
                 idle.pop()
             late.append(due)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import subprocess
 import time
@@ -58,25 +59,24 @@ class ServerProcess:
 
     def cpu_s(self) -> float:
         """Processor time that all its processes have used."""
-        return sum(_cpu_s(pid) for pid in self._pids())
+        return sum(_cpu_s(pid) for pid in self.pids())
 
     def memory_mb(self) -> float:
         """Of all its processes; what several share counts once (proportional set size)."""
-        return sum(_pss_kb(pid) for pid in self._pids()) / 1024
+        return sum(_pss_kb(pid) for pid in self.pids()) / 1024
 
     def close(self) -> None:
         """End it, and then whatever it has left behind."""
-        before = self._pids()  # workers in sessions of their own are nobody's later
+        before = self.pids()  # workers in sessions of their own are nobody's later
         self._process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_S)
-        for pid in {*before, *self._pids()} - {self._process.pid}:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        for pid in {*before, *self.pids()} - {self._process.pid}:
+            _kill(pid)
         self._process.kill()
         self._process.wait()
 
-    def _pids(self) -> list[int]:
+    def pids(self) -> list[int]:
         """Its descendants, and what belongs to its session though its parent has gone."""
         found = {self._process.pid}
         stats = {
@@ -93,6 +93,17 @@ class ServerProcess:
             if not more:
                 return sorted(found)
             found |= more
+
+
+def _kill(pid: int) -> None:
+    """End a process that need not be our child, and wait until it has ended."""
+    with suppress(ProcessLookupError):
+        process = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+            select.select([process], [], [], _END_S)  # readable once it has ended
+        finally:
+            os.close(process)
 
 
 def _stat(path: Path) -> list[str]:
