@@ -32,9 +32,9 @@ MAY_IMPORT = {
     "service": {"service", "equations", "deploy.ray"} | SERVING,
     "bench": {
         "bench", "equations", "training.data", "training.model", "model_export", "loadtest",
-        "service.api", "service.app", "service.batching", "service.confidence", "service.contracts", "service.engine",
-        "service.hosting", "service.logs", "service.metrics", "service.runtime", "service.settings",
-        "fastapi", "uvloop",
+        "service.api", "service.app", "service.batching", "service.confidence",
+        "service.contracts", "service.engine", "service.hosting", "service.logs",
+        "service.metrics", "service.runtime", "service.settings", "fastapi", "uvloop",
         "torch", "transformers", "tokenizers", "onnx", "numpy", "tqdm", "matplotlib", "httpx",
         "onnxruntime", "optimum", "ctranslate2", "litserve", "bentoml", "pydantic",
     },
