@@ -50,4 +50,9 @@ def install(
             allow_headers=_ASKED_HEADERS,
             expose_headers=_TOLD_HEADERS,
         )
-    app.add_middleware(RequestScope, metrics=metrics, log_questions=settings.log_questions)
+    app.add_middleware(
+        RequestScope,
+        metrics=metrics,
+        paths=list(app.openapi()["paths"]),
+        log_questions=settings.log_questions,
+    )
