@@ -150,7 +150,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     add("run", type=Path, help="run folder of `python -m training train`")
     add("--out", type=Path, default=Path("models/cybersolve-mini"), help="the bundle's folder")
     add("--name", default="cybersolve-mini", help="the model's name in every answer")
-    add("--version", default="1.1.0", help="the model's version in every answer")
+    add("--version", default="1.1.1", help="the model's version in every answer")
     add("--prompt-format", choices=PROMPT_FORMATS, default="digits", help="what the model reads")
     add("--precision", choices=["fp32", "int8"], default="int8", help="of the products")
     add("--max-new-tokens", type=int, default=96, help="where generation is cut off")

@@ -37,17 +37,16 @@ class Rows:
         self._cross: Floats = np.zeros(
             (layers, capacity, shape.heads, _LENGTH_STEP, shape.d_kv), np.float32
         )
-        self._token: Ids = np.zeros(capacity, np.int64)
+        self._token: Ids = np.zeros((capacity, 1), np.int64)
         self._past = np.zeros(capacity, np.int32)
         self._source_lengths = np.zeros(capacity, np.int32)
-        self._longest = np.zeros((), np.int32)
         self._best: Ids = np.zeros((capacity, 2), np.int64)
         self._logprobs: Floats = np.zeros((capacity, 2), np.float32)
-        # What each row has written: the two likeliest tokens of each step, and the one taken.
+        # The two likeliest tokens of each step: the first was taken, where none was forced.
         self._best_so_far: Ids = np.zeros((capacity, columns, 2), np.int64)
         self._logprobs_so_far: Floats = np.zeros((capacity, columns, 2), np.float32)
-        self._taken: Ids = np.zeros((capacity, columns), np.int64)
         self._forced: Ids = np.full((capacity, columns), _FREE, np.int64)
+        self._numbers = np.arange(capacity)
         self._bindings: dict[int, ort.IOBinding] = {}
 
     @property
@@ -98,7 +97,7 @@ class Rows:
         self._cross[:, row, :, :length] = self._cross[:, last, :, :length]
         for array in (
             self._token, self._past, self._source_lengths, self._forced,
-            self._best_so_far, self._logprobs_so_far, self._taken,
+            self._best_so_far, self._logprobs_so_far,
         ):  # fmt: skip
             array[row] = array[last]
         self.keys[row] = self.keys[last]
@@ -108,19 +107,19 @@ class Rows:
     def step(self, decoder: ort.InferenceSession) -> list[int]:
         """Let the decoder write one token in every row; the rows that have come to their end."""
         active = self.active
-        past = self._past[:active]
-        self._longest[...] = past.max() + 1
         decoder.run_with_iobinding(self._binding(decoder))
-        rows = np.arange(active)
-        forced = self._forced[rows, past]
-        taken = np.where(forced == _FREE, self._best[:active, 0], forced)
-        self._best_so_far[rows, past] = self._best[:active]
-        self._logprobs_so_far[rows, past] = self._logprobs[:active]
-        self._taken[rows, past] = taken
-        self._token[:active] = taken
+        places = self._numbers[:active], self._past[:active]
+        best = self._best[:active]
+        self._best_so_far[places] = best
+        self._logprobs_so_far[places] = self._logprobs[:active]
+        taken = self._token[:active, 0]
+        forced = self._forced[places]
+        np.copyto(taken, np.where(forced == _FREE, best[:, 0], forced))
+        past = places[1]
         past += 1
         ended = (taken == self._shape.eos_id) | (past == self.columns)
-        return [int(row) for row in np.flatnonzero(ended)]
+        rows: list[int] = ended.nonzero()[0].tolist()
+        return rows
 
     def _binding(self, decoder: ort.InferenceSession) -> ort.IOBinding:
         """The graph's inputs and outputs bound to the memory of the active rows."""
@@ -135,7 +134,6 @@ class Rows:
         for name, array in (
             ("token", self._token[:active]),
             ("past", self._past[:active]),
-            ("longest", self._longest),
             ("source_lengths", self._source_lengths[:active]),
         ):
             binding.bind_ortvalue_input(name, value(array))
@@ -153,8 +151,9 @@ class Rows:
     def hypothesis(self, row: int) -> Hypothesis:
         """What a row that has ended has written."""
         steps = int(self._past[row])
-        taken = self._taken[row, :steps]
         best, logprobs = self._best_so_far[row, :steps], self._logprobs_so_far[row, :steps]
+        forced = self._forced[row, :steps]
+        taken = np.where(forced == _FREE, best[:, 0], forced)
         is_first, is_second = taken == best[:, 0], taken == best[:, 1]
         taken_logprobs = np.where(
             is_first, logprobs[:, 0], np.where(is_second, logprobs[:, 1], np.nan)
