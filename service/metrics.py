@@ -49,7 +49,9 @@ class Metrics:
         inference = histogram("inference_seconds", "Time of a question by phase.", "phase")
         self._encode, self._decode = inference.labels("encode"), inference.labels("decode")
         self._busy = counter("busy_seconds", "Time that engines computed.")
+        self._row_seconds = counter("row_seconds", "Time that rows were computed, over all rows.")
         self.engines = gauge("engines", "Engines side by side.")
+        self.rows = gauge("rows", "Rows of all engines together.")
         self._tokens = counter("generated_tokens", "Tokens generated.")
         self._verdicts = counter("verdicts", "Answers given.", "verdict", "source")
         self._second_tries = counter(
@@ -58,9 +60,15 @@ class Metrics:
         self._rejected = counter("rejected", "Questions refused before any work.", "reason")
         self._reused = counter("reused", "Answers that were not computed anew.", "how")
         self._abandoned = counter(
-            "abandoned", "Questions whose caller left or whose deadline passed."
+            "abandoned", "Questions whose caller left or whose deadline passed.", "reason"
         )
-        self.engine_up = gauge("engine_up", "1 while the worker takes questions.")
+        for reason in ("left", "deadline"):
+            self._abandoned.labels(reason)
+        self.engines_up = gauge("engines_up", "Engines that take questions.")
+        self._engine_ends = counter("engine_ends", "Engines that ended unasked.", "reason")
+        for reason in ("crashed", "hung"):
+            self._engine_ends.labels(reason)
+        self.engine_up = gauge("engine_up", "1 while every engine takes questions.")
         self._model = gauge(
             "model_info", "The model served.", "name", "version", "precision", "provider"
         )
@@ -82,8 +90,8 @@ class Metrics:
     def refused(self, reason: str) -> None:
         self._rejected.labels(reason).inc()
 
-    def dropped(self, count: int) -> None:
-        self._abandoned.inc(count)
+    def abandoned(self, reason: str) -> None:
+        self._abandoned.labels(reason).inc()
 
     def reused(self, how: str) -> None:
         self._reused.labels(how).inc()
@@ -96,11 +104,15 @@ class Metrics:
     def stepped(self, rows: int, busy_s: float) -> None:
         self._batch_size.observe(rows)
         self._busy.inc(busy_s)
+        self._row_seconds.inc(rows * busy_s)
 
     def finished(self, encode_s: float, decode_s: float, tokens: int) -> None:
         self._encode.observe(encode_s)
         self._decode.observe(decode_s)
         self._tokens.inc(tokens)
+
+    def engine_ended(self, reason: str) -> None:
+        self._engine_ends.labels(reason).inc()
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""

@@ -42,6 +42,11 @@ def open_sessions(paths: Sequence[Path], *, threads: int, provider: str) -> tupl
         return _CPU, [_open(path, threads, _CPU) for path in paths]
 
 
+def device_of(provider: str) -> str:
+    """What ONNX Runtime calls the memory of a provider, by the provider's name."""
+    return "cuda" if provider == _CUDA else "cpu"
+
+
 def _open(path: Path, threads: int, provider: str) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
