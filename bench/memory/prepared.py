@@ -13,7 +13,7 @@ from transformers import T5Config
 from bench.engines.workloads import write_random
 from model_export.bundle import Identity, sources_of, write_bundle
 from service.engine.bundle import MANIFEST, Limits, load_manifest
-from training import data
+from training.data import GENERATED, TEST_SPLIT, generate, read, split_file
 
 _SEED = 7
 _STEPS = 64
@@ -51,9 +51,9 @@ def base_bundle(cache: Path) -> Path:
 def questions(cache: Path, count: int, bundle: Path) -> Path:
     """A file with the token ids of `count` fresh questions, as the bundle reads them."""
     folder = cache / f"memory-questions-{count}"
-    if not (folder / data.GENERATED).exists():
-        data.generate(folder, train=0, test=count, seed=_SEED, workers=1)
-    problems = data.read(data.split_file(folder, data.TEST_SPLIT))
+    if not (folder / GENERATED).exists():
+        generate(folder, train=0, test=count, seed=_SEED, workers=1)
+    problems = read(split_file(folder, TEST_SPLIT))
     prompt_format = load_manifest(bundle).prompt_format
     sources = sources_of([problem.question for problem in problems], prompt_format, bundle)
     (folder / "sources.json").write_text(json.dumps(sources))

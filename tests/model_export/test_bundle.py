@@ -28,7 +28,7 @@ FAMILY = {
 PREDICTABLE = 200
 
 
-def checkpoint(folder: Path, **overrides: object) -> Path:
+def checkpoint(folder: Path, predictable: int = PREDICTABLE, **overrides: object) -> Path:
     torch.manual_seed(0)
     vocabulary = Vocabulary.digits()
     shape = {
@@ -43,7 +43,7 @@ def checkpoint(folder: Path, **overrides: object) -> Path:
     )
     model = T5ForConditionalGeneration(config).eval()
     # Few tokens to choose from: among many, random weights often tie to the last digit.
-    model.generation_config.suppress_tokens = list(range(PREDICTABLE, config.vocab_size))
+    model.generation_config.suppress_tokens = list(range(predictable, config.vocab_size))
     save_plain(model, vocabulary.tokenizer(), folder)
     return folder
 
@@ -67,6 +67,15 @@ def test_tokens_equal_pytorch_across_the_family(
     assert load_manifest(tmp_path / "bundle") == manifest
     reference = json.loads((tmp_path / "bundle" / REFERENCE).read_text())
     assert len({tuple(case["tokens"]) for case in reference}) > 10  # not one answer for all
+
+
+@pytest.mark.parametrize("predictable", [197, 64, 126])
+def test_any_number_of_tokens_may_be_predicted(
+    predictable: int, tmp_path: Path, problems: list[Problem]
+) -> None:
+    """Also where they do not fall into groups of a good size: a prime, one group's worth."""
+    folder = checkpoint(tmp_path / "checkpoint", predictable=predictable)
+    export(folder, tmp_path / "bundle", problems[:30])
 
 
 def test_int8_says_nearly_what_pytorch_says(tmp_path: Path, problems: list[Problem]) -> None:
