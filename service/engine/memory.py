@@ -8,6 +8,7 @@ is copied from row to row.
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Protocol
@@ -76,7 +77,10 @@ class Block:
     def _line(self, part: int, row: int) -> int:
         """The address of the first head of a row."""
         _, rows, *line = self.shape
-        return self._address + (part * rows + row) * int(np.prod(line)) * self._element.itemsize
+        address: int = (
+            self._address + (part * rows + row) * math.prod(line) * self._element.itemsize
+        )
+        return address
 
     def _on_host(self) -> npt.NDArray[np.floating[Any]]:
         size = int(np.prod(self.shape)) * self._element.itemsize
