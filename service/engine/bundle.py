@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from equations.prompt import PROMPT_FORMATS
+from equations.prompt import PROMPT_FORMATS, TARGET_FORMATS
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -53,7 +53,7 @@ class Manifest:
     name: str
     version: str
     prompt_format: str  # a key of equations.prompt.PROMPT_FORMATS
-    target_format: str  # "work": the worked form; "answer": the bare answer
+    target_format: str  # a value of equations.prompt.TARGET_FORMATS
     precision: str
     architecture: Architecture
     limits: Limits
@@ -86,6 +86,8 @@ class Manifest:
             raise BundleError(f"not a manifest: {type(error).__name__}: {error}") from error
         if manifest.prompt_format not in PROMPT_FORMATS:
             raise BundleError(f"unknown prompt format {manifest.prompt_format!r}")
+        if manifest.target_format not in TARGET_FORMATS.values():
+            raise BundleError(f"unknown target format {manifest.target_format!r}")
         return manifest
 
 
