@@ -156,9 +156,7 @@ def _parser() -> argparse.ArgumentParser:
 
     describe = command("card", _card, "write the model card of a fine-tuning run")
     describe.add_argument("run_folder", type=Path, help="of `python -m training finetune`")
-    describe.add_argument(
-        "--report", type=Path, help="report.json of `python -m training evaluate`"
-    )
+    describe.add_argument("--report", type=Path, help="report.json of `training evaluate`")
     describe.add_argument("--push-to-hub", metavar="REPOSITORY", help="upload model and card")
 
     _add_evaluate(command("evaluate", _evaluate, "score a model by what it writes, greedily"))

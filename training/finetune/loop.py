@@ -49,7 +49,7 @@ def finetune(
     """
     accelerator = _accelerator(settings, run_folder, mlflow)
     _check(settings, layout, accelerator.num_processes)
-    main = accelerator.is_main_process
+    main: bool = accelerator.is_main_process
     if main:
         claim(run_folder, asdict(settings), data_folder)
     accelerator.wait_for_everyone()

@@ -1,4 +1,4 @@
-"""What a fine-tuning run does, step by step: its settings, the research's presets, its rates. Pure."""
+"""What a fine-tuning run does, step by step: settings, the research's presets, rates. Pure."""
 
 from __future__ import annotations
 

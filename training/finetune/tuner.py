@@ -84,7 +84,7 @@ class Tuner:
         return float(self._accelerator.reduce(mean, "sum"))
 
     def _parts(self, indices: Indices) -> list[Indices]:
-        """This process's share of a batch, in parts for one pass each."""
+        """The process's share of a batch, in parts for one pass each."""
         processes, rank = self._accelerator.num_processes, self._accelerator.process_index
         step = processes * self._accumulate
         return [indices[rank + processes * i :: step] for i in range(self._accumulate)]
@@ -110,7 +110,7 @@ class Tuner:
         """All that `load` needs, under a name that appears when it is whole; older ones go."""
         whole = folder / f"step-{self.step:08d}"
         partial = whole.with_suffix(".partial")
-        self._accelerator.save_state(str(partial))
+        self._accelerator.save_state(str(partial), safe_serialization=False)
         self._accelerator.wait_for_everyone()
         if self._accelerator.is_main_process:
             progress = {"step": self.step, "best": self.best, "worse": self.worse}
