@@ -91,6 +91,7 @@ def _accelerator(settings: Settings, run_folder: Path, mlflow: bool) -> Accelera
         half = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
         precision = "bf16" if half else "fp32"
     return Accelerator(
+        cpu=not torch.cuda.is_available(),  # without it, processes on the CPU would not find others
         mixed_precision="bf16" if precision == "bf16" else "no",
         log_with=["tensorboard", "mlflow"] if mlflow else ["tensorboard"],
         project_dir=run_folder,
