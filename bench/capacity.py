@@ -19,32 +19,35 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from random import Random
-from statistics import fmean, linear_regression, median
+from statistics import fmean
 from typing import Any
 
+from bench.costs import (
+    ROWS,
+    SEED,
+    Line,
+    core_s_each,
+    engine_of,
+    engine_s,
+    milliseconds,
+    prompt_of,
+    side_by_side,
+)
 from bench.simulation import Arrival, Costs, Served, simulate
 from bench.sleeping import Sleeping
 from equations.errors import EquationError
-from equations.parser import parse
-from equations.prompt import PROMPT_FORMATS
 from loadtest import schedule, server, workload
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
-from service.contracts import Engine, Prompt
+from service.contracts import Engine, Host, Prompt
 from service.engine.generate import generate
+from service.hosting.thread import ThreadHost
 from service.metrics import Metrics
 from service.runtime import Model, load_model
 from service.settings import Settings
-
-_ROWS = (1, 2, 4, 8, 16, 32)
-_REPEATS = 15
-_QUESTIONS = 256  # whose cost from end to end is measured
-_SEED = 0  # the load test's own
 
 
 def main() -> None:
@@ -57,101 +60,29 @@ def main() -> None:
     settings = Settings.from_environment()
     model = load_model(settings)
     load_before = os.getloadavg()[0]
-    joins_s, steps_s = _engine_s(model)
+    joins_s, steps_s = engine_s(engine_of(settings, model), model)
     costs = Costs(join=Line.through(joins_s), step=Line.through(steps_s))
-    core_s = {rows: _core_s_each(settings, rows) for rows in _ROWS}
-    per_s, side_by_side_s = _side_by_side(model)
+    core_s = {rows: core_s_each(settings, model, rows) for rows in ROWS}
+    per_s, side_by_side_s = side_by_side(settings, model)
     figures = {
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {model.provider}",
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {settings.provider}",
         "model": f"{model.manifest.name} {model.manifest.version}, {model.manifest.precision}",
         "load_before": round(load_before, 1),
-        "join_ms": {rows: _ms(seconds) for rows, seconds in joins_s.items()},
-        "step_ms": {rows: _ms(seconds) for rows, seconds in steps_s.items()},
+        "join_ms": {rows: milliseconds(seconds) for rows, seconds in joins_s.items()},
+        "step_ms": {rows: milliseconds(seconds) for rows, seconds in steps_s.items()},
         "join_line_ms": str(costs.join),
         "step_line_ms": str(costs.step),
-        "engine_core_ms_each": {rows: _ms(seconds) for rows, seconds in core_s.items()},
-        "engines": len(model.engines),
+        "engine_core_ms_each": {rows: milliseconds(seconds) for rows, seconds in core_s.items()},
+        "engines": len(model.hosts),
         "engines_per_s": round(per_s),
-        "engines_core_ms_each": _ms(side_by_side_s),
-        "server_core_ms_each": _ms(_server_core_s_each()),
+        "engines_core_ms_each": milliseconds(side_by_side_s),
+        "server_core_ms_each": milliseconds(_server_core_s_each()),
         "points": [_compare(settings, model, costs, rate, arguments.seconds) for rate in rates],
     }
     print(json.dumps(figures))
 
 
-def _ms(seconds: float) -> float:
-    return round(1000 * seconds, 3)
-
-
-# -- costs ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Line:
-    """A cost that is the same for every call, and one for each row."""
-
-    fixed_s: float
-    share_s: float
-
-    @classmethod
-    def through(cls, measured_s: dict[int, float]) -> Line:
-        """By what a row costs: through the whole costs, few rows would be fitted badly."""
-        each_s = [cost_s / rows for rows, cost_s in measured_s.items()]
-        return cls(*linear_regression([1 / rows for rows in measured_s], each_s))
-
-    def __call__(self, rows: int) -> float:
-        return self.fixed_s + self.share_s * rows
-
-    def __str__(self) -> str:
-        return f"{_ms(self.fixed_s)} + {_ms(self.share_s)} a row"
-
-
-def _engine_s(model: Model) -> tuple[dict[int, float], dict[int, float]]:
-    """Median seconds of a join and of a step, by rows, of the load test's questions.
-
-    Numbers of rows take turns, so that a machine that drifts does so under all.
-    """
-    random, engine = Random(_SEED), model.engines[0]
-    joins_s: dict[int, list[float]] = {rows: [] for rows in _ROWS}
-    steps_s: dict[int, list[float]] = {rows: [] for rows in _ROWS}
-    for _ in range(_REPEATS):
-        for rows in _ROWS:
-            prompts = [_prompt(model, workload.question(random)) for _ in range(rows)]
-            started_s = time.perf_counter()
-            engine.join(dict(enumerate(prompts)))
-            joins_s[rows].append(time.perf_counter() - started_s)
-            while engine.active == rows:
-                started_s = time.perf_counter()
-                engine.step()
-                steps_s[rows].append(time.perf_counter() - started_s)
-            engine.clear()
-    return (
-        {rows: median(times_s) for rows, times_s in joins_s.items()},
-        {rows: median(times_s) for rows, times_s in steps_s.items()},
-    )
-
-
-def _core_s_each(settings: Settings, rows: int) -> float:
-    """Core seconds of a question from end to end, in one engine that has so many rows.
-
-    Core time is what neighbours on the machine hardly change.
-    """
-    model = load_model(replace(settings, max_batch_rows=rows))
-    prompts = _prompts(model)
-    generate(model.engines[0], prompts[:rows])
-    started_s = time.process_time()
-    generate(model.engines[0], prompts)
-    return (time.process_time() - started_s) / len(prompts)
-
-
-def _side_by_side(model: Model) -> tuple[float, float]:
-    """What all engines at once answer a second, without HTTP, and core seconds of each answer."""
-    prompts, count = _prompts(model), len(model.engines)
-    with ThreadPoolExecutor(count) as threads:
-        wall_s, core_s = time.perf_counter(), time.process_time()
-        list(threads.map(generate, model.engines, [prompts] * count))
-        wall_s, core_s = time.perf_counter() - wall_s, time.process_time() - core_s
-    return count * len(prompts) / wall_s, core_s / (count * len(prompts))
+# -- the server -----------------------------------------------------------------------------------
 
 
 def _server_core_s_each() -> float:
@@ -164,19 +95,11 @@ def _server_core_s_each() -> float:
 
 
 def _core_s(pid: int) -> float:
-    """Seconds that a process has computed, from Linux' /proc."""
+    """Seconds that a process and its engines have computed, from Linux' /proc."""
+    engines = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _prompts(model: Model) -> list[Prompt]:
-    random = Random(_SEED)
-    return [_prompt(model, workload.question(random)) for _ in range(_QUESTIONS)]
-
-
-def _prompt(model: Model, question: str) -> Prompt:
-    equation = parse(question).with_integers()
-    return Prompt(model.codec.encode(PROMPT_FORMATS[model.manifest.prompt_format](equation)))
+    own_s = (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
+    return own_s + sum(_core_s(int(engine)) for engine in engines)
 
 
 # -- comparison ----------------------------------------------------------------------------------
@@ -186,10 +109,10 @@ def _compare(
     settings: Settings, model: Model, costs: Costs, rate: float, seconds: float
 ) -> dict[str, Any]:
     """Single questions' mean times at one rate, in milliseconds, by each of the four."""
-    trace = _trace(model, schedule.steps([rate], seconds))
+    trace = _trace(engine_of(settings, model), model, schedule.steps([rate], seconds))
     arrivals, single = trace.arrivals, trace.single
     limits = BatchLimits(settings.max_batch_rows, settings.max_batch_tokens)
-    sleeping = [Sleeping(costs, rows=limits.rows) for _ in model.engines]
+    sleeping = [ThreadHost(Sleeping(costs, rows=limits.rows), limits) for _ in model.hosts]
     # No two alike, or they would be computed once.
     slept = [
         Prompt((number,) * arrival.length, forced=(0,) * (arrival.steps - 1))
@@ -202,7 +125,7 @@ def _compare(
         "questions_per_s": round(len(arrivals) / seconds, 1),
         "simulated": _means(simulate(arrivals, limits, costs, engines=len(sleeping)), single),
         "batcher": _means(_through_batcher(times_s, slept, limits, sleeping), single),
-        "engines": _means(_through_batcher(times_s, trace.prompts, limits, model.engines), single),
+        "engines": _means(_through_batcher(times_s, trace.prompts, limits, model.hosts), single),
         "server": {
             "queue_ms": round(measured["queue_ms"], 2),
             "inference_ms": round(measured["inference_ms"], 2),
@@ -220,19 +143,19 @@ class _Trace:
     single: list[bool]  # not of a batch
 
 
-def _trace(model: Model, plan: Sequence[schedule.Step]) -> _Trace:
-    due = list(schedule.at_random(plan, _SEED))
+def _trace(engine: Engine, model: Model, plan: Sequence[schedule.Step]) -> _Trace:
+    due = list(schedule.at_random(plan, SEED))
     times_s, prompts, single = [], [], []
-    for due_s, ask in zip(due, islice(workload.asks(_SEED), len(due)), strict=True):
+    for due_s, ask in zip(due, islice(workload.asks(SEED), len(due)), strict=True):
         alone = ask.path == workload.SOLVE
         for question in [ask.body["question"]] if alone else ask.body["questions"]:
             try:
-                prompts.append(_prompt(model, question))
+                prompts.append(prompt_of(model, question))
             except EquationError:
                 continue  # refused before it is queued
             times_s.append(due_s)
             single.append(alone)
-    written = generate(model.engines[0], prompts)
+    written = generate(engine, prompts)
     arrivals = [
         Arrival(at_s, len(prompt.source), len(hypothesis.logprobs))
         for at_s, prompt, hypothesis in zip(times_s, prompts, written, strict=True)
@@ -244,13 +167,13 @@ def _through_batcher(
     times_s: Sequence[float],
     prompts: Sequence[Prompt],
     limits: BatchLimits,
-    engines: Sequence[Engine],
+    hosts: Sequence[Host],
 ) -> list[Served]:
     """The batcher that ships, without HTTP, asked at these times."""
 
     async def every() -> list[Served]:
-        batcher = Batcher(engines, limits, max_queue=len(prompts), observer=Metrics())
-        batcher.start()
+        batcher = Batcher(hosts, limits, max_queue=len(prompts), observer=Metrics())
+        await batcher.start()
         started_s = time.monotonic()
 
         async def one(at_s: float, prompt: Prompt) -> Served:
@@ -275,7 +198,7 @@ def _means(results: Sequence[Served], single: Sequence[bool]) -> dict[str, float
 
 def _measured(rate: float, seconds: float) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
-        plan = ["--rates", str(rate), "--seconds", str(seconds), "--seed", str(_SEED)]
+        plan = ["--rates", str(rate), "--seconds", str(seconds), "--seed", str(SEED)]
         steps: list[dict[str, Any]] = _loadtest(
             "rate", *plan, "--out", folder, environment={"CYBERSOLVE_MAX_TRIES": "1"}
         )["steps"]

@@ -55,6 +55,10 @@ class Sleeping:
         self.leave(ended)
         return finished
 
+    def written(self, key: Hashable) -> list[int]:
+        answer = self._answers[key].tokens
+        return answer[: len(answer) + 1 - len(self._left[key])]
+
     def leave(self, keys: Collection[Hashable]) -> None:
         for key in keys:
             del self._left[key], self._answers[key]

@@ -10,8 +10,9 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from service.api import health, problems, routes
+from service.api import generate, health, problems, routes
 from service.api.middleware import BodyLimit, RequestScope
+from service.errors import EngineRefused
 from service.runtime import Model, Runtime
 from service.settings import Settings
 
@@ -19,11 +20,11 @@ _LOG = logging.getLogger(__name__)
 
 
 def create_app(settings: Settings, model: Model) -> FastAPI:
-    """The application around a loaded model; it warms up once it listens."""
+    """The application around a loaded model; its engines start once it listens."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        starting = asyncio.create_task(runtime.start(), name="warm-up")
+        starting = asyncio.create_task(runtime.start(), name="start")
         starting.add_done_callback(_report_failure)
         yield
         starting.cancel()
@@ -37,7 +38,9 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
         lifespan=lifespan,
     )
     runtime = app.state.runtime = Runtime(settings, model)
-    app.include_router(routes.router)
+    if model.manifest.solves:
+        app.include_router(routes.router)
+    app.include_router(generate.router)
     app.include_router(health.router)
     problems.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
@@ -47,5 +50,8 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
 
 
 def _report_failure(starting: asyncio.Task[None]) -> None:
-    if not starting.cancelled() and (error := starting.exception()) is not None:
-        _LOG.critical("the warm-up failed; the service stays unready", exc_info=error)
+    """An engine refused says why in one line, where the process ends; the rest are bugs."""
+    if starting.cancelled() or isinstance(error := starting.exception(), EngineRefused):
+        return
+    if error is not None:
+        _LOG.critical("the start failed; the service stays unready", exc_info=error)

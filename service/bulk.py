@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from equations.errors import EquationError
+from service.engine.bundle import BundleError
 from service.errors import ServiceError
 from service.runtime import Model, Runtime
 from service.settings import Settings
@@ -37,10 +38,15 @@ def read_questions(path: Path) -> Iterator[str]:
 
 @asynccontextmanager
 async def running(settings: Settings, model: Model) -> AsyncIterator[Runtime]:
-    """A runtime that takes questions until the block ends."""
+    """A runtime that takes questions until the block ends.
+
+    Raises `EngineRefused`, and `BundleError` for a model that solves no equations.
+    """
+    if not model.manifest.solves:
+        raise BundleError(f"{settings.model} solves no equations; it serves POST /generate")
     runtime = Runtime(settings, model)
-    runtime.batcher.start()
     try:
+        await runtime.start()
         yield runtime
     finally:
         await runtime.stop()
@@ -71,7 +77,7 @@ async def answers(
             "tries": solution.tries,
         }
 
-    rows = runtime.settings.max_batch_rows * len(runtime.model.engines)
+    rows = runtime.settings.max_batch_rows * len(runtime.model.hosts)
     at_once = min(runtime.settings.max_queue, 4 * rows)
     under_way: deque[asyncio.Task[dict[str, Any]]] = deque()
     for question in questions:

@@ -12,8 +12,7 @@ from pathlib import Path
 from equations.errors import EquationError
 from service.bulk import InputError, answers, read_questions, running
 from service.engine.bundle import BundleError
-from service.engine.sessions import ProviderMissing
-from service.errors import ServiceError
+from service.errors import EngineRefused, ServiceError
 from service.runtime import load_model
 from service.settings import Settings, SettingsError
 from service.solving import Fallback, Solution
@@ -25,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = Settings.from_environment()
         status: int = arguments.run(arguments, settings)
-    except (BundleError, InputError, ProviderMissing, SettingsError, OSError) as error:
+    except (BundleError, EngineRefused, InputError, SettingsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return status
@@ -36,8 +35,11 @@ def _serve(_: argparse.Namespace, settings: Settings) -> int:
     from service.server import DrainingServer
 
     app = create_app(settings, load_model(settings))
-    server = DrainingServer(app, app.state.runtime)
+    runtime = app.state.runtime
+    server = DrainingServer(app, runtime)
     server.run()
+    if runtime.refused is not None:
+        raise runtime.refused
     return 0 if server.started else 1
 
 

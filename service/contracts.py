@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 Tokens = Sequence[int]
@@ -16,6 +16,7 @@ class Prompt:
 
     source: tuple[int, ...]
     forced: tuple[int, ...] = ()
+    max_new_tokens: int | None = None  # None: as many as the model writes at most
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Hypothesis:
     def logprob(self) -> float:
         """Of the whole answer: the sum over its tokens."""
         return sum(self.logprobs)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the model came to an end by itself, rather than to the most it may write."""
+        return len(self.logprobs) > len(self.tokens)
 
 
 class Engine(Protocol):
@@ -62,6 +68,10 @@ class Engine(Protocol):
 
     def step(self) -> dict[Hashable, Hypothesis]:
         """One token more for every row; those that have come to their end leave, and are given."""
+        ...
+
+    def written(self, key: Hashable) -> list[int]:
+        """The tokens of a row that is under way, so far."""
         ...
 
     def leave(self, keys: Collection[Hashable]) -> None:
@@ -94,16 +104,13 @@ class Answered:
 
 @dataclass(eq=False)
 class Job:
-    """One prompt under way, and who waits for it: one caller, or several that asked the same.
+    """One prompt under way, and who waits for it: one caller, or several that asked the same."""
 
-    `replies` belong to the event loop and are settled exactly once there.
-    """
-
+    key: int
     prompt: Prompt
-    replies: list[asyncio.Future[Answered]]
-    enqueued_s: float  # on the batcher's clock, as the times below
-    joined_s: float = 0.0  # when it left the queue
-    encoded_s: float = 0.0  # when the encoder was done with it
+    replies: list[asyncio.Future[Answered]]  # settled exactly once, each
+    enqueued_s: float  # on the batcher's clock
+    heard: Callable[[list[int]], None] | None = None  # told the tokens as they are written
 
     @property
     def length(self) -> int:
@@ -118,14 +125,107 @@ class Job:
         return all(reply.done() for reply in self.replies)
 
 
+# -- between a batcher and the host of an engine ---------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Join:
+    """Begin with a prompt as soon as a row is free; `streaming`: report its tokens step by step."""
+
+    key: int
+    prompt: Prompt
+    streaming: bool
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Forget a prompt, under way or not; nobody waits for it."""
+
+    key: int
+
+
+Order = Join | Leave
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Prompts that joined together, and when. Times are of `time.monotonic`, which all processes
+    of a machine share.
+    """
+
+    keys: list[int]
+    lengths: list[int]
+    at_s: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    key: int
+    hypothesis: Hypothesis
+    joined_s: float
+    encoded_s: float
+    finished_s: float
+
+
+@dataclass
+class Report:
+    """What an engine has done since its last report."""
+
+    joined: list[Joined] = field(default_factory=list)
+    steps: list[tuple[int, float]] = field(default_factory=list)  # (rows, seconds)
+    written: dict[int, list[int]] = field(default_factory=dict)  # whole so far, of streaming rows
+    finished: list[Finished] = field(default_factory=list)
+    failed: list[int] = field(default_factory=list)  # the engine raised while they were under way
+
+    @property
+    def urgent(self) -> bool:
+        """Whether somebody waits for it."""
+        return bool(self.finished or self.failed or self.written)
+
+
+@dataclass(frozen=True)
+class Started:
+    """What a host says of its engine once it takes prompts."""
+
+    rows: int
+    provider: str  # ONNX Runtime's name
+
+
+class Host(Protocol):
+    """Runs one engine apart from the event loop. Methods belong to the loop."""
+
+    async def start(self, told: Callable[[Report], None]) -> Started:
+        """Begin, or begin again after `ended`; `told` is called in the loop.
+
+        Raises `EngineRefused` where no further attempt can help, `EngineFailed` otherwise.
+        """
+        ...
+
+    def order(self, orders: Sequence[Order]) -> None:
+        """Lost without a word where the engine has ended."""
+        ...
+
+    async def ended(self) -> None:
+        """Returns once the engine reports no more: it crashed, was killed or was closed."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once, even where it hangs."""
+        ...
+
+    async def close(self) -> None:
+        """End it between two steps, or at once where it does not come to that."""
+        ...
+
+
 class Observer(Protocol):
-    """Told by the batcher of what it does, from any thread; `service.metrics` counts it."""
+    """Told by the batcher of what it does; `service.metrics` counts it."""
 
     def queued(self, depth: int) -> None: ...
 
     def refused(self, reason: str) -> None: ...
 
-    def dropped(self, count: int) -> None: ...  # questions that nobody waits for any more
+    def abandoned(self, reason: str) -> None: ...  # a caller that left, a deadline that passed
 
     def reused(self, how: str) -> None: ...  # answers to what was asked before: shared, cached
 
@@ -134,3 +234,5 @@ class Observer(Protocol):
     def stepped(self, rows: int, busy_s: float) -> None: ...
 
     def finished(self, encode_s: float, decode_s: float, tokens: int) -> None: ...
+
+    def engine_ended(self, reason: str) -> None: ...  # crashed, hung

@@ -8,10 +8,10 @@ class ServiceError(Exception):
 
 
 class Overloaded(ServiceError):
-    """The queue is full; nothing was done for this request."""
+    """The queue is full, or too long for the deadline; nothing was done for this request."""
 
-    def __init__(self, retry_after_s: float) -> None:
-        super().__init__("the queue is full")
+    def __init__(self, retry_after_s: float, detail: str = "the queue is full") -> None:
+        super().__init__(detail)
         self.retry_after_s = retry_after_s
 
 
@@ -37,7 +37,7 @@ class DeadlineExceeded(ServiceError):
 
 
 class EngineFailed(ServiceError):
-    """The engine raised while it worked on this request's batch."""
+    """The engine raised, crashed or hung while it worked on this request's batch."""
 
     def __init__(self) -> None:
         super().__init__("the engine failed")
@@ -52,3 +52,7 @@ class CallerGone(ServiceError):
 
 class QuestionTooLong(ServiceError):
     """More tokens than the model reads, or terms and digits beyond its prompt format."""
+
+
+class EngineRefused(Exception):
+    """An engine that cannot be had with these settings; says why, in one line for the operator."""

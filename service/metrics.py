@@ -58,9 +58,15 @@ class Metrics:
         self._rejected = counter("rejected", "Questions refused before any work.", "reason")
         self._reused = counter("reused", "Answers that were not computed anew.", "how")
         self._abandoned = counter(
-            "abandoned", "Questions whose caller left or whose deadline passed."
+            "abandoned", "Questions whose caller left or whose deadline passed.", "reason"
         )
-        self.engine_up = gauge("engine_up", "1 while the worker takes questions.")
+        for reason in ("left", "deadline"):
+            self._abandoned.labels(reason)
+        self.engines_up = gauge("engines_up", "Engines that take questions.")
+        self._engine_ends = counter("engine_ends", "Engines that ended unasked.", "reason")
+        for reason in ("crashed", "hung"):
+            self._engine_ends.labels(reason)
+        self.engine_up = gauge("engine_up", "1 while every engine takes questions.")
         self._model = gauge(
             "model_info", "The model served.", "name", "version", "precision", "provider"
         )
@@ -82,8 +88,8 @@ class Metrics:
     def refused(self, reason: str) -> None:
         self._rejected.labels(reason).inc()
 
-    def dropped(self, count: int) -> None:
-        self._abandoned.inc(count)
+    def abandoned(self, reason: str) -> None:
+        self._abandoned.labels(reason).inc()
 
     def reused(self, how: str) -> None:
         self._reused.labels(how).inc()
@@ -101,6 +107,9 @@ class Metrics:
         self._encode.observe(encode_s)
         self._decode.observe(decode_s)
         self._tokens.inc(tokens)
+
+    def engine_ended(self, reason: str) -> None:
+        self._engine_ends.labels(reason).inc()
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""

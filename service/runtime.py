@@ -11,44 +11,48 @@ from dataclasses import dataclass
 
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
-from service.contracts import Engine
+from service.contracts import Host
 from service.engine.bundle import TOKENIZER, Manifest, load_manifest
 from service.engine.cpu import available_cpus
-from service.engine.ort import OrtEngine, OrtModel
 from service.engine.tokens import TextCodec
-from service.errors import NotReady, ShuttingDown
+from service.errors import EngineRefused, NotReady, ShuttingDown
+from service.generating import Generator
+from service.hosting.plan import EnginePlan
+from service.hosting.process import ProcessHost
 from service.metrics import Metrics
 from service.settings import Settings
 from service.solving import Solver
 
 _LOG = logging.getLogger(__name__)
-_WARM_UP = ("x = 1", "12*x + 34*x - 567 = 890 - 12*x", "1234*x - 5678 = 9012*x + 3456")
 _WORTH_SHARING = 20_000_000  # parameters
-_WARM_UP_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded bundle."""
+    """A bundle, checked, and hosts for engines of it."""
 
     manifest: Manifest
     codec: TextCodec
-    engines: Sequence[Engine]
-    provider: str
+    hosts: Sequence[Host]
 
 
 def load_model(settings: Settings) -> Model:
-    """Raises `BundleError` or `ProviderMissing`, each with one line that says what to do."""
+    """Raises `BundleError` with one line that says what is wrong. Starts no engine yet."""
     manifest = load_manifest(settings.model)
-    workers, threads = _layout(manifest, settings)
-    model = OrtModel(settings.model, manifest, threads=threads, provider=settings.provider)
-    engines = [OrtEngine(model, rows=settings.max_batch_rows) for _ in range(workers)]
+    workers, threads = layout(manifest, settings)
+    plan = EnginePlan(
+        model=settings.model.resolve(),
+        provider=settings.provider,
+        threads=threads,
+        rows=settings.max_batch_rows,
+        padded_tokens=settings.max_batch_tokens,
+    )
     codec = TextCodec(settings.model / TOKENIZER)
-    _LOG.info("loaded %s %s from %s", manifest.name, manifest.version, settings.model)
-    return Model(manifest, codec, engines, model.provider)
+    _LOG.info("%s %s from %s", manifest.name, manifest.version, settings.model)
+    return Model(manifest, codec, [ProcessHost(plan) for _ in range(workers)])
 
 
-def _layout(manifest: Manifest, settings: Settings) -> tuple[int, int]:
+def layout(manifest: Manifest, settings: Settings) -> tuple[int, int]:
     """Engines, and threads for each: side by side where a step is too small to share.
 
     Waking a second thread costs a step of the bundled model a third of its time (one row: 0.48
@@ -61,27 +65,36 @@ def _layout(manifest: Manifest, settings: Settings) -> tuple[int, int]:
 
 
 class Runtime:
-    """Model, batcher and solver of one process. Methods belong to one event loop."""
+    """Model, batcher, and what is asked of them. Methods belong to one event loop.
+
+    There is a `solver` where the model solves equations.
+    """
 
     def __init__(self, settings: Settings, model: Model) -> None:
         self.settings = settings
         self.model = model
         self.metrics = Metrics()
-        self.metrics.model_loaded(model.manifest, model.provider)
         self.metrics.queue_limit.set(settings.max_queue)
-        self.metrics.engines.set(len(model.engines))
+        self.metrics.engines.set(len(model.hosts))
+        self.metrics.engines_up.set_function(lambda: float(self.batcher.engines_up))
         self.metrics.engine_up.set_function(lambda: float(self.batcher.alive))
         self.batcher = Batcher(
-            model.engines,
+            model.hosts,
             BatchLimits(settings.max_batch_rows, settings.max_batch_tokens),
             max_queue=settings.max_queue,
+            max_queue_tokens=settings.max_queue_tokens,
             cached_answers=settings.cached_answers,
+            hang_timeout_s=settings.hang_timeout_s,
             observer=self.metrics,
         )
-        self.solver = Solver(
-            model.manifest, model.codec, self.batcher.submit, max_tries=settings.max_tries
+        self.generator = Generator(
+            model.manifest, model.codec, self.batcher.submit, self.batcher.stream
         )
-        self._warm = False
+        if model.manifest.solves:
+            self.solver = Solver(
+                model.manifest, model.codec, self.batcher.submit, max_tries=settings.max_tries
+            )
+        self.refused: EngineRefused | None = None  # why there will be no engine
         self._draining = False
         self._requests = 0
         self._quiet = asyncio.Event()
@@ -89,7 +102,7 @@ class Runtime:
 
     @property
     def ready(self) -> bool:
-        return self._warm and self.batcher.alive and not self._draining
+        return self.batcher.alive and not self._draining
 
     def require_ready(self) -> None:
         """Raises `ShuttingDown` or `NotReady`."""
@@ -102,9 +115,9 @@ class Runtime:
     def request(self) -> Iterator[None]:
         """The time of one accepted request, which `stop` lets finish.
 
-        Raises `ShuttingDown` once draining and `NotReady` before the warm-up is over.
+        Raises `ShuttingDown` once draining and `NotReady` while there is no engine.
         """
-        if self._draining or not self._warm:
+        if self._draining or not self.batcher.engines_up:
             error = ShuttingDown() if self._draining else NotReady()
             self.metrics.refused("shutting_down" if self._draining else "not_ready")
             raise error
@@ -118,11 +131,14 @@ class Runtime:
                 self._quiet.set()
 
     async def start(self) -> None:
-        """Take questions, and be ready once some of different sizes have been answered."""
-        self.batcher.start()
-        for question in _WARM_UP:
-            await self.solver.solve(question, timeout_s=_WARM_UP_TIMEOUT_S)
-        self._warm = True
+        """Be ready: every engine is warm. Raises `EngineRefused`."""
+        try:
+            await self.batcher.start()
+        except EngineRefused as error:
+            self.refused = error
+            raise
+        assert self.batcher.provider is not None, "started without an engine: this is a bug"
+        self.metrics.model_loaded(self.model.manifest, self.batcher.provider)
 
     async def stop(self) -> None:
         """Take no more requests and let the accepted finish, within the time that settings give.

@@ -24,6 +24,10 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._runtime = runtime
 
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to end; without an engine, and no hope of one, there is nothing to serve."""
+        return self._runtime.refused is not None or await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._runtime.stop()
         await super().shutdown(sockets)

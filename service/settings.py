@@ -23,11 +23,12 @@ class Settings:
 
     model: Path = _BUNDLED_MODEL  # a bundle's folder
     provider: str = "auto"  # auto, cpu or cuda
-    workers: int | None = None  # engines side by side; None: by the model's size and the cores
+    workers: int | None = None  # engines, a process each; None: by the model's size and the cores
     threads: int | None = None  # for the arithmetic of one engine; None: likewise
     host: str = "127.0.0.1"
     port: int = 8000
     max_queue: int = 1024  # questions that may wait; more are refused with 429
+    max_queue_tokens: int = 131_072  # that these may have together
     max_tries: int = 10  # answers of the model for one question; 1: the first, right or wrong
     max_batch_rows: int = 32  # questions under way in one engine
     max_batch_tokens: int = 4096  # of questions read together, padding included
@@ -36,6 +37,7 @@ class Settings:
     max_body_bytes: int = 1_000_000
     default_timeout_s: float = 30.0  # of a request that names none
     drain_timeout_s: float = 20.0  # for accepted requests, at shutdown
+    hang_timeout_s: float = 60.0  # of silence, after which a busy engine is killed and restarted
 
     def __post_init__(self) -> None:
         if self.provider not in PROVIDERS:

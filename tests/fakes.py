@@ -28,12 +28,13 @@ class Remembering:
     def __init__(self) -> None:
         self.depth = 0
         self.refusals: list[str] = []
-        self.drops = 0
+        self.left: list[str] = []
         self.reuses: list[str] = []
         self.waits_s: list[float] = []
         self.joins: list[int] = []
         self.steps: list[int] = []
         self.answers = 0
+        self.ends: list[str] = []
 
     def queued(self, depth: int) -> None:
         self.depth = depth
@@ -41,8 +42,8 @@ class Remembering:
     def refused(self, reason: str) -> None:
         self.refusals.append(reason)
 
-    def dropped(self, count: int) -> None:
-        self.drops += count
+    def abandoned(self, reason: str) -> None:
+        self.left.append(reason)
 
     def reused(self, how: str) -> None:
         self.reuses.append(how)
@@ -54,6 +55,9 @@ class Remembering:
     def stepped(self, rows: int, busy_s: float) -> None:
         self.steps.append(rows)
 
+    def engine_ended(self, reason: str) -> None:
+        self.ends.append(reason)
+
     def finished(self, encode_s: float, decode_s: float, tokens: int) -> None:
         self.answers += 1
 
@@ -62,9 +66,13 @@ class RightEngine(EchoEngine):
     """Answers every `digits` prompt with its true worked form, and others with nothing."""
 
     def __init__(
-        self, codec: TextCodec, before: Callable[[list[Tokens]], None] | None = None
+        self,
+        codec: TextCodec,
+        before: Callable[[list[Tokens]], None] | None = None,
+        *,
+        rows: int = 64,
     ) -> None:
-        super().__init__(before, answer=self._work)
+        super().__init__(before, rows=rows, answer=self._work)
         self._codec = codec
 
     def _work(self, prompt: Prompt) -> Tokens:

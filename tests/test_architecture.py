@@ -32,14 +32,18 @@ MAY_IMPORT = {
     "service": {"service", "equations", "deploy.ray"} | SERVING,
     "bench": {
         "bench", "equations", "training.data", "training.model", "model_export", "loadtest",
-        "service.batching", "service.contracts", "service.engine", "service.metrics",
-        "service.runtime", "service.settings",
+        "service.batching", "service.contracts", "service.engine", "service.hosting",
+        "service.metrics", "service.runtime", "service.settings",
         "torch", "transformers", "tokenizers", "onnx", "numpy", "tqdm", "matplotlib", "httpx",
         "onnxruntime", "optimum", "ctranslate2",
     },
     "loadtest": {"loadtest", "locust", "gevent"},
     "deploy": {"deploy", "service", "ray", "pyarrow", "fastapi", "tqdm"},
     "service/batching": {"service.batching", "service.contracts", "service.errors"},
+    "service/hosting": {
+        "service.hosting", "service.batching.policy", "service.contracts", "service.engine",
+        "service.errors",
+    },
     "service/contracts.py": set(),
 }  # fmt: skip
 

@@ -44,11 +44,11 @@ class Bundle:
 
     async def _predict(self, problems: Sequence[Problem]) -> list[Prediction]:
         runtime = Runtime(self._settings, self._model)
-        runtime.batcher.start()
         greedy = Solver(
             self._model.manifest, self._model.codec, runtime.batcher.submit, max_tries=1
         )
         try:
+            await runtime.start()
             firsts = await self._each(problems, lambda problem: _solve(greedy, problem))
             wrong = [
                 problem

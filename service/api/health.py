@@ -19,7 +19,7 @@ async def livez() -> dict[str, str]:
 
 @router.get("/readyz", responses={503: {"model": Problem}})
 async def readyz(request: Request) -> dict[str, str]:
-    """The model is warm and its worker takes questions; 503 otherwise."""
+    """Every engine is warm and takes questions; 503 otherwise."""
     _runtime(request).require_ready()
     return {"status": "ready"}
 
@@ -39,8 +39,9 @@ async def info(request: Request) -> Info:
     return Info(
         name=manifest.name,
         version=manifest.version,
+        solves=manifest.solves,
         precision=manifest.precision,
-        provider=runtime.model.provider,
+        provider=runtime.batcher.provider,
         parameters=manifest.architecture.parameters,
         max_source_tokens=manifest.limits.max_source_tokens,
         max_new_tokens=manifest.limits.max_new_tokens,

@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from equations.verify import Verdict
+from service.generating import FinishReason, Written
 from service.solving import Fallback, Solution, Source
 
 _MOST_KEYS = 10
@@ -53,6 +54,19 @@ class BatchRequest(_Strict):
         examples=[[_EXAMPLE, "3x = 12"]],
     )
     fallback: Fallback = Fallback.NONE
+    timeout_ms: TimeoutMs = None
+
+
+class GenerateRequest(_Strict):
+    text: str = Field(
+        min_length=1,
+        description="What the model reads, as it is.",
+        examples=["translate English to German: The house is small."],
+    )
+    max_new_tokens: int | None = Field(
+        None, gt=0, description="Tokens to write at most; null: as many as the model's limit."
+    )
+    stream: bool = Field(False, description="Server-sent events, as the text is written.")
     timeout_ms: TimeoutMs = None
 
 
@@ -107,6 +121,37 @@ class SolveResponse(BaseModel):
         )
 
 
+class GenerateResponse(BaseModel):
+    text: str
+    tokens: int
+    finish_reason: FinishReason = Field(
+        description="end: the model came to an end; length: it was stopped at the most tokens."
+    )
+    model: ModelName
+    timing_ms: TimingMs
+
+    @classmethod
+    def of(cls, written: Written, model: ModelName) -> GenerateResponse:
+        timings = written.timings
+        return cls(
+            text=written.text,
+            tokens=written.tokens,
+            finish_reason=written.finish_reason,
+            model=model,
+            timing_ms=TimingMs(
+                queue=_ms(timings.queue_s),
+                inference=_ms(timings.inference_s),
+                total=_ms(written.total_s),
+            ),
+        )
+
+
+class Piece(BaseModel):
+    """Of a text that is still being written."""
+
+    text: str
+
+
 class Problem(BaseModel):
     """RFC 9457. `span` and `expected` are there when a question was not understood."""
 
@@ -135,8 +180,9 @@ class Info(BaseModel):
 
     name: str
     version: str
+    solves: bool = Field(description="Whether it solves equations: then there is /solve.")
     precision: str
-    provider: str
+    provider: str | None = Field(description="What computes; null before the first engine is up.")
     parameters: int
     max_source_tokens: int
     max_new_tokens: int

@@ -1,24 +1,24 @@
-"""Admission, workers, every request settled once, and a bounded drain.
+"""Admission, dispatch to engines, every request settled once, and a bounded drain.
 
 Requests wait in one queue; those that ask the same share one place in it, and what was answered
-lately is not computed again. Each worker's engine takes them between two of its steps, whenever it
-has free rows, and gives each back as soon as that one is finished: what shares an engine need
-neither begin nor end together.
+lately is not computed again. Engines run elsewhere (`service.hosting`) and take rows between two of
+their steps: what shares an engine need neither begin nor end together.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Sequence
+from itertools import count
 
 from service.batching.cache import AnswerCache
+from service.batching.pace import Pace
+from service.batching.place import Place
 from service.batching.policy import BatchLimits
 from service.batching.queue import WaitingQueue
-from service.batching.worker import Worker
-from service.contracts import Answered, Engine, Job, Observer, Prompt, Timings
+from service.contracts import Answered, Host, Job, Observer, Prompt, Timings
 from service.errors import (
     DeadlineExceeded,
     NotReady,
@@ -27,40 +27,47 @@ from service.errors import (
     ShuttingDown,
 )
 
-_RETRY_AFTER_S = 1.0
-_LAST_STEP_S = 5.0  # for the workers' threads to end, once nobody waits for them
+_LONGEST_RETRY_S = 60
 
 
 class Batcher:
-    """Runs engines for many callers. All methods belong to one event loop."""
+    """Runs the engines of `hosts` for many callers. All methods belong to one event loop."""
 
     def __init__(
         self,
-        engines: Sequence[Engine],
+        hosts: Sequence[Host],
         limits: BatchLimits,
         *,
         max_queue: int,
+        max_queue_tokens: float = math.inf,
         cached_answers: int = 0,
+        hang_timeout_s: float = 60.0,
+        restart_delay_s: float = 0.1,
         observer: Observer,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._observer = observer
         self._clock = clock
-        self._queue = WaitingQueue(limits, most=max_queue, observer=observer)
-        self._workers = [
-            Worker(
-                engine,
-                self._queue,
-                settle=lambda outcomes: self._in_loop(self._settle, outcomes),
-                ended=lambda: self._in_loop(self._worker_ended),
+        self._queue = WaitingQueue(
+            limits, most=max_queue, most_tokens=max_queue_tokens, observer=observer
+        )
+        self._pace = Pace()
+        self._places = [
+            Place(
+                host,
+                self,
+                limits=limits,
+                pace=self._pace,
+                hang_timeout_s=hang_timeout_s,
+                restart_delay_s=restart_delay_s,
                 observer=observer,
                 clock=clock,
-                name=f"engine-{number}",
             )
-            for number, engine in enumerate(engines)
+            for host in hosts
         ]
-        self._loop: asyncio.AbstractEventLoop | None = None  # until started
-        self._jobs: dict[Prompt, Job] = {}  # under way
+        self._keys = count()
+        self._under_way: set[Job] = set()
+        self._shared: dict[Prompt, Job] = {}  # of those under way, what another may join
         self._cache = AnswerCache(cached_answers)
         self._idle = asyncio.Event()
         self._idle.set()
@@ -68,16 +75,28 @@ class Batcher:
 
     # -- life ------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        for worker in self._workers:
-            worker.start()
+    async def start(self) -> None:
+        """Returns once every engine takes questions. Raises `EngineRefused`."""
+        await asyncio.gather(*(place.start() for place in self._places))
+
+    @property
+    def engines_up(self) -> int:
+        return sum(place.started is not None for place in self._places)
 
     @property
     def alive(self) -> bool:
-        """Whether every worker takes questions."""
-        started = self._loop is not None and not self._draining
-        return started and all(worker.alive for worker in self._workers)
+        """Whether every engine takes questions."""
+        return not self._draining and self.engines_up == len(self._places)
+
+    @property
+    def provider(self) -> str | None:
+        """ONNX Runtime's name of what computes, once an engine is up."""
+        return next((place.started.provider for place in self._places if place.started), None)
+
+    @property
+    def full(self) -> bool:
+        """Whether the next question would be refused."""
+        return self._queue.full
 
     async def drain(self, timeout_s: float) -> None:
         """Take no more requests, let the accepted finish, answer the rest with `ShuttingDown`.
@@ -85,17 +104,13 @@ class Batcher:
         Once drained, to drain again does nothing.
         """
         self._draining = True
-        in_time = True
         try:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
         except TimeoutError:
-            in_time = False
-            self._settle_all(ShuttingDown)
-        self._queue.close()
-        if in_time and self._loop is not None:
-            for worker in self._workers:
-                await asyncio.to_thread(worker.join, _LAST_STEP_S)
+            for job in list(self._under_way):
+                self.settle(job, ShuttingDown())
+        await asyncio.gather(*(place.close() for place in self._places))
 
     # -- callers ---------------------------------------------------------------------------------
 
@@ -106,72 +121,120 @@ class Batcher:
         `timeout_s`, `EngineFailed` when the engine failed. A cancelled caller costs nothing more
         than the step that is being made.
         """
-        reply = self._admit(prompt)
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await reply
-        except TimeoutError as error:
-            raise DeadlineExceeded from error
+        self._require_open()
+        if (known := self._cache.get(prompt)) is not None:
+            self._observer.reused("cached")
+            return Answered(known, Timings(0.0, 0.0))
+        job = self._shared.get(prompt)
+        if job is not None and not job.departed:
+            self._observer.reused("shared")
+        else:
+            job = self._shared[prompt] = self._admit(prompt, timeout_s)
+        return await self._reply(job, timeout_s)
 
-    def _admit(self, prompt: Prompt) -> asyncio.Future[Answered]:
+    async def stream(
+        self, prompt: Prompt, timeout_s: float
+    ) -> AsyncGenerator[list[int] | Answered, None]:
+        """The tokens so far, whenever there are more, and last the answer. Raises as `submit`.
+
+        To close the iterator is to leave.
+        """
+        self._require_open()
+        if (known := self._cache.get(prompt)) is not None:
+            self._observer.reused("cached")
+            yield Answered(known, Timings(0.0, 0.0))
+            return
+        news: asyncio.Queue[list[int] | None] = asyncio.Queue()
+        job = self._admit(prompt, timeout_s, heard=news.put_nowait)
+        reply = self._reply(job, timeout_s)
+        reply.add_done_callback(lambda _: news.put_nowait(None))
+        try:
+            while (tokens := await news.get()) is not None:
+                yield tokens
+            yield reply.result()
+        finally:
+            reply.cancel()
+
+    def _require_open(self) -> None:
         if self._draining:
             self._observer.refused("shutting_down")
             raise ShuttingDown
-        if not self.alive or self._loop is None:
+        if not self.engines_up:
             self._observer.refused("not_ready")
             raise NotReady
-        reply: asyncio.Future[Answered] = self._loop.create_future()
-        if (known := self._cache.get(prompt)) is not None:
-            self._observer.reused("cached")
-            reply.set_result(Answered(known, Timings(0.0, 0.0)))
-            return reply
-        job = self._jobs.get(prompt)
-        if job is not None and not job.departed:
-            self._observer.reused("shared")
-            job.replies.append(reply)
-        else:
-            job = Job(prompt, [reply], enqueued_s=self._clock())
-            if not self._queue.put(job):
-                self._observer.refused("queue_full")
-                raise Overloaded(_RETRY_AFTER_S)
-            self._jobs[prompt] = job
-            self._idle.clear()
-        reply.add_done_callback(lambda _: self._forget(job))
+
+    def _admit(
+        self, prompt: Prompt, timeout_s: float, heard: Callable[[list[int]], None] | None = None
+    ) -> Job:
+        wait_s = self._pace.wait_s(len(self._queue), self.engines_up)
+        retry_after_s = min(max(1, math.ceil(wait_s)), _LONGEST_RETRY_S)
+        if wait_s > timeout_s:
+            self._observer.refused("deadline")
+            raise Overloaded(retry_after_s, "the queue is too long for the deadline")
+        job = Job(next(self._keys), prompt, [], enqueued_s=self._clock(), heard=heard)
+        if not self._queue.put(job):
+            self._observer.refused("queue_full")
+            raise Overloaded(retry_after_s)
+        self._under_way.add(job)
+        self._idle.clear()
+        # Not at once: those who ask in the same turn of the loop are dispatched together.
+        asyncio.get_running_loop().call_soon(self.dispatch)
+        return job
+
+    def _reply(self, job: Job, timeout_s: float) -> asyncio.Future[Answered]:
+        """One more who waits for `job`."""
+        loop = asyncio.get_running_loop()
+        reply: asyncio.Future[Answered] = loop.create_future()
+        job.replies.append(reply)
+        deadline = loop.call_later(timeout_s, self._expire, reply)
+
+        def replied(_: asyncio.Future[Answered]) -> None:
+            deadline.cancel()
+            if reply.cancelled():
+                self._observer.abandoned("left")
+            else:
+                reply.exception()  # or it counts as never seen where the caller left meanwhile
+            if job.departed:
+                self._forget(job)
+
+        reply.add_done_callback(replied)
         return reply
 
+    def _expire(self, reply: asyncio.Future[Answered]) -> None:
+        if not reply.done():
+            self._observer.abandoned("deadline")
+            reply.set_exception(DeadlineExceeded())
+
     def _forget(self, job: Job) -> None:
-        if job.departed and self._jobs.get(job.prompt) is job:
-            del self._jobs[job.prompt]
-        if not self._jobs:
+        """Answered, or nobody waits any more."""
+        self._queue.remove(job)
+        for place in self._places:
+            place.withdraw(job)
+        if self._shared.get(job.prompt) is job:
+            del self._shared[job.prompt]
+        self._under_way.discard(job)
+        if not self._under_way:
             self._idle.set()
 
-    # -- workers ---------------------------------------------------------------------------------
+    # -- engines ---------------------------------------------------------------------------------
 
-    def _in_loop(self, call: Callable[..., None], *arguments: Any) -> None:
-        """Have the event loop do what a worker's thread must not."""
-        assert self._loop is not None, "a worker runs before the start: this is a bug"
-        # A closed loop refuses: nobody waits there any more.
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(call, *arguments)
+    def dispatch(self) -> None:
+        """Give what waits to engines that have rows, the least busy first."""
+        if not self._queue:
+            return
+        for place in sorted(self._places, key=lambda place: place.load):
+            idle = sum(place.room > 0 and not place.load for place in self._places)
+            taken = self._queue.take(place.room, sharing=idle)
+            if taken:
+                place.give(taken)
 
-    def _settle(self, outcomes: list[tuple[Job, Answered | ServiceError]]) -> None:
-        for job, outcome in outcomes:
+    def settle(self, job: Job, outcome: Answered | ServiceError) -> None:
+        if isinstance(outcome, Answered):
+            self._cache.put(job.prompt, outcome.hypothesis)
+        for reply in job.replies:
+            if reply.done():
+                continue
             if isinstance(outcome, Answered):
-                self._cache.put(job.prompt, outcome.hypothesis)
-            if job.departed:
-                self._observer.dropped(len(job.replies))  # they left during the last step
-            for reply in job.replies:
-                if reply.done():
-                    continue
-                if isinstance(outcome, Answered):
-                    reply.set_result(outcome)
-                else:
-                    reply.set_exception(outcome)
-
-    def _worker_ended(self) -> None:
-        """Drained, or dead of a bug: when it was the last, nobody may wait any longer."""
-        if not any(worker.alive for worker in self._workers):
-            self._settle_all(NotReady)
-
-    def _settle_all(self, error: type[ServiceError]) -> None:
-        self._settle([(job, error()) for job in self._jobs.values() if not job.departed])
+                reply.set_result(outcome)
+            else:
+                reply.set_exception(outcome)

@@ -25,10 +25,15 @@ def joining(
     be free first, because encoding one question at a time costs twice as much a question. `sharing`
     engines with nothing else to do leave each other an even share.
     """
-    if free < min(len(lengths), max(1, limits.rows // 4)):
+    if not enough_free(len(lengths), free, limits):
         return []
     share = -(-len(lengths) // max(1, sharing))
     return choose(lengths, BatchLimits(min(free, limits.rows, share), limits.padded_tokens))
+
+
+def enough_free(waiting: int, free: int, limits: BatchLimits) -> bool:
+    """Whether any of so many that wait would join an engine with `free` rows now."""
+    return free >= min(waiting, max(1, limits.rows // 4))
 
 
 def choose(lengths: Sequence[int], limits: BatchLimits) -> list[int]:

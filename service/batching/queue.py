@@ -1,82 +1,59 @@
-"""The jobs that wait: put there by the event loop, taken by the workers' threads."""
+"""The jobs that wait for an engine, in order of age."""
 
 from __future__ import annotations
 
-import threading
+from itertools import islice
 
-from service.batching.policy import BatchLimits, joining
+from service.batching.policy import BatchLimits, enough_free, joining
 from service.contracts import Job, Observer
+
+_LOOK_AHEAD = 8  # engines full of questions, among which to find some of like length
 
 
 class WaitingQueue:
-    """Thread-safe and bounded. Jobs that nobody waits for any more are dropped and counted."""
+    """Bounded by the number of jobs and by the source tokens that they hold together."""
 
-    def __init__(self, limits: BatchLimits, *, most: int, observer: Observer) -> None:
+    def __init__(
+        self, limits: BatchLimits, *, most: int, most_tokens: float, observer: Observer
+    ) -> None:
         self._limits = limits
         self._most = most
+        self._most_tokens = most_tokens
         self._observer = observer
-        self._jobs: list[Job] = []
-        self._idle_workers = 0
-        self._closed = False
-        self._changed = threading.Condition()
+        self._jobs: dict[int, Job] = {}
+        self._tokens = 0
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    @property
+    def full(self) -> bool:
+        return len(self._jobs) >= self._most or self._tokens >= self._most_tokens
 
     def put(self, job: Job) -> bool:
-        """Whether there was a place for `job`."""
-        with self._changed:
-            if len(self._jobs) >= self._most:
-                self._drop_departed()
-            if len(self._jobs) >= self._most:
-                return False
-            self._jobs.append(job)
-            self._observer.queued(len(self._jobs))
-            self._changed.notify()
-            return True
+        """Whether there was a place for `job`; one too long for an empty queue finds one there."""
+        too_long = self._jobs and self._tokens + job.length > self._most_tokens
+        if self.full or too_long:
+            return False
+        self._jobs[job.key] = job
+        self._tokens += job.length
+        self._observer.queued(len(self._jobs))
+        return True
 
-    def take(self, free: int, *, wait: bool) -> list[Job] | None:
-        """The jobs that join a worker with `free` rows, perhaps none; with `wait` not before there
-        are some. `None` once the queue is closed.
-        """
-        with self._changed:
-            self._idle_workers += wait
-            try:
-                while True:
-                    if self._closed:
-                        return None
-                    taken = self._take(free)
-                    if taken or not wait:
-                        return taken
-                    self._changed.wait()
-            finally:
-                self._idle_workers -= wait
-
-    def _take(self, free: int) -> list[Job]:
-        if not free:
-            return []  # before any look at a queue that may be long: this is asked at every step
-        self._drop_departed()
-        lengths = [job.length for job in self._jobs]
-        chosen = set(joining(lengths, free, self._limits, sharing=self._idle_workers))
-        if not chosen:
+    def take(self, free: int, *, sharing: int) -> list[Job]:
+        """The jobs, perhaps none, that join an engine with `free` rows; see `policy.joining`."""
+        # Asked at every report: first what costs nothing, and then no look at more than matter.
+        if not self._jobs or not enough_free(len(self._jobs), free, self._limits):
             return []
-        taken = [job for index, job in enumerate(self._jobs) if index in chosen]
-        self._keep([job for index, job in enumerate(self._jobs) if index not in chosen])
-        if self._jobs:
-            self._changed.notify()
+        jobs = list(islice(self._jobs.values(), _LOOK_AHEAD * self._limits.rows))
+        chosen = joining([job.length for job in jobs], free, self._limits, sharing=sharing)
+        taken = [jobs[index] for index in chosen]
+        for job in taken:
+            self.remove(job)
         return taken
 
-    def _drop_departed(self) -> None:
-        kept = [job for job in self._jobs if not job.departed]
-        if len(kept) < len(self._jobs):
-            self._observer.dropped(sum(len(job.replies) for job in self._jobs if job.departed))
-            self._keep(kept)
-
-    def _keep(self, jobs: list[Job]) -> None:
-        self._observer.queued(len(jobs))  # first: should it raise, no job is lost
-        self._jobs = jobs
-
-    def close(self) -> None:
-        """Give no more jobs; every `take` returns `None`."""
-        with self._changed:
-            self._closed = True
-            self._jobs = []
-            self._observer.queued(0)
-            self._changed.notify_all()
+    def remove(self, job: Job) -> None:
+        """Does nothing for a job that does not wait here."""
+        if self._jobs.pop(job.key, None) is not None:
+            self._tokens -= job.length
+            self._observer.queued(len(self._jobs))

@@ -19,6 +19,7 @@ FORMAT = 2
 MANIFEST = "manifest.json"
 ENCODER, DECODER, TOKENIZER = "encoder.onnx", "decoder.onnx", "tokenizer.json"
 REFERENCE = "reference.json"  # sources and the tokens they gave at export, to check a runtime
+NO_PROMPT = "none"  # the prompt format of a bundle for other tasks than equations
 REQUIRED = (ENCODER, DECODER, TOKENIZER, REFERENCE)
 
 
@@ -52,8 +53,8 @@ class Manifest:
     format: int
     name: str
     version: str
-    prompt_format: str  # a key of equations.prompt.PROMPT_FORMATS
-    target_format: str  # a value of equations.prompt.TARGET_FORMATS
+    prompt_format: str  # a key of equations.prompt.PROMPT_FORMATS, or "none": no equations
+    target_format: str  # a value of equations.prompt.TARGET_FORMATS, or "text": anything
     precision: str
     architecture: Architecture
     limits: Limits
@@ -61,6 +62,11 @@ class Manifest:
     calibration: tuple[tuple[float, float], ...]
     provenance: Mapping[str, Any]
     files: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def solves(self) -> bool:
+        """Whether the model solves equations, rather than any other task of text to text."""
+        return self.prompt_format != NO_PROMPT
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"
@@ -84,9 +90,9 @@ class Manifest:
             raise
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BundleError(f"not a manifest: {type(error).__name__}: {error}") from error
-        if manifest.prompt_format not in PROMPT_FORMATS:
+        if manifest.solves and manifest.prompt_format not in PROMPT_FORMATS:
             raise BundleError(f"unknown prompt format {manifest.prompt_format!r}")
-        if manifest.target_format not in TARGET_FORMATS.values():
+        if manifest.solves and manifest.target_format not in TARGET_FORMATS.values():
             raise BundleError(f"unknown target format {manifest.target_format!r}")
         return manifest
 
@@ -96,6 +102,14 @@ def load_manifest(folder: Path) -> Manifest:
 
     Raises `BundleError`.
     """
+    manifest = read_manifest(folder)
+    for name, expected in manifest.files.items():
+        _check(folder / name, expected)
+    return manifest
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a bundle whose files have been checked before. Raises `BundleError`."""
     path = folder / MANIFEST
     if not path.is_file():
         raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST}")
@@ -106,8 +120,6 @@ def load_manifest(folder: Path) -> Manifest:
     missing = [name for name in REQUIRED if name not in manifest.files]
     if missing:
         raise BundleError(f"{path}: names no {', '.join(missing)}")
-    for name, expected in manifest.files.items():
-        _check(folder / name, expected)
     return manifest
 
 

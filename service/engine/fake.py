@@ -65,6 +65,11 @@ class EchoEngine:
         finally:
             self._busy.release()
 
+    def written(self, key: Hashable) -> list[int]:
+        prompt = self._prompts[key]
+        tokens = list(self._answer(prompt))
+        return tokens[: len(prompt.source) - self._steps_left[key]]
+
     def leave(self, keys: Collection[Hashable]) -> None:
         for key in keys:
             del self._prompts[key], self._steps_left[key]

@@ -70,6 +70,9 @@ class OrtEngine:
         self._rows.remove(ended)
         return finished
 
+    def written(self, key: Hashable) -> list[int]:
+        return self._rows.written(self._rows.keys.index(key))
+
     def leave(self, keys: Collection[Hashable]) -> None:
         self._rows.remove([row for row, key in enumerate(self._rows.keys) if key in keys])
 

@@ -47,6 +47,7 @@ class Rows:
         self._best_so_far: Ids = np.zeros((capacity, columns, 2), np.int64)
         self._logprobs_so_far: Floats = np.zeros((capacity, columns, 2), np.float32)
         self._taken: Ids = np.zeros((capacity, columns), np.int64)
+        self._most = np.zeros(capacity, np.int32)  # tokens that a row may write
         self._forced: Ids = np.full((capacity, columns), _FREE, np.int64)
         self._bindings: dict[int, ort.IOBinding] = {}
 
@@ -63,6 +64,7 @@ class Rows:
         self._token[row] = self._shape.start_id
         self._past[row] = 0
         self._source_lengths[row] = length
+        self._most[row] = min(prompt.max_new_tokens or self.columns, self.columns)
         self._forced[row] = _FREE
         self._forced[row, : len(prompt.forced)] = prompt.forced
         self.keys.append(key)
@@ -97,7 +99,7 @@ class Rows:
         self._cache[:, row, :, :past] = self._cache[:, last, :, :past]
         self._cross[:, row, :, :length] = self._cross[:, last, :, :length]
         for array in (
-            self._token, self._past, self._source_lengths, self._forced,
+            self._token, self._past, self._source_lengths, self._most, self._forced,
             self._best_so_far, self._logprobs_so_far, self._taken,
         ):  # fmt: skip
             array[row] = array[last]
@@ -119,7 +121,7 @@ class Rows:
         self._taken[rows, past] = taken
         self._token[:active] = taken
         past += 1
-        ended = (taken == self._shape.eos_id) | (past == self.columns)
+        ended = (taken == self._shape.eos_id) | (past == self._most[:active])
         return [int(row) for row in np.flatnonzero(ended)]
 
     def _binding(self, decoder: ort.InferenceSession) -> ort.IOBinding:
@@ -149,6 +151,10 @@ class Rows:
         binding.bind_ortvalue_output("best", value(self._best[:active]))
         binding.bind_ortvalue_output("logprobs", value(self._logprobs[:active]))
         return binding
+
+    def written(self, row: int) -> list[int]:
+        tokens: list[int] = self._taken[row, : self._past[row]].tolist()
+        return tokens
 
     def hypothesis(self, row: int) -> Hypothesis:
         """What a row that has ended has written."""

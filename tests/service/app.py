@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ import httpx
 from fastapi import FastAPI
 
 from service.app import create_app
-from service.contracts import Engine, Hypothesis
+from service.batching.policy import BatchLimits
+from service.contracts import Engine, Host
 from service.engine.bundle import TOKENIZER, load_manifest
-from service.engine.fake import EchoEngine
 from service.engine.tokens import TextCodec
+from service.hosting.thread import ThreadHost
 from service.runtime import Model
 from service.settings import Settings
 from tests.fakes import RightEngine
@@ -23,9 +24,7 @@ from tests.fakes import RightEngine
 Scenario = Callable[[httpx.AsyncClient], Awaitable[None]]
 
 
-class Broken(EchoEngine):
-    def step(self) -> dict[Hashable, Hypothesis]:
-        raise RuntimeError("secret internals")
+LIMITS = BatchLimits(rows=64, padded_tokens=100_000)
 
 
 def serve(
@@ -33,16 +32,20 @@ def serve(
     scenario: Scenario,
     *,
     engine: Engine | None = None,
+    host: Host | None = None,
     warm: bool = True,
     **knobs: Any,
 ) -> None:
     """Run `scenario` against the application, in this process and without a socket.
 
-    No answers are kept unless `knobs` say so: the warm-up's would be given again.
+    No answers are kept unless `knobs` say so.
     """
     codec = TextCodec(bundle / TOKENIZER)
-    model = Model(load_manifest(bundle), codec, [engine or RightEngine(codec)], "fake")
-    app = create_app(replace(Settings(), **{"cached_answers": 0, **knobs}), model)
+    engine = engine or RightEngine(codec)
+    host = host or ThreadHost(engine, LIMITS, provider="fake")
+    model = Model(load_manifest(bundle), codec, [host])
+    knobs = {"cached_answers": 0, "max_batch_rows": engine.rows, **knobs}
+    app = create_app(replace(Settings(), **knobs), model)
 
     async def main() -> None:
         async with app.router.lifespan_context(app):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
 
-from service.contracts import Tokens
+from service.contracts import Report, Started, Tokens
 from service.engine.bundle import TOKENIZER
 from service.engine.fake import EchoEngine
 from service.engine.tokens import TextCodec
+from service.hosting.thread import ThreadHost
 from tests.fakes import RightEngine
-from tests.service.app import Broken, problem, serve
+from tests.service.app import LIMITS, problem, serve
 
 
 def test_an_engine_failure_shows_an_id_and_no_internals(bundle: Path) -> None:
@@ -40,30 +41,31 @@ def test_an_engine_failure_shows_an_id_and_no_internals(bundle: Path) -> None:
 
 
 class Held(RightEngine):
-    """Right, but after the warm-up only once a test opens the gate."""
+    """Right, but only once a test opens the gate."""
 
-    def __init__(self, bundle: Path) -> None:
-        super().__init__(TextCodec(bundle / TOKENIZER), self._hold)
+    def __init__(self, bundle: Path, *, rows: int = 64) -> None:
+        super().__init__(TextCodec(bundle / TOKENIZER), self._hold, rows=rows)
         self.gate = threading.Event()
-        self.gate.set()
+        self._entered = threading.Semaphore(0)
 
     def _hold(self, _: list[Tokens]) -> None:
+        self._entered.release()
         assert self.gate.wait(30), "nobody opened the gate"
+
+    async def holds_a_step(self) -> None:
+        assert await asyncio.to_thread(self._entered.acquire, timeout=30)
 
 
 def test_a_full_queue_is_429_and_says_when_to_come_back(bundle: Path) -> None:
-    engine = Held(bundle)
+    engine = Held(bundle, rows=1)
 
     async def scenario(client: httpx.AsyncClient) -> None:
-        engine.gate.clear()
-
         def ask(number: int) -> Awaitable[httpx.Response]:
             """Another question each: equal ones share a place."""
             return client.post("/solve", json={"question": f"x = {number}"})
 
         running = asyncio.ensure_future(ask(0))
-        while "queue_wait_seconds_count 4.0" not in (await client.get("/metrics")).text:
-            await asyncio.sleep(0.001)
+        await engine.holds_a_step()
         waiting = [asyncio.ensure_future(ask(number)) for number in (1, 2)]
         while "queue_depth 2.0" not in (await client.get("/metrics")).text:
             await asyncio.sleep(0.001)
@@ -83,7 +85,6 @@ def test_a_deadline_that_passes_is_504(bundle: Path) -> None:
     engine = Held(bundle)
 
     async def scenario(client: httpx.AsyncClient) -> None:
-        engine.gate.clear()
         late = await client.post("/solve", json={"question": "x = 1", "timeout_ms": 5})
         problem(late, 504)
         engine.gate.set()
@@ -95,7 +96,6 @@ def test_a_draining_service_refuses_the_new_and_finishes_the_old(bundle: Path) -
     engine = Held(bundle)
 
     async def scenario(client: httpx.AsyncClient) -> None:
-        engine.gate.clear()
         questions = [f"x = {n}" for n in range(20)]
         accepted = asyncio.create_task(client.post("/solve/batch", json={"questions": questions}))
         while "in_flight_requests 2.0" not in (await client.get("/metrics")).text:
@@ -128,7 +128,15 @@ def test_a_bug_shows_an_id_and_no_internals(bundle: Path) -> None:
     serve(bundle, scenario)
 
 
-def test_readiness_waits_for_the_warm_up(bundle: Path) -> None:
+class Loading(ThreadHost):
+    """Never gets as far as taking questions."""
+
+    async def start(self, told: Callable[[Report], None]) -> Started:
+        await asyncio.Event().wait()
+        return await super().start(told)
+
+
+def test_readiness_waits_for_the_engine(bundle: Path) -> None:
     async def scenario(client: httpx.AsyncClient) -> None:
         assert (await client.get("/livez")).status_code == 200
         response = await client.get("/readyz")
@@ -136,7 +144,7 @@ def test_readiness_waits_for_the_warm_up(bundle: Path) -> None:
         assert response.headers["retry-after"] == "1"
         problem(await client.post("/solve", json={"question": "x = 1"}), 503)
 
-    serve(bundle, scenario, engine=Broken(), warm=False)
+    serve(bundle, scenario, host=Loading(EchoEngine(), LIMITS), warm=False)
 
 
 def test_a_warm_service_is_ready(bundle: Path) -> None:

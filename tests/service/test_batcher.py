@@ -19,6 +19,7 @@ from service.errors import (
     Overloaded,
     ShuttingDown,
 )
+from service.hosting.thread import ThreadHost
 from tests.fakes import Clock, Remembering
 
 LONG_S = 60.0
@@ -55,15 +56,17 @@ def run(
 
     async def main() -> None:
         limits = BatchLimits(rows, padded_tokens=100_000)
+        now = clock or Clock()
         batcher = Batcher(
-            engines,
+            [ThreadHost(engine, limits, clock=now) for engine in engines],
             limits,
             max_queue=max_queue,
             cached_answers=cached_answers,
+            restart_delay_s=0.001,
             observer=observer,
-            clock=clock or Clock(),
+            clock=now,
         )
-        batcher.start()
+        await batcher.start()
         await scenario(batcher, observer)
         await batcher.drain(LONG_S)
 
@@ -109,11 +112,11 @@ def test_the_short_overtake_the_long_in_the_same_engine() -> None:
             await batcher.submit(Prompt((7,) * length), LONG_S)
             order.append(length)
 
-        await asyncio.gather(ask(500), *(ask(length) for length in (1, 2, 3, 4, 5)))
+        await asyncio.gather(ask(50_000), *(ask(length) for length in (1, 2, 3, 4, 5)))
 
     observer = run(scenario, EchoEngine(rows=2), rows=2)
-    assert order[-1] == 500
-    assert set(order) == {1, 2, 3, 4, 5, 500}
+    assert order[-1] == 50_000
+    assert set(order) == {1, 2, 3, 4, 5, 50_000}
     assert max(observer.steps) == 2
 
 
@@ -144,33 +147,94 @@ def test_an_engine_that_gives_rows_it_does_not_have_fails_those_under_way() -> N
     run(scenario, Odd())
 
 
-def test_a_dead_worker_leaves_nobody_waiting() -> None:
-    """A bug in the batcher itself: the observer that it calls between batches raises."""
+def test_a_dead_host_fails_its_rows_and_starts_again() -> None:
+    """A bug outside the engine's step: the host that asks for its rows gets an exception."""
     gate = Gate()
 
-    class Raising(Remembering):
+    class Odd(EchoEngine):
         broken = False
 
-        def queued(self, depth: int) -> None:
+        def clear(self) -> None:
+            self.broken = False
+            super().clear()
+
+        @property
+        def active(self) -> int:
             if self.broken:
-                self.broken = False
-                raise RuntimeError("a bug")
+                raise SystemExit("a bug")
+            return super().active
 
-    observer = Raising()
+    engine = Odd(gate, rows=1)
 
-    async def main() -> None:
-        batcher = Batcher(
-            [EchoEngine(gate, rows=1)], BatchLimits(1, 100), max_queue=9, observer=observer
-        )
-        batcher.start()
+    async def scenario(batcher: Batcher, observer: Remembering) -> None:
         tasks = [asyncio.create_task(batcher.submit(Prompt((i,)), LONG_S)) for i in range(3)]
         await gate.holds_a_step()
-        observer.broken = True
+        engine.broken = True
         gate.open()
         results = await asyncio.gather(*tasks, return_exceptions=True)
-        assert [type(result) for result in results] == [Answered, NotReady, NotReady]
+        assert EngineFailed in {type(result) for result in results}
+        assert {type(result) for result in results} <= {EngineFailed, Answered}
+        while not batcher.alive:
+            await asyncio.sleep(0.001)
+        assert (await batcher.submit(Prompt((7,)), LONG_S)).hypothesis.tokens == [7]
+        assert observer.ends == ["crashed"]
+
+    run(scenario, engine, rows=1)
+
+
+def test_a_hung_engine_is_left_and_its_questions_answered() -> None:
+    gate, clock = Gate(), Clock()
+
+    async def main() -> None:
+        observer, limits = Remembering(), BatchLimits(8, 100)
+        batcher = Batcher(
+            [ThreadHost(EchoEngine(gate, rows=8), limits, clock=clock)],
+            limits,
+            max_queue=9,
+            hang_timeout_s=0.01,
+            restart_delay_s=0.001,
+            observer=observer,
+            clock=clock,
+        )
+        await batcher.start()
+        hanging = asyncio.create_task(batcher.submit(Prompt((1,)), LONG_S))
+        await gate.holds_a_step()
+        clock.now_s += 1.0  # a silence that is too long
+        with pytest.raises(EngineFailed):
+            await hanging
         assert not batcher.alive
-        await batcher.drain(LONG_S)  # at once: there is nothing to wait for
+        assert observer.ends == ["hung"]
+        with pytest.raises(NotReady):
+            await batcher.submit(Prompt((2,)), LONG_S)
+        gate.open()  # a thread cannot be killed: it has to come back by itself
+        while not batcher.alive:
+            await asyncio.sleep(0.001)
+        assert (await batcher.submit(Prompt((3,)), LONG_S)).hypothesis.tokens == [3]
+        await batcher.drain(LONG_S)
+
+    asyncio.run(main())
+
+
+def test_an_idle_engine_may_be_silent() -> None:
+    clock = Clock()
+
+    async def main() -> None:
+        observer, limits = Remembering(), BatchLimits(8, 100)
+        batcher = Batcher(
+            [ThreadHost(EchoEngine(), limits, clock=clock)],
+            limits,
+            max_queue=9,
+            hang_timeout_s=0.004,
+            observer=observer,
+            clock=clock,
+        )
+        await batcher.start()
+        for number in range(3):
+            clock.now_s += 1000.0
+            await asyncio.sleep(0.005)  # some looks of the watch
+            assert (await batcher.submit(Prompt((number,)), LONG_S)).hypothesis.tokens == [number]
+        assert observer.ends == []
+        await batcher.drain(LONG_S)
 
     asyncio.run(main())
 
@@ -183,19 +247,21 @@ def test_a_full_queue_refuses_before_any_work() -> None:
         await gate.holds_a_step()
         waiting = [asyncio.create_task(batcher.submit(Prompt((i,)), LONG_S)) for i in (1, 2)]
         await asyncio.sleep(0)
-        with pytest.raises(Overloaded):
+        with pytest.raises(Overloaded) as refusal:
             await batcher.submit(Prompt((3,)), LONG_S)
+        assert refusal.value.retry_after_s >= 1
+        assert batcher.full
         assert observer.depth == 2
         gate.open()
         await asyncio.gather(running, *waiting)
 
-    observer = run(scenario, EchoEngine(gate), max_queue=2)
+    observer = run(scenario, EchoEngine(gate, rows=1), rows=1, max_queue=2)
     assert observer.refusals == ["queue_full"]
 
 
 def test_who_has_left_costs_nothing_and_frees_a_place() -> None:
     gate = Gate()
-    engine = EchoEngine(gate)
+    engine = EchoEngine(gate, rows=1)
 
     async def scenario(batcher: Batcher, _: Remembering) -> None:
         running = asyncio.create_task(batcher.submit(Prompt((0,)), LONG_S))
@@ -209,9 +275,9 @@ def test_who_has_left_costs_nothing_and_frees_a_place() -> None:
         gate.open()
         await asyncio.gather(running, staying)
 
-    observer = run(scenario, engine, max_queue=1)
+    observer = run(scenario, engine, rows=1, max_queue=1)
     assert engine.joins == [[(0,)], [(2,)]]
-    assert observer.drops == 1
+    assert observer.left == ["left"]
     assert observer.refusals == []
 
 
@@ -229,7 +295,7 @@ def test_a_deadline_passes_while_waiting() -> None:
 
     observer = run(scenario, engine)
     assert engine.joins == [[(0,)]]
-    assert observer.drops == 1
+    assert observer.left == ["deadline"]
 
 
 def test_who_leaves_while_decoding_frees_the_row_at_the_next_step() -> None:
@@ -245,7 +311,7 @@ def test_who_leaves_while_decoding_frees_the_row_at_the_next_step() -> None:
         assert (await batcher.submit(Prompt((1,)), LONG_S)).hypothesis.tokens == [1]
 
     observer = run(scenario, engine, rows=1)
-    assert observer.drops == 1
+    assert observer.left == ["left"]
     assert len(observer.steps) < 10
 
 
@@ -260,7 +326,7 @@ def test_who_leaves_during_its_last_step_is_counted() -> None:
         gate.open()
         assert (await batcher.submit(Prompt((1,)), LONG_S)).hypothesis.tokens == [1]
 
-    assert run(scenario, EchoEngine(gate)).drops == 1
+    assert run(scenario, EchoEngine(gate)).left == ["left"]
 
 
 def test_waits_and_inference_are_timed_by_the_clock() -> None:
@@ -315,8 +381,9 @@ def test_drain_is_bounded_and_answers_the_rest() -> None:
 
 def test_nothing_is_taken_before_the_start() -> None:
     async def main() -> None:
-        observer = Remembering()
-        batcher = Batcher([EchoEngine()], BatchLimits(1, 10), max_queue=1, observer=observer)
+        observer, limits = Remembering(), BatchLimits(1, 10)
+        host = ThreadHost(EchoEngine(), limits)
+        batcher = Batcher([host], limits, max_queue=1, observer=observer)
         with pytest.raises(NotReady):
             await batcher.submit(Prompt((1,)), LONG_S)
         assert observer.refusals == ["not_ready"]
@@ -383,3 +450,78 @@ def test_the_latest_answers_are_kept_and_no_failures() -> None:
     asked = [source for joining in engine.joins for (source,) in joining]
     assert asked == [1, 2, 3, 2, 13, 13]
     assert observer.reuses == ["cached", "cached"]
+
+
+def test_a_stream_tells_the_tokens_as_they_are_written() -> None:
+    async def scenario(batcher: Batcher, _: Remembering) -> None:
+        heard = [news async for news in batcher.stream(Prompt((5, 6, 7)), LONG_S)]
+        *pieces, answer = heard
+        assert isinstance(answer, Answered)
+        assert answer.hypothesis.tokens == [5, 6, 7]
+        assert pieces == [[5], [5, 6]]
+
+    run(scenario, EchoEngine())
+
+
+def test_who_leaves_a_stream_frees_its_row() -> None:
+    async def scenario(batcher: Batcher, _: Remembering) -> None:
+        stream = batcher.stream(Prompt((1,) * 1_000_000), LONG_S)
+        assert await anext(stream) == [1]
+        await stream.aclose()
+        assert (await batcher.submit(Prompt((2,)), LONG_S)).hypothesis.tokens == [2]
+
+    observer = run(scenario, EchoEngine(rows=1), rows=1)
+    assert observer.left == ["left"]
+
+
+def test_a_stream_has_a_deadline() -> None:
+    async def scenario(batcher: Batcher, _: Remembering) -> None:
+        with pytest.raises(DeadlineExceeded):
+            async for _news in batcher.stream(Prompt((1,) * 1_000_000), 0.05):
+                pass
+
+    assert run(scenario, EchoEngine()).left == ["deadline"]
+
+
+def test_a_queue_is_bounded_by_tokens_too() -> None:
+    gate = Gate()
+
+    async def main() -> None:
+        observer, limits = Remembering(), BatchLimits(1, 1000)
+        host = ThreadHost(EchoEngine(gate, rows=1), limits)
+        batcher = Batcher([host], limits, max_queue=9, max_queue_tokens=10, observer=observer)
+        await batcher.start()
+        running = asyncio.create_task(batcher.submit(Prompt((0,)), LONG_S))
+        await gate.holds_a_step()
+        waiting = [asyncio.create_task(batcher.submit(Prompt((i,) * 4), LONG_S)) for i in (1, 2)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await batcher.submit(Prompt((3,) * 4), LONG_S)
+        small = asyncio.create_task(batcher.submit(Prompt((4,) * 2), LONG_S))
+        gate.open()
+        await asyncio.gather(running, *waiting, small)
+        assert observer.refusals == ["queue_full"]
+        await batcher.drain(LONG_S)
+
+    asyncio.run(main())
+
+
+def test_who_could_not_be_answered_in_time_is_refused() -> None:
+    """Ten questions of a second each wait: one that has five seconds is told to come later."""
+    clock = Clock()
+
+    def take_a_second(_: list[Tokens]) -> None:
+        clock.now_s += 1.0
+
+    async def scenario(batcher: Batcher, _: Remembering) -> None:
+        await batcher.submit(Prompt((99,)), LONG_S)
+        asked = [asyncio.create_task(batcher.submit(Prompt((i,)), LONG_S)) for i in range(10)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded, match="deadline") as refusal:
+            await batcher.submit(Prompt((11,)), 5.0)
+        assert refusal.value.retry_after_s == 10
+        await asyncio.gather(*asked)
+
+    assert run(scenario, EchoEngine(take_a_second, rows=1), rows=1, clock=clock).refusals == [
+        "deadline"
+    ]

@@ -99,3 +99,22 @@ def test_more_prompts_than_free_rows_are_refused(model: OrtModel) -> None:
     engine.clear()
     assert engine.active == 0
     assert engine.step() == {}
+
+
+def test_an_answer_may_be_kept_short(model: OrtModel) -> None:
+    source = (2800, 2900, EOS)
+    greedy = alone(model, Prompt(source))
+    short = alone(model, Prompt(source, max_new_tokens=2))
+    assert short.tokens == greedy.tokens[:2]
+    assert not short.ended
+    assert alone(model, Prompt(source, max_new_tokens=1000)) == greedy
+
+
+def test_what_is_written_so_far(model: OrtModel) -> None:
+    source = (2800, 2900, EOS)
+    greedy = alone(model, Prompt(source))
+    engine = OrtEngine(model, rows=2)
+    engine.join({"other": Prompt((2700, EOS)), "this": Prompt(source)})
+    for steps in range(1, len(greedy.tokens)):
+        engine.step()
+        assert engine.written("this") == greedy.tokens[:steps]

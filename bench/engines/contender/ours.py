@@ -1,4 +1,4 @@
-"""What ships: engines behind the service's own `Batcher`, in this process, without HTTP."""
+"""What ships, without HTTP: engines in threads for a batch, in processes behind a `Batcher`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from service.contracts import Prompt
 from service.engine.bundle import load_manifest
 from service.engine.generate import generate
 from service.engine.ort import OrtEngine, OrtModel
+from service.hosting.plan import EnginePlan
+from service.hosting.process import ProcessHost
 from service.metrics import Metrics
 from service.settings import Settings
 
@@ -26,8 +28,10 @@ class Ours:
     """Implements `serving.Server` with `workers` engines of `threads` threads each."""
 
     def __init__(self, bundle: Path, workers: int, threads: int) -> None:
+        usual = Settings()
+        rows = usual.max_batch_rows
+        self._plan = EnginePlan(bundle.resolve(), "cpu", threads, rows, usual.max_batch_tokens)
         model = OrtModel(bundle, load_manifest(bundle), threads=threads, provider="cpu")
-        rows = Settings().max_batch_rows
         self._engines = [OrtEngine(model, rows=rows) for _ in range(workers)]
         self._threads = ThreadPoolExecutor(workers)
 
@@ -52,12 +56,12 @@ class Ours:
         """
         usual = Settings()
         batcher = Batcher(
-            self._engines,
+            [ProcessHost(self._plan) for _ in self._engines],
             BatchLimits(usual.max_batch_rows, usual.max_batch_tokens),
             max_queue=len(sources),
             observer=Metrics(),
         )
-        batcher.start()
+        await batcher.start()
         started = time.perf_counter()
 
         async def ask(source: list[int], arrival_s: float) -> float:

@@ -1,0 +1,114 @@
+"""What a join, a step and a whole question cost one engine of the bundle, without HTTP."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from random import Random
+from statistics import linear_regression, median
+
+from equations.parser import parse
+from equations.prompt import PROMPT_FORMATS
+from loadtest import workload
+from service.contracts import Engine, Prompt
+from service.engine.generate import generate
+from service.engine.opening import open_engine
+from service.runtime import Model, layout
+from service.settings import Settings
+
+ROWS = (1, 2, 4, 8, 16, 32)
+SEED = 0  # the load test's own
+_REPEATS = 15
+_QUESTIONS = 256  # whose cost from end to end is measured
+
+
+def milliseconds(seconds: float) -> float:
+    return round(1000 * seconds, 3)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A cost that is the same for every call, and one for each row."""
+
+    fixed_s: float
+    share_s: float
+
+    @classmethod
+    def through(cls, measured_s: dict[int, float]) -> Line:
+        """By what a row costs: through the whole costs, few rows would be fitted badly."""
+        each_s = [cost_s / rows for rows, cost_s in measured_s.items()]
+        return cls(*linear_regression([1 / rows for rows in measured_s], each_s))
+
+    def __call__(self, rows: int) -> float:
+        return self.fixed_s + self.share_s * rows
+
+    def __str__(self) -> str:
+        return f"{milliseconds(self.fixed_s)} + {milliseconds(self.share_s)} a row"
+
+
+def engine_s(engine: Engine, model: Model) -> tuple[dict[int, float], dict[int, float]]:
+    """Median seconds of a join and of a step, by rows, of the load test's questions.
+
+    Numbers of rows take turns, so that a machine that drifts does so under all.
+    """
+    random = Random(SEED)
+    joins_s: dict[int, list[float]] = {rows: [] for rows in ROWS}
+    steps_s: dict[int, list[float]] = {rows: [] for rows in ROWS}
+    for _ in range(_REPEATS):
+        for rows in ROWS:
+            prompts = [prompt_of(model, workload.question(random)) for _ in range(rows)]
+            started_s = time.perf_counter()
+            engine.join(dict(enumerate(prompts)))
+            joins_s[rows].append(time.perf_counter() - started_s)
+            while engine.active == rows:
+                started_s = time.perf_counter()
+                engine.step()
+                steps_s[rows].append(time.perf_counter() - started_s)
+            engine.clear()
+    return (
+        {rows: median(times_s) for rows, times_s in joins_s.items()},
+        {rows: median(times_s) for rows, times_s in steps_s.items()},
+    )
+
+
+def core_s_each(settings: Settings, model: Model, rows: int) -> float:
+    """Core seconds of a question from end to end, in one engine that has so many rows.
+
+    Core time is what neighbours on the machine hardly change.
+    """
+    engine, prompts = engine_of(replace(settings, max_batch_rows=rows), model), prompts_of(model)
+    generate(engine, prompts[:rows])
+    started_s = time.process_time()
+    generate(engine, prompts)
+    return (time.process_time() - started_s) / len(prompts)
+
+
+def engine_of(settings: Settings, model: Model) -> Engine:
+    """As one of the service's processes has it."""
+    _, threads = layout(model.manifest, settings)
+    rows, provider = settings.max_batch_rows, settings.provider
+    return open_engine(settings.model, threads=threads, rows=rows, provider=provider)[0]
+
+
+def side_by_side(settings: Settings, model: Model) -> tuple[float, float]:
+    """What all engines at once answer a second, in threads and without HTTP, and core seconds of
+    each answer.
+    """
+    prompts, count = prompts_of(model), len(model.hosts)
+    engines = [engine_of(settings, model) for _ in range(count)]
+    with ThreadPoolExecutor(count) as threads:
+        wall_s, core_s = time.perf_counter(), time.process_time()
+        list(threads.map(generate, engines, [prompts] * count))
+        wall_s, core_s = time.perf_counter() - wall_s, time.process_time() - core_s
+    return count * len(prompts) / wall_s, core_s / (count * len(prompts))
+
+
+def prompts_of(model: Model) -> list[Prompt]:
+    random = Random(SEED)
+    return [prompt_of(model, workload.question(random)) for _ in range(_QUESTIONS)]
+
+
+def prompt_of(model: Model, question: str) -> Prompt:
+    equation = parse(question).with_integers()
+    return Prompt(model.codec.encode(PROMPT_FORMATS[model.manifest.prompt_format](equation)))

@@ -1,0 +1,45 @@
+"""Server-sent events (WHATWG HTML, section 9.2), written while their source goes on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from service.api.departure import while_connected
+from service.errors import CallerGone
+
+
+def event(data: BaseModel, name: str | None = None) -> bytes:
+    """One event; JSON has no line breaks, so that one `data` line holds it."""
+    head = f"event: {name}\n" if name else ""
+    return f"{head}data: {data.model_dump_json()}\n\n".encode()
+
+
+class EventStream(Response):
+    """Sends `first` and the `rest` as they come; a caller that leaves closes their source."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, first: bytes, rest: AsyncGenerator[bytes, None]) -> None:
+        # No proxy may gather events before it passes them on.
+        super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
+        del self.headers["content-length"]
+        self._first = first
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(CallerGone):
+            await while_connected(Request(scope, receive), self._send(send))
+
+    async def _send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        async with aclosing(self._rest):
+            await send({"type": "http.response.body", "body": self._first, "more_body": True})
+            async for written in self._rest:
+                await send({"type": "http.response.body", "body": written, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

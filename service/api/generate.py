@@ -1,0 +1,78 @@
+"""`POST /generate`: plain text to text, whole or as server-sent events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from fastapi import APIRouter, Request, Response
+
+from service.api.departure import while_connected
+from service.api.events import EventStream, event
+from service.api.problems import problem_of
+from service.api.routes import PROBLEMS
+from service.api.schemas import GenerateRequest, GenerateResponse, ModelName, Piece
+from service.errors import ServiceError
+from service.generating import Written
+from service.runtime import Runtime
+
+router = APIRouter(tags=["generate"])
+_EVENTS = {
+    "description": "The whole; with `stream` events: data with a `text` for each piece, then "
+    "`done` with what is answered without `stream`, or `error` with a problem.",
+    "content": {"text/event-stream": {}},
+}
+
+
+@router.post("/generate", response_model=GenerateResponse, responses={**PROBLEMS, 200: _EVENTS})
+async def generate(body: GenerateRequest, request: Request, response: Response) -> object:
+    """What the model writes for a text, as it is: no prompt is added, nothing is verified."""
+    runtime: Runtime = request.app.state.runtime
+    if body.stream:
+        events = _events(runtime, body, request.state.request_id)
+        # What fails before the first piece has a status of its own.
+        first = await while_connected(request, _next(events))
+        return EventStream(first, events)
+    with runtime.request():
+        work = runtime.generator.generate(
+            body.text, max_new_tokens=body.max_new_tokens, timeout_s=_timeout_s(runtime, body)
+        )
+        answer = _answer(runtime, await while_connected(request, work))
+    for part, value_ms in answer.timing_ms:
+        response.headers[f"x-{part}-time"] = str(value_ms)
+    return answer
+
+
+async def _events(
+    runtime: Runtime, body: GenerateRequest, request_id: str
+) -> AsyncGenerator[bytes, None]:
+    begun = False
+    with runtime.request():
+        news = runtime.generator.stream(
+            body.text, max_new_tokens=body.max_new_tokens, timeout_s=_timeout_s(runtime, body)
+        )
+        try:
+            async with aclosing(news):
+                async for item in news:
+                    if isinstance(item, Written):
+                        yield event(_answer(runtime, item), "done")
+                    else:
+                        yield event(Piece(text=item))
+                    begun = True
+        except ServiceError as error:
+            if not begun:
+                raise
+            yield event(problem_of(error, request_id), "error")
+
+
+async def _next(events: AsyncGenerator[bytes, None]) -> bytes:
+    return await anext(events)
+
+
+def _timeout_s(runtime: Runtime, body: GenerateRequest) -> float:
+    return body.timeout_ms / 1000 if body.timeout_ms else runtime.settings.default_timeout_s
+
+
+def _answer(runtime: Runtime, written: Written) -> GenerateResponse:
+    manifest = runtime.model.manifest
+    return GenerateResponse.of(written, ModelName(name=manifest.name, version=manifest.version))

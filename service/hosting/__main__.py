@@ -1,0 +1,79 @@
+"""The process of one engine: `python -m service.hosting PLAN FD`. Only `ProcessHost` starts it."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+from service.batching.policy import BatchLimits
+from service.contracts import Order, Started
+from service.engine.bundle import BundleError
+from service.engine.opening import open_engine, warm_up
+from service.engine.sessions import ProviderMissing
+from service.errors import EngineRefused
+from service.hosting.frames import Unpacking, packed
+from service.hosting.plan import EnginePlan
+from service.hosting.rounds import Rounds
+
+_PIECE = 1 << 16  # bytes read at once
+
+
+def main() -> None:
+    # Signals to the whole group are for the service: it ends this process by closing the socket.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    plan = EnginePlan.from_json(sys.argv[1])
+    with socket.socket(fileno=int(sys.argv[2])) as channel:
+        _serve(plan, channel)
+
+
+def _serve(plan: EnginePlan, channel: socket.socket) -> None:
+    try:
+        engine, provider = open_engine(
+            plan.model, threads=plan.threads, rows=plan.rows, provider=plan.provider
+        )
+    except (BundleError, ProviderMissing) as error:
+        channel.sendall(packed(EngineRefused(str(error))))
+        return
+    warm_up(engine, plan.model)
+    channel.sendall(packed(Started(engine.rows, provider)))
+    rounds = Rounds(
+        engine,
+        BatchLimits(plan.rows, plan.padded_tokens),
+        receive=_Inbox(channel).receive,
+        report=lambda report: channel.sendall(packed(report)),
+        clock=time.monotonic,
+    )
+    rounds.run()
+
+
+class _Inbox:
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._unpacking = Unpacking()
+
+    def receive(self, wait: bool) -> Sequence[Order] | None:
+        """The orders that have come; `None` at the end of the socket."""
+        orders: list[Order] = []
+        while True:
+            try:
+                block = wait and not orders
+                piece = self._channel.recv(_PIECE, 0 if block else socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return orders
+            if not piece:
+                return None
+            for come in self._unpacking.feed(piece):
+                orders += come
+
+
+if __name__ == "__main__":
+    # When the service has gone, so has whoever waited.
+    with suppress(BrokenPipeError, ConnectionResetError):
+        main()

@@ -1,0 +1,38 @@
+"""Messages on the socket between the service and an engine's process: a length, then a pickle.
+
+Both ends are this program, on a socket that nobody else can reach; pickles of strangers never get
+here.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+_LENGTH = struct.Struct("!I")
+
+
+def packed(message: object) -> bytes:
+    body = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    return _LENGTH.pack(len(body)) + body
+
+
+class Unpacking:
+    """Puts together what arrives in pieces."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def feed(self, piece: bytes) -> Iterator[Any]:
+        """The messages that are whole now."""
+        self._bytes += piece
+        while len(self._bytes) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._bytes)
+            end = _LENGTH.size + length
+            if len(self._bytes) < end:
+                return
+            body = bytes(self._bytes[_LENGTH.size : end])
+            del self._bytes[:end]
+            yield pickle.loads(body)  # noqa: S301  # see above

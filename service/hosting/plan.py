@@ -1,0 +1,24 @@
+"""What an engine's process must know to begin; passes through its command line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class EnginePlan:
+    model: Path  # a bundle's folder
+    provider: str  # auto, cpu or cuda
+    threads: int  # for the arithmetic of one call
+    rows: int
+    padded_tokens: int  # of prompts encoded together
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> EnginePlan:
+        raw = json.loads(text)
+        return cls(**{**raw, "model": Path(raw["model"])})

@@ -1,0 +1,114 @@
+"""What an engine's host does all day: prompts join, each step moves all of them on, some finish.
+
+The same code runs in a thread and in a process; how orders come and reports go is theirs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Sequence
+
+from service.batching.policy import BatchLimits, joining
+from service.contracts import Engine, Finished, Hypothesis, Join, Joined, Order, Prompt, Report
+
+_LOG = logging.getLogger(__name__)
+_SILENCE_S = 0.1  # a busy engine reports at least so often, unless a single step takes longer
+
+
+class Rounds:
+    """Keeps `engine` busy until there are no more orders.
+
+    `receive(wait)` gives the orders that have come, with `wait` at least one, and `None` once there
+    will be none; `report` takes what somebody waits for at once, and the rest now and then.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        limits: BatchLimits,
+        *,
+        receive: Callable[[bool], Sequence[Order] | None],
+        report: Callable[[Report], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._engine = engine
+        self._limits = limits
+        self._receive = receive
+        self._tell = report
+        self._clock = clock
+        self._waiting: dict[int, Prompt] = {}
+        self._under_way: dict[int, tuple[float, float]] = {}  # when it joined, and was encoded
+        self._streaming: set[int] = set()
+        self._report = Report()
+        self._reported_s = clock()
+
+    def run(self) -> None:
+        while True:
+            orders = self._receive(not self._waiting and not self._under_way)
+            if orders is None:
+                return
+            for order in orders:
+                self._take(order)
+            if self._waiting or self._under_way:
+                self._round()
+            now_s = self._clock()
+            # An engine that comes to rest reports before: nobody may think that it hangs.
+            resting = not self._waiting and not self._under_way
+            if self._report.urgent or resting or now_s - self._reported_s > _SILENCE_S:
+                report, self._report = self._report, Report()
+                self._reported_s = now_s
+                self._tell(report)
+
+    def _take(self, order: Order) -> None:
+        if isinstance(order, Join):
+            self._waiting[order.key] = order.prompt
+            if order.streaming:
+                self._streaming.add(order.key)
+        else:
+            self._waiting.pop(order.key, None)
+            self._streaming.discard(order.key)
+            if self._under_way.pop(order.key, None) is not None:
+                self._engine.leave([order.key])
+
+    def _round(self) -> None:
+        """Some join, and all make one step. Whatever the engine raises fails its rows alone."""
+        started_s = self._clock()
+        try:
+            self._join(started_s)
+            rows = len(self._under_way)
+            finished = self._engine.step() if rows else {}
+            for key, hypothesis in finished.items():
+                self._finish(key, hypothesis)
+            for key in self._streaming & self._under_way.keys():
+                self._report.written[key] = self._engine.written(key)
+        except Exception:
+            _LOG.exception("the engine failed on %d rows", len(self._under_way))
+            self._report.failed += self._under_way
+            self._streaming -= self._under_way.keys()
+            self._under_way.clear()
+            self._engine.clear()
+            return
+        self._report.steps.append((rows, self._clock() - started_s))
+
+    def _join(self, now_s: float) -> None:
+        keys, lengths = list(self._waiting), [len(p.source) for p in self._waiting.values()]
+        free = self._engine.rows - self._engine.active
+        chosen = [keys[index] for index in joining(lengths, free, self._limits)]
+        if not chosen:
+            return
+        prompts: dict[Hashable, Prompt] = {key: self._waiting.pop(key) for key in chosen}
+        # First, so that they fail with the rest should the engine raise.
+        self._under_way |= dict.fromkeys(chosen, (now_s, now_s))
+        self._report.joined.append(
+            Joined(chosen, [len(prompt.source) for prompt in prompts.values()], now_s)
+        )
+        self._engine.join(prompts)
+        self._under_way |= dict.fromkeys(chosen, (now_s, self._clock()))
+
+    def _finish(self, key: object, hypothesis: Hypothesis) -> None:
+        assert isinstance(key, int), "a row that nobody gave"
+        joined_s, encoded_s = self._under_way.pop(key)
+        self._streaming.discard(key)
+        self._report.finished.append(
+            Finished(key, hypothesis, joined_s, encoded_s, finished_s=self._clock())
+        )

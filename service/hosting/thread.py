@@ -1,0 +1,115 @@
+"""An engine in a thread of this process: for tests and benches, and where no process can be had."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from service.batching.policy import BatchLimits
+from service.contracts import Engine, Order, Report, Started
+from service.errors import EngineFailed
+from service.hosting.rounds import Rounds
+
+_LOG = logging.getLogger(__name__)
+_LAST_STEP_S = 5.0
+
+
+class ThreadHost:
+    """Implements `service.contracts.Host`. A thread cannot be killed: one that hangs is left
+    behind, and its engine does not start again before it has come back.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        limits: BatchLimits,
+        *,
+        provider: str = "CPUExecutionProvider",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._engine = engine
+        self._limits = limits
+        self._provider = provider
+        self._clock = clock
+        self._life: _Life | None = None
+
+    async def start(self, told: Callable[[Report], None]) -> Started:
+        if self._life is not None and self._life.thread.is_alive():
+            raise EngineFailed
+        self._engine.clear()
+        self._life = _Life(self._engine, self._limits, told, self._clock)
+        self._life.thread.start()
+        return Started(self._engine.rows, self._provider)
+
+    def order(self, orders: Sequence[Order]) -> None:
+        if self._life is not None:
+            self._life.inbox.put(orders)
+
+    async def ended(self) -> None:
+        if self._life is not None:
+            await self._life.over.wait()
+
+    def kill(self) -> None:
+        if self._life is not None:
+            self._life.end()
+
+    async def close(self) -> None:
+        if self._life is not None:
+            self._life.inbox.put(None)
+            await asyncio.to_thread(self._life.thread.join, _LAST_STEP_S)
+
+
+class _Life:
+    """From one start to its end."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        limits: BatchLimits,
+        told: Callable[[Report], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.inbox: queue.SimpleQueue[Sequence[Order] | None] = queue.SimpleQueue()
+        self.over = asyncio.Event()
+        self._told = told
+        self._loop = asyncio.get_running_loop()
+        self._rounds = Rounds(
+            engine, limits, receive=self._receive, report=self._report, clock=clock
+        )
+        # A daemon, so that an engine that hangs cannot keep the process from ending.
+        self.thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def end(self) -> None:
+        """In the loop; from now on nothing is told."""
+        self.inbox.put(None)
+        self.over.set()
+
+    def _run(self) -> None:
+        try:
+            self._rounds.run()
+        except BaseException:
+            _LOG.critical("an engine's thread died: this is a bug", exc_info=True)
+        self._in_loop(self.end)
+
+    def _receive(self, wait: bool) -> list[Order] | None:
+        orders: list[Order] = []
+        with suppress(queue.Empty):
+            while True:
+                come = self.inbox.get(block=wait and not orders)
+                if come is None:
+                    return None
+                orders += come
+        return orders
+
+    def _report(self, report: Report) -> None:
+        self._in_loop(lambda: None if self.over.is_set() else self._told(report))
+
+    def _in_loop(self, call: Callable[[], None]) -> None:
+        # A closed loop refuses: nobody waits there any more.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(call)

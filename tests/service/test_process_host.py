@@ -1,0 +1,158 @@
+"""Engines in processes of their own: killed, stopped and closed for real."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from service.batching.batcher import Batcher
+from service.batching.policy import BatchLimits
+from service.contracts import Prompt
+from service.engine.bundle import REFERENCE
+from service.errors import EngineFailed, EngineRefused
+from service.hosting.frames import Unpacking, packed
+from service.hosting.plan import EnginePlan
+from service.hosting.process import ProcessHost
+from tests.fakes import Remembering
+
+LONG_S = 60.0
+LIMITS = BatchLimits(rows=8, padded_tokens=4096)
+
+
+def plan_of(bundle: Path, provider: str = "cpu") -> EnginePlan:
+    return EnginePlan(bundle, provider, 1, LIMITS.rows, LIMITS.padded_tokens)
+
+
+def references(bundle: Path) -> dict[Prompt, list[int]]:
+    cases = json.loads((bundle / REFERENCE).read_text())
+    return {Prompt(tuple(case["source"])): case["tokens"] for case in cases}
+
+
+def run(
+    bundle: Path,
+    scenario: Callable[[Batcher, list[ProcessHost], Remembering], Awaitable[None]],
+    *,
+    engines: int = 1,
+    hang_timeout_s: float = 30.0,
+) -> None:
+    async def main() -> None:
+        hosts = [ProcessHost(plan_of(bundle)) for _ in range(engines)]
+        observer = Remembering()
+        batcher = Batcher(
+            hosts,
+            LIMITS,
+            max_queue=1000,
+            hang_timeout_s=hang_timeout_s,
+            restart_delay_s=0.001,
+            observer=observer,
+        )
+        await batcher.start()
+        await scenario(batcher, hosts, observer)
+        await batcher.drain(LONG_S)
+        for host in hosts:
+            assert host.pid is not None
+            with pytest.raises(ProcessLookupError):
+                os.kill(host.pid, 0)  # neither running nor a zombie
+
+    asyncio.run(main())
+
+
+async def comes_back(batcher: Batcher) -> None:
+    async with asyncio.timeout(LONG_S):
+        while not batcher.alive:
+            await asyncio.sleep(0.01)
+
+
+def test_two_processes_answer_as_the_bundle_says(bundle: Path) -> None:
+    async def scenario(batcher: Batcher, _: list[ProcessHost], observer: Remembering) -> None:
+        expected = references(bundle)
+        answers = await asyncio.gather(*(batcher.submit(p, LONG_S) for p in expected))
+        assert [answer.hypothesis.tokens for answer in answers] == list(expected.values())
+        assert sum(observer.joins) == observer.answers == len(expected)
+
+    run(bundle, scenario, engines=2)
+
+
+@pytest.mark.parametrize(
+    ("blow", "hang_timeout_s", "reason"),
+    [(signal.SIGKILL, 30.0, "crashed"), (signal.SIGSTOP, 0.2, "hung")],
+)
+def test_an_engine_that_ends_answers_its_questions_and_comes_back(
+    bundle: Path, blow: signal.Signals, hang_timeout_s: float, reason: str
+) -> None:
+    async def scenario(batcher: Batcher, hosts: list[ProcessHost], observer: Remembering) -> None:
+        prompt, tokens = next(iter(references(bundle).items()))
+        (host,) = hosts
+        struck = host.pid
+        assert struck is not None
+        os.kill(struck, signal.SIGSTOP)  # so that it cannot answer before the blow
+        asked = asyncio.create_task(batcher.submit(prompt, LONG_S))
+        await asyncio.sleep(0)
+        os.kill(struck, blow)
+        with pytest.raises(EngineFailed):
+            await asked
+        assert not batcher.alive
+        await comes_back(batcher)
+        assert host.pid != struck
+        assert (await batcher.submit(prompt, LONG_S)).hypothesis.tokens == tokens
+        assert observer.ends == [reason]
+
+    run(bundle, scenario, hang_timeout_s=hang_timeout_s)
+
+
+def test_while_one_engine_is_away_the_other_answers(bundle: Path) -> None:
+    async def scenario(batcher: Batcher, hosts: list[ProcessHost], observer: Remembering) -> None:
+        assert hosts[0].pid is not None
+        os.kill(hosts[0].pid, signal.SIGKILL)
+        while batcher.alive:
+            await asyncio.sleep(0.001)
+        prompt, tokens = next(iter(references(bundle).items()))
+        assert (await batcher.submit(prompt, LONG_S)).hypothesis.tokens == tokens
+        await comes_back(batcher)
+        assert observer.ends == ["crashed"]
+
+    run(bundle, scenario, engines=2)
+
+
+def test_an_engine_that_cannot_be_had_says_why(bundle: Path) -> None:
+    async def main() -> None:
+        host = ProcessHost(plan_of(bundle, provider="cuda"))
+        with pytest.raises(EngineRefused, match="has no CUDA"):
+            await host.start(lambda _: None)
+        await host.close()
+
+    asyncio.run(main())
+
+
+def test_a_damaged_graph_is_a_failure_to_start(bundle: Path, tmp_path: Path) -> None:
+    for file in bundle.iterdir():
+        content = b"not a graph" if file.suffix == ".onnx" else file.read_bytes()
+        (tmp_path / file.name).write_bytes(content)
+
+    async def main() -> None:
+        host = ProcessHost(plan_of(tmp_path))
+        with pytest.raises(EngineFailed):
+            await host.start(lambda _: None)
+        await host.close()
+
+    asyncio.run(main())
+
+
+def test_a_plan_passes_through_the_command_line(bundle: Path) -> None:
+    plan = plan_of(bundle)
+    assert EnginePlan.from_json(plan.to_json()) == plan
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_messages_are_put_together_from_pieces(size: int) -> None:
+    messages = ["a", {"b": [1, 2]}, "c" * 5000, None]
+    stream = b"".join(map(packed, messages))
+    unpacking = Unpacking()
+    pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
+    assert [message for piece in pieces for message in unpacking.feed(piece)] == messages
