@@ -15,7 +15,7 @@ pieces of T5's tokenizer split numbers irregularly (`1601` is `16` `01`). Answer
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -134,6 +134,21 @@ ANSWER_FORMATS = {
 }
 # What a model that reads a prompt format writes.
 TARGET_FORMATS = {"digits": WORK, "text": "answer", "spaced": "spaced"}
+
+
+FORMAT_KEY = "prompt_format"  # of a checkpoint's config.json, where fine-tuning noted it
+
+
+def format_of_checkpoint(
+    config: Mapping[str, object], token_to_id: Callable[[str], int | None]
+) -> str:
+    """The prompt format of a checkpoint: what its `config.json` notes, else `digits` where the
+    tokens of that prompt are in its vocabulary, else `text`.
+    """
+    noted = config.get(FORMAT_KEY)
+    if noted is not None:
+        return str(noted)
+    return "digits" if token_to_id(digits_vocabulary()[-1]) is not None else "text"
 
 
 def read_bare_answer(target_format: str, text: str) -> str | None:

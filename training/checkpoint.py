@@ -11,8 +11,6 @@ from transformers import AutoTokenizer, T5ForConditionalGeneration
 from equations import prompt
 from training.errors import RunError
 
-_FORMAT_KEY = "prompt_format"  # of config.json, in checkpoints that were fine-tuned here
-
 
 def load(
     base: str | Path,
@@ -65,23 +63,14 @@ def save(
     state: dict[str, torch.Tensor] | None = None,
 ) -> None:
     """A folder that `load` and transformers read; `state` stands for the model's own weights."""
-    setattr(model.config, _FORMAT_KEY, prompt_format)
+    setattr(model.config, prompt.FORMAT_KEY, prompt_format)
     model.save_pretrained(folder, state_dict=state)
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
 def format_of(model: T5ForConditionalGeneration, tokenizer: Tokenizer) -> str:
-    """The prompt format: what fine-tuning noted, else `digits` where the tokens of that prompt are
-    in the vocabulary, else `text`.
-    """
-    noted: str | None = getattr(model.config, _FORMAT_KEY, None)
-    if noted is not None:
-        return noted
-    return "digits" if knows_digits(tokenizer) else "text"
-
-
-def knows_digits(tokenizer: Tokenizer) -> bool:
-    return tokenizer.token_to_id(prompt.digits_vocabulary()[-1]) is not None
+    """The prompt format, see `equations.prompt.format_of_checkpoint`."""
+    return prompt.format_of_checkpoint(model.config.to_dict(), tokenizer.token_to_id)
 
 
 def _first_line(error: Exception) -> str:

@@ -22,7 +22,7 @@ from transformers import (
 
 from equations import prompt, work
 from equations.parser import parse
-from training.checkpoint import format_of, knows_digits, load
+from training.checkpoint import format_of, load
 from training.data import Problem
 from training.errors import RunError
 from training.model import MAX_NEW_TOKENS
@@ -32,7 +32,8 @@ from training.teacher_forced import with_teacher_forced
 from training.vocabulary import EOS_ID, PAD_ID
 
 _BATCH = 250
-_MAX_ANSWER_TOKENS = 16  # of a bare answer, where the checkpoint sets no limit
+# Of an answer, bare or with its work, where the checkpoint sets no limit.
+_LIMITS = {False: 16, True: MAX_NEW_TOKENS}
 
 
 def load_model(
@@ -144,7 +145,7 @@ def generate(
         # A cache of its own: transformers sizes the default one by the number of encoder layers.
         past_key_values=EncoderDecoderCache(DynamicCache(), DynamicCache()),
         logits_processor=LogitsProcessorList([likelihood]),
-        max_new_tokens=limit or (MAX_NEW_TOKENS if knows_digits(tokenizer) else _MAX_ANSWER_TOKENS),
+        max_new_tokens=limit or _LIMITS[format_of(model, tokenizer) == "digits"],
         do_sample=False,
     )
     texts = [tokenizer.decode(row, skip_special_tokens=True) for row in written.tolist()]

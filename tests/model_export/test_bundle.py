@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from model_export.bundle import Identity, ParityError, sources_of, write_bundle
+from model_export.bundle import MOST_INLINE, Identity, ParityError, sources_of, write_bundle
 from model_export.graphs import UnsupportedCheckpoint
 from service.engine.bundle import MANIFEST, REFERENCE, Limits, Manifest, load_manifest
 from training.data import Problem
@@ -23,6 +23,7 @@ FAMILY = {
     "short distances": {"relative_attention_max_distance": 12, "relative_attention_num_buckets": 8},
 }
 PREDICTABLE = 200
+SHIPPED = Path(__file__).resolve().parents[2] / "models" / "cybersolve-mini-checkpoint"
 
 
 def checkpoint(folder: Path, **overrides: object) -> Path:
@@ -46,12 +47,16 @@ def checkpoint(folder: Path, **overrides: object) -> Path:
 
 
 def export(
-    folder: Path, out: Path, problems: Sequence[Problem], precision: str = "fp32"
+    folder: Path,
+    out: Path,
+    problems: Sequence[Problem],
+    precision: str = "fp32",
+    most_inline: int = MOST_INLINE,
 ) -> Manifest:
     limits = Limits(200, 16)
     identity = Identity("test", "0.0.1", "digits", "work", limits, {}, precision=precision)
     sources = sources_of([p.question for p in problems], "digits", folder)
-    return write_bundle(folder, out, identity, sources, lambda _: "card\n")
+    return write_bundle(folder, out, identity, sources, lambda _: "card\n", most_inline=most_inline)
 
 
 @pytest.mark.parametrize("feature", FAMILY)
@@ -68,9 +73,8 @@ def test_tokens_equal_pytorch_across_the_family(
 
 def test_int8_says_nearly_what_pytorch_says(tmp_path: Path, problems: list[Problem]) -> None:
     """With the shipped weights: random ones are too unsure of what they say."""
-    shipped = Path(__file__).resolve().parents[2] / "models" / "cybersolve-mini-checkpoint"
-    whole = export(shipped, tmp_path / "fp32", problems[:40])
-    small = export(shipped, tmp_path / "int8", problems[:40], "int8")
+    whole = export(SHIPPED, tmp_path / "fp32", problems[:40])
+    small = export(SHIPPED, tmp_path / "int8", problems[:40], "int8")
     assert (small.precision, whole.precision) == ("int8", "fp32")
     assert 30 <= small.provenance["parity"]["equal"] <= 40
     assert small.files["decoder.onnx"]["bytes"] < whole.files["decoder.onnx"]["bytes"] / 2
