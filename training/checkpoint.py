@@ -39,8 +39,11 @@ def load_tokenizer(base: str | Path) -> Tokenizer:
     folder = Path(base)
     if (folder / "tokenizer.json").exists():
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    elif folder.is_dir() and not (folder / "spiece.model").exists():
-        raise RunError(f"{folder} has no tokenizer.json; expected the folder of a T5 checkpoint")
+    elif folder.is_dir():
+        raise RunError(
+            f"{folder} has no tokenizer.json; expected the folder of a T5 checkpoint "
+            "(all of T5 1.1 and FLAN-T5 have the same: copy another's)"
+        )
     else:
         try:
             tokenizer = AutoTokenizer.from_pretrained(str(base)).backend_tokenizer

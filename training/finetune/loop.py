@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from collections.abc import Sequence
@@ -86,6 +87,8 @@ def finetune(
 
 
 def _accelerator(settings: Settings, run_folder: Path, mlflow: bool) -> Accelerator:
+    if mlflow and importlib.util.find_spec("mlflow") is None:
+        raise RunError("MLflow is not installed; `pip install mlflow-skinny` (the extra `mlflow`)")
     precision = settings.precision
     if precision == "auto":
         half = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
@@ -140,10 +143,11 @@ def _score(
     exact = sum(prediction.exact for prediction in predict(model, tokenizer, mine)) if mine else 0
     found = accelerator.reduce(torch.tensor(exact, device=accelerator.device), "sum")
     score = int(found) / max(1, len(monitored))
-    better = score > tuner.best
-    tuner.best, tuner.worse = (score, 0) if better else (tuner.best, tuner.worse + 1)
+    kept = score >= tuner.best  # of equals the later: it has learnt longer, at lower rates
+    tuner.worse = 0 if score > tuner.best else tuner.worse + 1
+    tuner.best = max(score, tuner.best)
     if accelerator.is_main_process:
-        if better:
+        if kept:
             link = run_folder / f"{MODEL}.partial"
             link.unlink(missing_ok=True)
             link.symlink_to(folder.name)
