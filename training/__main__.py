@@ -43,6 +43,13 @@ def _data(arguments: argparse.Namespace) -> None:
     )
 
 
+def _import(arguments: argparse.Namespace) -> None:
+    from training.hub_copy import convert
+
+    counts = convert(arguments.train, arguments.test, arguments.out)
+    print(f"{arguments.out}: " + ", ".join(f"{split}: {n:,}" for split, n in counts.items()))
+
+
 def _train(arguments: argparse.Namespace) -> None:
     from training.train import Settings, train
 
@@ -148,6 +155,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     make.add_argument("--seed", type=int, default=0, help="decides every question")
     make.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+
+    bring = command("import", _import, "convert the hub's copy of the dataset")
+    bring.add_argument("--train", type=Path, nargs="+", required=True, help="Parquet or JSON lines")
+    bring.add_argument("--test", type=Path, nargs="+", required=True, help="likewise")
+    bring.add_argument("--out", type=Path, default=Path("data"), help="folder to write to")
 
     _add_train(command("train", _train, "train a small T5, or resume where it stopped"))
 
