@@ -10,7 +10,7 @@ COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11
 LOCK = $(COMPILE) pyproject.toml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help serve test ops-test image-test ray-test finetune-test loadtest lint bench train export evaluate lock clean
+.PHONY: help serve test browser-test screenshots ops-test image-test ray-test finetune-test loadtest lint bench train export evaluate lock clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -22,6 +22,12 @@ test: $(VENV)/dev.stamp  ## lint, type check and the whole test suite
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+browser-test: $(VENV)/browser.stamp  ## the page in real Chromium (two minutes)
+	$(BIN)/pytest -m browser
+
+screenshots: $(VENV)/browser.stamp  ## draw docs/images/page-*.png anew, in real Chromium
+	$(BIN)/python -m tests.page.screenshots
 
 ops-test: $(VENV)/dev.stamp  ## load tests, Prometheus, Compose and Kubernetes for real (two minutes)
 	$(BIN)/pytest -m ops
@@ -68,13 +74,17 @@ lock: $(VENV)/dev.stamp  ## resolve requirements/*.txt anew from pyproject.toml
 	$(LOCK) --extra cpu --generate-hashes --output-file requirements/serve.txt
 	$(LOCK) --extra gpu --generate-hashes --constraint requirements/serve.txt \
 		--output-file requirements/serve-gpu.txt
-	$(LOCK) --extra cpu --extra train --extra export --extra dev --group loadtest \
+	$(LOCK) --extra cpu --extra otel --generate-hashes --constraint requirements/serve.txt \
+		--output-file requirements/otel.txt
+	$(LOCK) --extra cpu --extra otel --extra train --extra export --extra dev --group loadtest \
 		--constraint requirements/serve.txt --excludes requirements/excludes.txt \
 		--output-file requirements/dev.txt
 	$(LOCK) --extra cpu --extra ray --generate-hashes --constraint requirements/dev.txt \
 		--output-file requirements/ray.txt
 	$(COMPILE) --group loadtest --generate-hashes --constraint requirements/dev.txt \
 		--output-file requirements/loadtest.txt
+	$(COMPILE) --group browser --generate-hashes --constraint requirements/dev.txt \
+		--output-file requirements/browser.txt
 	echo 'setuptools>=80' | $(COMPILE) - --generate-hashes --output-file requirements/build.txt
 	$(COMPILE) requirements/rivals.in --excludes requirements/excludes.txt \
 		--output-file requirements/rivals.txt
@@ -90,6 +100,10 @@ $(VENV)/serve.stamp: requirements/serve.txt pyproject.toml
 
 $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/serve.stamp
 	$(BIN)/pip install -q -r requirements/dev.txt
+	touch $@
+
+$(VENV)/browser.stamp: requirements/browser.txt $(VENV)/dev.stamp
+	$(BIN)/pip install -q --require-hashes -r requirements/browser.txt
 	touch $@
 
 $(RIVALS)/rivals.stamp: requirements/rivals.txt

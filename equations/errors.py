@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _CONTEXT = 30  # characters drawn on either side of the fault
 _UNDRAWABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # general categories
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """Half-open range `[start, end)` of characters in a source text."""
 
     start: int

@@ -7,9 +7,9 @@ Nothing here evaluates anything.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
+from typing import NamedTuple
 
 from equations.errors import EquationError, Span
 
@@ -34,8 +34,7 @@ class Kind(Enum):
     END = "the end"
 
 
-@dataclass(frozen=True)
-class Token:
+class Token(NamedTuple):
     """One token and its place; `value` is the number, for `Kind.NUMBER` alone."""
 
     kind: Kind
@@ -97,9 +96,10 @@ def tokenize(source: str) -> list[Token]:
 
 
 def _token(source: str, match: re.Match[str]) -> Token:
-    text, span = match.group(), Span(*match.span())
+    text, span = match.group(), Span(match.start(), match.end())
     if match.lastgroup == "number":
-        digits = len(text.replace(".", ""))
+        decimal = "." in text
+        digits = len(text) - decimal
         if digits > MAX_DIGITS:
             raise EquationError(
                 f"a number of {digits} digits",
@@ -107,7 +107,7 @@ def _token(source: str, match: re.Match[str]) -> Token:
                 span=span,
                 expected=f"at most {MAX_DIGITS}",
             )
-        return Token(Kind.NUMBER, text, span, Fraction(text))
+        return Token(Kind.NUMBER, text, span, Fraction(text if decimal else int(text)))
     if match.lastgroup == "symbol":
         return Token(_SYMBOLS[text], text, span)
     if len(text) == 1:

@@ -6,9 +6,10 @@ two sides in the order in which they were written, because that is what a model 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,9 @@ class Linear:
     def __sub__(self, other: Linear) -> Linear:
         return Linear(self.coefficient - other.coefficient, self.constant - other.constant)
 
+    def __neg__(self) -> Linear:
+        return Linear(-self.coefficient, -self.constant)
+
     def scaled(self, factor: Fraction) -> Linear:
         return Linear(self.coefficient * factor, self.constant * factor)
 
@@ -31,8 +35,7 @@ class Linear:
 ZERO = Linear(Fraction(0), Fraction(0))
 
 
-@dataclass(frozen=True)
-class Term:
+class Term(NamedTuple):
     """`size * x` if `is_coefficient`, else the constant `size`; subtracted if `negative`.
 
     The sign stands apart because the dataset writes `-0` and means it when wordings are compared.
@@ -60,8 +63,21 @@ class Equation:
     variable: str
 
     def net(self) -> Linear:
-        """Left side minus right side: the equation holds exactly where this is zero."""
-        return _total(self.left) - _total(self.right)
+        """Left side minus right side: the equation holds exactly where this is zero.
+
+        Added up in whole parts of the common denominator, which costs a tenth of fractions.
+        """
+        common = self.common_denominator()
+        coefficient = constant = 0
+        for side, sign in ((self.left, 1), (self.right, -1)):
+            for size, is_coefficient, negative in side:
+                parts = size.numerator * (common // size.denominator)
+                signed = -sign * parts if negative else sign * parts
+                if is_coefficient:
+                    coefficient += signed
+                else:
+                    constant += signed
+        return Linear(Fraction(coefficient, common), Fraction(constant, common))
 
     def solution(self) -> Fraction | None:
         """The one solution; `None` where there is none or every number is one."""
@@ -77,17 +93,10 @@ class Equation:
         if factor == 1:
             return self
         left, right = (
-            tuple(replace(term, size=term.size * factor) for term in side)
+            tuple(term._replace(size=term.size * factor) for term in side)
             for side in (self.left, self.right)
         )
         return Equation(left, right, self.variable)
-
-
-def _total(terms: tuple[Term, ...]) -> Linear:
-    return Linear(
-        sum((term.value for term in terms if term.is_coefficient), Fraction(0)),
-        sum((term.value for term in terms if not term.is_coefficient), Fraction(0)),
-    )
 
 
 def render(equation: Equation) -> str:

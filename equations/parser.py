@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from equations.errors import EquationError, NotLinear, Span
 from equations.lexer import Kind, Token, tokenize
@@ -30,8 +30,7 @@ def parse(source: str) -> Equation:
     return _Parser(source).question()
 
 
-@dataclass(frozen=True)
-class _Product:
+class _Product(NamedTuple):
     """The value of a product, and what a zero would otherwise forget of how it was written."""
 
     value: Linear
@@ -117,7 +116,7 @@ class _Parser:
                     )
                 groups.append(_Group(opened=token))
             elif token.value is not None:
-                number = Linear(Fraction(0), token.value)
+                number = Linear(ZERO.coefficient, token.value)
                 self._multiply(groups[-1], number, has_variable=False, span=token.span)
                 return
             elif token.kind is Kind.NAME:
@@ -160,7 +159,8 @@ class _Parser:
 
     def _multiply(self, group: _Group, operand: Linear, *, has_variable: bool, span: Span) -> None:
         product, divides, negative = group.product, group.divides, group.sign < 0
-        operand = operand.scaled(Fraction(group.sign))
+        if negative:
+            operand = -operand
         group.sign, group.divides = 1, False
         if product is None:
             group.product = _Product(operand, has_variable, negative)

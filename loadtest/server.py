@@ -35,10 +35,11 @@ def service(url: str | None) -> Iterator[str]:
 
 
 @contextmanager
-def started() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def started(cached_answers: int = 0) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """A ready service of its own, on a free port of this machine, and its address.
 
-    It keeps no answers: a test asks each question anew, or it would measure a dictionary.
+    It keeps no answers unless told to: a test asks each question anew, or it would measure a
+    dictionary.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -47,7 +48,7 @@ def started() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
         **os.environ,
         "HOST": "127.0.0.1",
         "PORT": str(port),
-        "CYBERSOLVE_CACHED_ANSWERS": "0",
+        "CYBERSOLVE_CACHED_ANSWERS": str(cached_answers),
     }
     command = [sys.executable, "-m", "service.cli", "serve"]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)

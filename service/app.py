@@ -6,21 +6,28 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from opentelemetry.trace import TracerProvider
 
-from service.api import generate, health, problems, routes
-from service.api.middleware import BodyLimit, RequestScope
+from service.api import generate, health, middleware, page, problems, routes
 from service.errors import EngineRefused
 from service.runtime import Model, Runtime
 from service.settings import Settings
+from service.tracing import Phases, telemetry
 
 _LOG = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings, model: Model) -> FastAPI:
-    """The application around a loaded model; its engines start once it listens."""
+def create_app(
+    settings: Settings, model: Model, tracer_provider: TracerProvider | None = None
+) -> FastAPI:
+    """The application around a loaded model; its engines start once it listens.
+
+    Raises `KeysError` for a file of API keys that cannot be used.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -36,16 +43,33 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
         version=version("cybersolve"),
         description="Solves equations written as text; every answer is verified exactly.",
         lifespan=lifespan,
+        redirect_slashes=False,  # to wherever the Host header says
+        telemetry=telemetry(tracer_provider),
+        docs_url=None,  # FastAPI's own pages load their scripts from elsewhere
+        redoc_url=None,
     )
-    runtime = app.state.runtime = Runtime(settings, model)
+    runtime = app.state.runtime = Runtime(settings, model, Phases(tracer_provider))
     if model.manifest.solves:
         app.include_router(routes.router)
     app.include_router(generate.router)
     app.include_router(health.router)
+    app.include_router(page.router())
+    if settings.metrics_port is None:
+        app.include_router(health.metrics_router)
     problems.install(app)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    paths = {*app.openapi()["paths"], app.docs_url, app.redoc_url, app.openapi_url}
-    app.add_middleware(RequestScope, metrics=runtime.metrics, paths=paths)
+    middleware.install(app, settings, runtime.metrics, runtime.refusal)
+    return app
+
+
+def create_metrics_app(runtime: Runtime) -> FastAPI:
+    """Metrics and health alone, for a port that strangers do not reach: it asks for no key."""
+    app = FastAPI(openapi_url=None, redirect_slashes=False, telemetry={"tracing": False})
+    app.state.runtime = runtime
+    app.include_router(health.router)
+    app.include_router(health.metrics_router)
+    problems.install(app)
+    settings = replace(runtime.settings, api_keys_file=None, cors_origins=())
+    middleware.install(app, settings, runtime.metrics, runtime.refusal)
     return app
 
 

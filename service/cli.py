@@ -1,30 +1,35 @@
-"""`cybersolve serve | solve | batch`."""
+"""`cybersolve serve | solve | batch | key`."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import logging
 import sys
 from pathlib import Path
 
 from equations.errors import EquationError
+from service.api.keys import ApiKeys, KeysError, new_key
 from service.bulk import InputError, answers, read_questions, running
 from service.engine.bundle import BundleError
 from service.errors import EngineRefused, ServiceError
+from service.logs import configure_logging
 from service.runtime import load_model
 from service.settings import Settings, SettingsError
 from service.solving import Fallback, Solution
 
+_EXPECTED = (BundleError, EngineRefused, InputError, KeysError, SettingsError, OSError)
+
 
 def main(argv: list[str] | None = None) -> int:
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
     arguments = _parser().parse_args(argv)
     try:
         settings = Settings.from_environment()
+        configure_logging(settings.log_format)
         status: int = arguments.run(arguments, settings)
-    except (BundleError, EngineRefused, InputError, SettingsError, OSError) as error:
+    except _EXPECTED as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return status
@@ -34,7 +39,12 @@ def _serve(_: argparse.Namespace, settings: Settings) -> int:
     from service.app import create_app
     from service.server import DrainingServer
 
+    if settings.api_keys_file is not None:
+        ApiKeys(settings.api_keys_file)  # what is wrong with it is said before a model is loaded
     app = create_app(settings, load_model(settings))
+    # What lives as long as the process need not be looked through again and again: 4% of a request.
+    gc.collect()
+    gc.freeze()
     runtime = app.state.runtime
     server = DrainingServer(app, runtime)
     server.run()
@@ -97,6 +107,13 @@ def _batch_on_ray(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def _key(arguments: argparse.Namespace, _: Settings) -> int:
+    key, line = new_key(arguments.name)
+    print(key)
+    print(f"shown this once; a line for CYBERSOLVE_API_KEYS_FILE:\n{line}", file=sys.stderr)
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cybersolve",
@@ -124,6 +141,12 @@ def _parser() -> argparse.ArgumentParser:
         help="on a Ray cluster (default: the one at hand, or one on this machine); .parquet files "
         "too; goes on where an interrupted run stopped",
     )
+
+    key = commands.add_parser(
+        "key", help="make an API key: printed once, its line for the file of keys on stderr"
+    )
+    key.add_argument("name", help="whose it is; stands in the log with each request")
+    key.set_defaults(run=_key)
 
     for command in (solve, batch):
         command.add_argument(

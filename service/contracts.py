@@ -89,9 +89,18 @@ class Timings:
 
     queue_s: float
     inference_s: float
+    encode_s: float = 0.0  # of the latter, until its source had been read
 
     def __add__(self, later: Timings) -> Timings:
-        return Timings(self.queue_s + later.queue_s, self.inference_s + later.inference_s)
+        return Timings(
+            self.queue_s + later.queue_s,
+            self.inference_s + later.inference_s,
+            self.encode_s + later.encode_s,
+        )
+
+    @property
+    def total_s(self) -> float:
+        return self.queue_s + self.inference_s
 
 
 @dataclass(frozen=True)

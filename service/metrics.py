@@ -49,7 +49,9 @@ class Metrics:
         inference = histogram("inference_seconds", "Time of a question by phase.", "phase")
         self._encode, self._decode = inference.labels("encode"), inference.labels("decode")
         self._busy = counter("busy_seconds", "Time that engines computed.")
+        self._row_seconds = counter("row_seconds", "Time that rows were computed, over all rows.")
         self.engines = gauge("engines", "Engines side by side.")
+        self.rows = gauge("rows", "Rows of all engines together.")
         self._tokens = counter("generated_tokens", "Tokens generated.")
         self._verdicts = counter("verdicts", "Answers given.", "verdict", "source")
         self._second_tries = counter(
@@ -102,6 +104,7 @@ class Metrics:
     def stepped(self, rows: int, busy_s: float) -> None:
         self._batch_size.observe(rows)
         self._busy.inc(busy_s)
+        self._row_seconds.inc(rows * busy_s)
 
     def finished(self, encode_s: float, decode_s: float, tokens: int) -> None:
         self._encode.observe(encode_s)

@@ -11,17 +11,18 @@ from dataclasses import dataclass
 
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
-from service.contracts import Host
+from service.contracts import Answered, Host, Prompt
 from service.engine.bundle import TOKENIZER, Manifest, load_manifest
 from service.engine.cpu import available_cpus
 from service.engine.tokens import TextCodec
-from service.errors import EngineRefused, NotReady, ShuttingDown
+from service.errors import EngineRefused, NotReady, ServiceError, ShuttingDown
 from service.generating import Generator
 from service.hosting.plan import EnginePlan
 from service.hosting.process import ProcessHost
 from service.metrics import Metrics
 from service.settings import Settings
 from service.solving import Solver
+from service.tracing import Phases
 
 _LOG = logging.getLogger(__name__)
 _WORTH_SHARING = 20_000_000  # parameters
@@ -46,6 +47,7 @@ def load_model(settings: Settings) -> Model:
         threads=threads,
         rows=settings.max_batch_rows,
         padded_tokens=settings.max_batch_tokens,
+        log_format=settings.log_format,
     )
     codec = TextCodec(settings.model / TOKENIZER)
     _LOG.info("%s %s from %s", manifest.name, manifest.version, settings.model)
@@ -70,12 +72,14 @@ class Runtime:
     There is a `solver` where the model solves equations.
     """
 
-    def __init__(self, settings: Settings, model: Model) -> None:
+    def __init__(self, settings: Settings, model: Model, phases: Phases | None = None) -> None:
         self.settings = settings
         self.model = model
+        self._phases = phases or Phases()
         self.metrics = Metrics()
         self.metrics.queue_limit.set(settings.max_queue)
         self.metrics.engines.set(len(model.hosts))
+        self.metrics.rows.set(len(model.hosts) * settings.max_batch_rows)
         self.metrics.engines_up.set_function(lambda: float(self.batcher.engines_up))
         self.metrics.engine_up.set_function(lambda: float(self.batcher.alive))
         self.batcher = Batcher(
@@ -87,12 +91,14 @@ class Runtime:
             hang_timeout_s=settings.hang_timeout_s,
             observer=self.metrics,
         )
-        self.generator = Generator(
-            model.manifest, model.codec, self.batcher.submit, self.batcher.stream
-        )
+        self.generator = Generator(model.manifest, model.codec, self._submit, self.batcher.stream)
         if model.manifest.solves:
             self.solver = Solver(
-                model.manifest, model.codec, self.batcher.submit, max_tries=settings.max_tries
+                model.manifest,
+                model.codec,
+                self._submit,
+                max_tries=settings.max_tries,
+                phases=self._phases,
             )
         self.refused: EngineRefused | None = None  # why there will be no engine
         self._draining = False
@@ -111,16 +117,27 @@ class Runtime:
         if not self.ready:
             raise NotReady
 
+    def refusal(self) -> ServiceError | None:
+        """Why the next request would not be answered, counted as refused; `None` if it might."""
+        return self._closed() or self.batcher.overload()
+
+    def _closed(self) -> ServiceError | None:
+        if self._draining:
+            self.metrics.refused("shutting_down")
+            return ShuttingDown()
+        if not self.batcher.engines_up:
+            self.metrics.refused("not_ready")
+            return NotReady()
+        return None
+
     @contextmanager
     def request(self) -> Iterator[None]:
         """The time of one accepted request, which `stop` lets finish.
 
         Raises `ShuttingDown` once draining and `NotReady` while there is no engine.
         """
-        if self._draining or not self.batcher.engines_up:
-            error = ShuttingDown() if self._draining else NotReady()
-            self.metrics.refused("shutting_down" if self._draining else "not_ready")
-            raise error
+        if (refusal := self._closed()) is not None:
+            raise refusal
         self._requests += 1
         self._quiet.clear()
         try:
@@ -129,6 +146,12 @@ class Runtime:
             self._requests -= 1
             if self._requests == 0:
                 self._quiet.set()
+
+    async def _submit(self, prompt: Prompt, timeout_s: float) -> Answered:
+        """`Batcher.submit`, with its phases in the trace."""
+        answered = await self.batcher.submit(prompt, timeout_s)
+        self._phases.inferred(answered.timings)
+        return answered
 
     async def start(self) -> None:
         """Be ready: every engine is warm. Raises `EngineRefused`."""

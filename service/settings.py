@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 _PREFIX = "CYBERSOLVE_"
 _BUNDLED_MODEL = Path(__file__).resolve().parent.parent / "models" / "cybersolve-mini"
-_MAY_BE_ZERO = {"cached_answers"}
+_MAY_BE_ZERO = {"cached_answers", "metrics_port", "port"}  # a port of 0: any that is free
 PROVIDERS = ("auto", "cpu", "cuda")
+LOG_FORMATS = ("text", "json")
+_CHOICES = {"provider": PROVIDERS, "log_format": LOG_FORMATS}
 
 
 class SettingsError(ValueError):
@@ -38,14 +41,21 @@ class Settings:
     default_timeout_s: float = 30.0  # of a request that names none
     drain_timeout_s: float = 20.0  # for accepted requests, at shutdown
     hang_timeout_s: float = 60.0  # of silence, after which a busy engine is killed and restarted
+    receive_timeout_s: float = 15.0  # for a request's head to arrive, and then for its body
+    api_keys_file: Path | None = None  # who may ask; None: everybody who can reach the port
+    cors_origins: tuple[str, ...] = ()  # pages that may ask from a browser, comma-separated; or *
+    metrics_port: int | None = None  # for /metrics and health alone; None: with all the rest
+    log_format: str = "text"  # text, for whoever starts it by hand, or json, for machines
+    log_questions: bool = False  # whether a request's line has what was asked
 
     def __post_init__(self) -> None:
-        if self.provider not in PROVIDERS:
-            expected = ", ".join(PROVIDERS)
-            raise SettingsError(f"{_PREFIX}PROVIDER is {self.provider!r}; expected {expected}")
+        for name, choices in _CHOICES.items():
+            if (chosen := getattr(self, name)) not in choices:
+                expected = ", ".join(choices)
+                raise SettingsError(f"{_PREFIX}{name.upper()} is {chosen!r}; expected {expected}")
         for knob in fields(self):
             value = getattr(self, knob.name)
-            if not isinstance(value, int | float) or value > 0:
+            if isinstance(value, bool) or not isinstance(value, int | float) or value > 0:
                 continue
             if value != 0 or knob.name not in _MAY_BE_ZERO:
                 raise SettingsError(f"{_PREFIX}{knob.name.upper()} is {value}; expected over 0")
@@ -64,21 +74,39 @@ class Settings:
         for short in ("host", "port"):
             if short.upper() in environment:
                 given.setdefault(short, environment[short.upper()])
-        readers = {knob.name: _reader(str(knob.type)) for knob in fields(cls)}
+        readers = {
+            knob.name: _READERS[str(knob.type).removesuffix(" | None")] for knob in fields(cls)
+        }
         unknown = sorted(set(given) - set(readers))
         if unknown:
             raise SettingsError(f"no such setting: {_PREFIX}{unknown[0].upper()}")
         values = {}
         for name, text in given.items():
+            expected, read = readers[name]
             try:
-                values[name] = readers[name](text)
+                values[name] = read(text)
             except ValueError as error:
-                kind = readers[name].__name__
                 raise SettingsError(
-                    f"{_PREFIX}{name.upper()} is {text!r}; expected {kind}"
+                    f"{_PREFIX}{name.upper()} is {text!r}; expected {expected}"
                 ) from error
         return cls(**values)
 
 
-def _reader(annotation: str) -> type:
-    return {"int": int, "int | None": int, "float": float, "Path": Path, "str": str}[annotation]
+def _flag(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError(text)
+    return text == "1"
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+_READERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    "bool": ("0 or 1", _flag),
+    "float": ("float", float),
+    "int": ("int", int),
+    "Path": ("a path", Path),
+    "str": ("text", str),
+    "tuple[str, ...]": ("names with commas between them", _names),
+}

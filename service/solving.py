@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from equations import work
@@ -23,6 +23,7 @@ from service.engine.bundle import Manifest
 from service.engine.tokens import TextCodec
 from service.errors import QuestionTooLong
 from service.second_try import Alternatives
+from service.tracing import Phases
 
 Submit = Callable[[Prompt, float], Awaitable[Answered]]
 _NO_ANSWER = "the model gave no answer"
@@ -68,11 +69,18 @@ class Solver:
     """
 
     def __init__(
-        self, manifest: Manifest, codec: TextCodec, submit: Submit, *, max_tries: int
+        self,
+        manifest: Manifest,
+        codec: TextCodec,
+        submit: Submit,
+        *,
+        max_tries: int,
+        phases: Phases | None = None,
     ) -> None:
         self._codec = codec
         self._submit = submit
         self._max_tries = max_tries
+        self._phases = phases or Phases()
         self._eos_id = manifest.architecture.eos_id
         self._prompt = PROMPT_FORMATS[manifest.prompt_format]
         self._target_format = manifest.target_format
@@ -93,7 +101,8 @@ class Solver:
                 raise
             return _exact(equation, started)
         answered = await self._submit(Prompt(source), timeout_s)
-        solution = self._judge(equation, answered)
+        with self._phases.span("verify"):
+            solution = self._judge(equation, answered)
         if solution.verdict is Verdict.WRONG and self._worth_another_try(equation):
             left_s = timeout_s - (time.perf_counter() - started)
             with suppress(TimeoutError):
@@ -132,7 +141,7 @@ class Solver:
             if not answers:
                 break
             tries += len(answers)
-            slowest = max(answers.values(), key=lambda answer: sum(astuple(answer.timings)))
+            slowest = max(answers.values(), key=lambda answer: answer.timings.total_s)
             timings = timings + slowest.timings
             for prompt, answered in answers.items():
                 search.add(prompt, answered.hypothesis)

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("equations", "training", "model_export", "service", "bench", "loadtest", "deploy")
 
 SERVING = {"fastapi", "httptools", "numpy", "onnxruntime", "prometheus_client", "pydantic"} | {
+    "opentelemetry",
     "starlette",
     "tokenizers",
     "tqdm",
@@ -32,8 +33,9 @@ MAY_IMPORT = {
     "service": {"service", "equations", "deploy.ray"} | SERVING,
     "bench": {
         "bench", "equations", "training.data", "training.model", "model_export", "loadtest",
-        "service.batching", "service.contracts", "service.engine", "service.hosting",
-        "service.metrics", "service.runtime", "service.settings",
+        "service.api", "service.app", "service.batching", "service.contracts", "service.engine",
+        "service.hosting", "service.logs", "service.metrics", "service.runtime", "service.settings",
+        "fastapi", "uvloop",
         "torch", "transformers", "tokenizers", "onnx", "numpy", "tqdm", "matplotlib", "httpx",
         "onnxruntime", "optimum", "ctranslate2",
     },
@@ -42,7 +44,7 @@ MAY_IMPORT = {
     "service/batching": {"service.batching", "service.contracts", "service.errors"},
     "service/hosting": {
         "service.hosting", "service.batching.policy", "service.contracts", "service.engine",
-        "service.errors",
+        "service.errors", "service.logs",
     },
     "service/contracts.py": set(),
 }  # fmt: skip

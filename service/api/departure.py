@@ -18,17 +18,27 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, Result]) -
 
     The body must have been read: what the connection says next is that it is gone.
     """
-    working = asyncio.ensure_future(work)
-    listening = asyncio.ensure_future(_disconnected(request))
+    working = asyncio.current_task()
+    assert working is not None, "not in a task: this is a bug"
+    gone = False
+
+    def leave(listening: asyncio.Task[None]) -> None:
+        nonlocal gone
+        if not listening.cancelled():
+            gone = working.cancel()
+
+    listening = asyncio.create_task(_disconnected(request))
+    listening.add_done_callback(leave)
     try:
-        await asyncio.wait((working, listening), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise CallerGone
-        return working.result()
+        return await work
+    except asyncio.CancelledError:
+        # As `asyncio.timeout` does: another's cancellation, should there be one, goes on.
+        if gone and working.uncancel() == 0:
+            raise CallerGone from None
+        raise
     finally:
-        for task in (working, listening):
-            task.cancel()
-        await asyncio.gather(working, listening, return_exceptions=True)
+        listening.remove_done_callback(leave)
+        listening.cancel()
 
 
 async def _disconnected(request: Request) -> None:

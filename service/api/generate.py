@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from service.api.departure import while_connected
 from service.api.events import EventStream, event
 from service.api.problems import problem_of
+from service.api.record import RequestRecord, record_of
 from service.api.routes import PROBLEMS
 from service.api.schemas import GenerateRequest, GenerateResponse, ModelName, Piece
 from service.errors import ServiceError
@@ -28,8 +29,10 @@ _EVENTS = {
 async def generate(body: GenerateRequest, request: Request, response: Response) -> object:
     """What the model writes for a text, as it is: no prompt is added, nothing is verified."""
     runtime: Runtime = request.app.state.runtime
+    record = record_of(request)
+    record.questions = (body.text,)
     if body.stream:
-        events = _events(runtime, body, request.state.request_id)
+        events = _events(runtime, body, record)
         # What fails before the first piece has a status of its own.
         first = await while_connected(request, _next(events))
         return EventStream(first, events)
@@ -37,14 +40,16 @@ async def generate(body: GenerateRequest, request: Request, response: Response) 
         work = runtime.generator.generate(
             body.text, max_new_tokens=body.max_new_tokens, timeout_s=_timeout_s(runtime, body)
         )
-        answer = _answer(runtime, await while_connected(request, work))
+        written = await while_connected(request, work)
+    record.timings = written.timings
+    answer = _answer(runtime, written)
     for part, value_ms in answer.timing_ms:
         response.headers[f"x-{part}-time"] = str(value_ms)
     return answer
 
 
 async def _events(
-    runtime: Runtime, body: GenerateRequest, request_id: str
+    runtime: Runtime, body: GenerateRequest, record: RequestRecord
 ) -> AsyncGenerator[bytes, None]:
     begun = False
     with runtime.request():
@@ -55,6 +60,7 @@ async def _events(
             async with aclosing(news):
                 async for item in news:
                     if isinstance(item, Written):
+                        record.timings = item.timings
                         yield event(_answer(runtime, item), "done")
                     else:
                         yield event(Piece(text=item))
@@ -62,7 +68,7 @@ async def _events(
         except ServiceError as error:
             if not begun:
                 raise
-            yield event(problem_of(error, request_id), "error")
+            yield event(problem_of(error, record.request_id), "error")
 
 
 async def _next(events: AsyncGenerator[bytes, None]) -> bytes:

@@ -1,4 +1,4 @@
-"""Life, readiness, metrics and what is served."""
+"""Life, readiness, metrics and what is served; metrics apart, as their port may be."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from service.api.schemas import Info, Problem
 from service.runtime import Runtime
 
 router = APIRouter(tags=["operate"])
+metrics_router = APIRouter(tags=["operate"])
 
 
 @router.get("/livez")
@@ -24,7 +25,7 @@ async def readyz(request: Request) -> dict[str, str]:
     return {"status": "ready"}
 
 
-@router.get("/metrics", response_class=Response)
+@metrics_router.get("/metrics", response_class=Response)
 async def metrics(request: Request) -> Response:
     """Prometheus' text format."""
     exposition = _runtime(request).metrics.exposition()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -27,7 +26,6 @@ from service.errors import (
     ShuttingDown,
 )
 
-_LOG = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 STATUS: Mapping[type[Exception], HTTPStatus] = {
     EquationError: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -39,18 +37,20 @@ STATUS: Mapping[type[Exception], HTTPStatus] = {
     EngineFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 _MOST_FAULTS = 10  # of a body, in one problem
+_MOST_CHARACTERS = 64  # of a key at fault
+_NO_OBJECT = "expected a JSON object, and content-type: application/json"
+_PLAIN = {"model_attributes_type": _NO_OBJECT, "model_type": _NO_OBJECT}  # by pydantic's names
 _CALLER_GONE = 499  # for the metrics alone, by the convention of nginx
 _RETRY_AFTER_S = 1.0  # of a 503: by then a warm-up is over or another replica has the address
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of `app` a problem."""
+    """Make every error of `app` a problem; bugs are for `middleware.faults`."""
     app.add_exception_handler(CallerGone, _gone)
     app.add_exception_handler(EquationError, _expected)
     app.add_exception_handler(ServiceError, _expected)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 def problem_of(error: EquationError | ServiceError, request_id: str) -> Problem:
@@ -76,6 +76,26 @@ def too_large(most: int) -> JSONResponse:
     return respond(_problem(status, f"the body is over {most} bytes"))
 
 
+def too_slow(most_s: float) -> JSONResponse:
+    """The connection ends with it (RFC 9110, 15.5.9): what is still to come has no reader."""
+    problem = _problem(HTTPStatus.REQUEST_TIMEOUT, f"the body took over {most_s:g} s to arrive")
+    return respond(problem, {"connection": "close"})
+
+
+def unauthorized(*, wrong: bool) -> JSONResponse:
+    """RFC 6750: a challenge that says whether there was a key at all."""
+    detail = "no such API key" if wrong else "an API key is needed"
+    challenge = 'Bearer realm="cybersolve"' + (', error="invalid_token"' if wrong else "")
+    problem = _problem(HTTPStatus.UNAUTHORIZED, f"{detail}; expected Authorization: Bearer KEY")
+    return respond(problem, {"www-authenticate": challenge})
+
+
+def unexpected(request_id: str) -> JSONResponse:
+    problem = _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "an unexpected error")
+    problem.request_id = request_id
+    return respond(problem)
+
+
 def gone() -> Response:
     """For a caller that disconnected: nobody reads it, the metrics count it."""
     return Response(status_code=_CALLER_GONE)
@@ -87,11 +107,14 @@ def _problem(status: HTTPStatus, detail: str) -> Problem:
 
 
 async def _expected(request: Request, error: Exception) -> JSONResponse:
-    known = cast("EquationError | ServiceError", error)
-    problem = problem_of(known, request.state.request_id)
+    return refused(cast("EquationError | ServiceError", error), request.state.request_id)
+
+
+def refused(error: EquationError | ServiceError, request_id: str) -> JSONResponse:
+    problem = problem_of(error, request_id)
     headers = {}
-    if isinstance(known, Overloaded):
-        headers["retry-after"] = str(math.ceil(known.retry_after_s))
+    if isinstance(error, Overloaded):
+        headers["retry-after"] = str(math.ceil(error.retry_after_s))
     elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["retry-after"] = str(math.ceil(_RETRY_AFTER_S))
     return respond(problem, headers)
@@ -103,7 +126,10 @@ async def _gone(_: Request, __: Exception) -> Response:
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
     errors = [
-        {"at": list(fault["loc"]), "message": fault["msg"]}
+        {
+            "at": [_shown(place) for place in fault["loc"]],
+            "message": _PLAIN.get(fault["type"]) or fault["msg"].removeprefix("Value error, "),
+        }
         for fault in islice(cast("RequestValidationError", error).errors(), _MOST_FAULTS)
     ]
     problem = _problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the body is not what the route takes")
@@ -111,16 +137,15 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     return respond(problem)
 
 
+def _shown(place: str | int) -> str | int:
+    """A key of the caller's own may be long, and half of a surrogate pair, which is no text."""
+    if isinstance(place, int):
+        return place
+    return place[:_MOST_CHARACTERS].encode("utf-8", "replace").decode()
+
+
 async def _http(_: Request, error: Exception) -> JSONResponse:
     known = cast("HTTPException", error)
     if known.status_code == HTTPStatus.BAD_REQUEST:  # what FastAPI makes of undecodable JSON
         return respond(_problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the body is not JSON"))
     return respond(_problem(HTTPStatus(known.status_code), str(known.detail)), known.headers)
-
-
-async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    _LOG.error("request %s: this is a bug", request.state.request_id, exc_info=error)
-    problem = _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "an unexpected error")
-    problem.request_id = request.state.request_id
-    # This response is made outside the middleware that labels all others.
-    return respond(problem, {"x-request-id": request.state.request_id})

@@ -93,10 +93,12 @@ class Batcher:
         """ONNX Runtime's name of what computes, once an engine is up."""
         return next((place.started.provider for place in self._places if place.started), None)
 
-    @property
-    def full(self) -> bool:
-        """Whether the next question would be refused."""
-        return self._queue.full
+    def overload(self) -> Overloaded | None:
+        """What the next question is refused with, and counted as, while the queue is full."""
+        if not self._queue.full:
+            return None
+        self._observer.refused("queue_full")
+        return Overloaded(self._retry_after_s(self._wait_s()))
 
     async def drain(self, timeout_s: float) -> None:
         """Take no more requests, let the accepted finish, answer the rest with `ShuttingDown`.
@@ -166,20 +168,27 @@ class Batcher:
     def _admit(
         self, prompt: Prompt, timeout_s: float, heard: Callable[[list[int]], None] | None = None
     ) -> Job:
-        wait_s = self._pace.wait_s(len(self._queue), self.engines_up)
-        retry_after_s = min(max(1, math.ceil(wait_s)), _LONGEST_RETRY_S)
+        wait_s = self._wait_s()
         if wait_s > timeout_s:
             self._observer.refused("deadline")
-            raise Overloaded(retry_after_s, "the queue is too long for the deadline")
+            raise Overloaded(self._retry_after_s(wait_s), "the queue is too long for the deadline")
         job = Job(next(self._keys), prompt, [], enqueued_s=self._clock(), heard=heard)
         if not self._queue.put(job):
             self._observer.refused("queue_full")
-            raise Overloaded(retry_after_s)
+            raise Overloaded(self._retry_after_s(wait_s))
         self._under_way.add(job)
         self._idle.clear()
         # Not at once: those who ask in the same turn of the loop are dispatched together.
         asyncio.get_running_loop().call_soon(self.dispatch)
         return job
+
+    def _wait_s(self) -> float:
+        return self._pace.wait_s(len(self._queue), self.engines_up)
+
+    @staticmethod
+    def _retry_after_s(wait_s: float) -> int:
+        """By then what waits now has been answered."""
+        return min(max(1, math.ceil(wait_s)), _LONGEST_RETRY_S)
 
     def _reply(self, job: Job, timeout_s: float) -> asyncio.Future[Answered]:
         """One more who waits for `job`."""

@@ -147,7 +147,8 @@ class Place:
             if job is None:
                 continue  # it was withdrawn during its last step
             queue_s = finished.joined_s - job.enqueued_s
-            timings = Timings(queue_s, finished.finished_s - finished.joined_s)
+            encode_s = finished.encoded_s - finished.joined_s
+            timings = Timings(queue_s, finished.finished_s - finished.joined_s, encode_s)
             self._owner.settle(job, Answered(finished.hypothesis, timings))
             self._delay_s = self._first_delay_s
         self._fail(report.failed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import socket
 import sys
@@ -19,6 +18,7 @@ from service.errors import EngineRefused
 from service.hosting.frames import Unpacking, packed
 from service.hosting.plan import EnginePlan
 from service.hosting.rounds import Rounds
+from service.logs import configure_logging
 
 _PIECE = 1 << 16  # bytes read at once
 
@@ -27,8 +27,8 @@ def main() -> None:
     # Signals to the whole group are for the service: it ends this process by closing the socket.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
     plan = EnginePlan.from_json(sys.argv[1])
+    configure_logging(plan.log_format)
     with socket.socket(fileno=int(sys.argv[2])) as channel:
         _serve(plan, channel)
 

@@ -14,6 +14,7 @@ class EnginePlan:
     threads: int  # for the arithmetic of one call
     rows: int
     padded_tokens: int  # of prompts encoded together
+    log_format: str = "text"  # as the service's own
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), default=str)

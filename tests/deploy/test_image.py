@@ -62,6 +62,13 @@ def test_it_answers_a_question(served: tuple[Image, int]) -> None:
     assert body["model"]["name"] == "cybersolve-mini"
 
 
+def test_it_has_the_page(served: tuple[Image, int]) -> None:
+    """Data files get into an image only if the package, .dockerignore and Dockerfile let them."""
+    _, port = served
+    for path in ("/", "/docs", "/page/style.css", "/page/live.js", "/page/icon.svg"):
+        assert httpx.get(f"http://127.0.0.1:{port}{path}").status_code == 200, path
+
+
 def test_its_health_check_says_so(served: tuple[Image, int]) -> None:
     image, port = served
     _, *command = image.config["Healthcheck"]["Test"]

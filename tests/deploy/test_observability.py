@@ -50,7 +50,7 @@ def test_every_alert_says_what_to_do() -> None:
     guide = (ROOT / "docs/operate.md").read_text()
     headings = {line.lstrip("# ").lower() for line in guide.splitlines() if line.startswith("#")}
     alerts = [rule for rule in rules() if "alert" in rule]
-    assert len(alerts) == 9
+    assert len(alerts) == 10
     for rule in alerts:
         assert rule["annotations"]["runbook"] == f"docs/operate.md#{rule['alert'].lower()}"
         assert rule["alert"].lower() in headings
@@ -199,5 +199,5 @@ def healthy(monitor: Prometheus) -> None:
     assert len(monitor.rules()) == len(rules())
     assert {rule["health"] for rule in monitor.rules()} == {"ok"}
     assert monitor.query("max(job:cybersolve_accuracy:ratio_rate5m)")[0] > 0.9
-    assert 0 < monitor.query("max(instance:cybersolve_worker_busy:ratio_rate1m)")[0] <= 1.1
+    assert 0 < monitor.query("max(instance:cybersolve_rows_used:ratio_rate1m)")[0] <= 1.1
     assert len(monitor.query("count by (version) (cybersolve_model_info)")) == 2

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from service.api.keys import ApiKeys
 from tests.end_to_end.conftest import ROOT
 
 
@@ -53,6 +54,16 @@ def test_batch_answers_each_line_in_order(tmp_path: Path) -> None:
     assert {line["answer"] for i, line in enumerate(lines) if i != 7} == {"3"}
 
 
+def test_a_key_is_shown_once_and_its_line_lets_it_in(tmp_path: Path) -> None:
+    result = cybersolve("key", "alice")
+    assert result.returncode == 0
+    (key,) = result.stdout.splitlines()
+    *_, line = result.stderr.splitlines()
+    (tmp_path / "keys").write_text(line)
+    assert ApiKeys(tmp_path / "keys").owner(key.encode()) == "alice"
+    assert cybersolve("key", "a b").stderr.startswith("error: 'a b' is no name of a key")
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -73,6 +84,7 @@ def test_batch_says_which_line_is_wrong(tmp_path: Path, text: str, complaint: st
     [
         ({"CYBERSOLVE_MODEL": "/nowhere"}, "error: /nowhere is not a bundle"),
         ({"CYBERSOLVE_PROVIDER": "cuda"}, "error: provider cuda: this installation"),
+        ({"CYBERSOLVE_API_KEYS_FILE": "/nowhere"}, "error: /nowhere: No such file or directory"),
         ({"CYBERSOLVE_PORT": "http"}, "error: CYBERSOLVE_PORT is 'http'; expected int"),
     ],
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from opentelemetry.trace import TracerProvider
 
 from service.app import create_app
 from service.batching.policy import BatchLimits
@@ -27,25 +28,32 @@ Scenario = Callable[[httpx.AsyncClient], Awaitable[None]]
 LIMITS = BatchLimits(rows=64, padded_tokens=100_000)
 
 
-def serve(
+def application(
     bundle: Path,
-    scenario: Scenario,
     *,
     engine: Engine | None = None,
     host: Host | None = None,
-    warm: bool = True,
+    tracer_provider: TracerProvider | None = None,
     **knobs: Any,
-) -> None:
-    """Run `scenario` against the application, in this process and without a socket.
-
-    No answers are kept unless `knobs` say so.
-    """
+) -> FastAPI:
+    """It keeps no answers unless `knobs` say so."""
     codec = TextCodec(bundle / TOKENIZER)
     engine = engine or RightEngine(codec)
     host = host or ThreadHost(engine, LIMITS, provider="fake")
     model = Model(load_manifest(bundle), codec, [host])
     knobs = {"cached_answers": 0, "max_batch_rows": engine.rows, **knobs}
-    app = create_app(replace(Settings(), **knobs), model)
+    return create_app(replace(Settings(), **knobs), model, tracer_provider)
+
+
+def serve(
+    bundle: Path,
+    scenario: Scenario,
+    *,
+    warm: bool = True,
+    **parts: Any,
+) -> None:
+    """Run `scenario` against the application, in this process and without a socket."""
+    app = application(bundle, **parts)
 
     async def main() -> None:
         async with app.router.lifespan_context(app):

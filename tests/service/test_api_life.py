@@ -72,11 +72,13 @@ def test_a_full_queue_is_429_and_says_when_to_come_back(bundle: Path) -> None:
         refused = await ask(3)
         problem(refused, 429)
         assert int(refused.headers["retry-after"]) >= 1
+        unread = await client.post("/solve", content=b"no JSON")
+        problem(unread, 429)
         engine.gate.set()
         answers = await asyncio.gather(running, *waiting)
         assert [answer.status_code for answer in answers] == [200] * 3
         text = (await client.get("/metrics")).text
-        assert 'cybersolve_rejected_total{reason="queue_full"} 1.0' in text
+        assert 'cybersolve_rejected_total{reason="queue_full"} 2.0' in text
 
     serve(bundle, scenario, engine=engine, max_queue=2)
 

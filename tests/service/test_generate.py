@@ -133,6 +133,10 @@ class Endless(EchoEngine):
         return {}
 
 
+async def metrics(client: httpx.AsyncClient) -> str:
+    return (await client.get("/metrics")).text
+
+
 def test_a_stream_that_is_left_frees_its_row(bundle: Path) -> None:
     """Asked over ASGI: the client says it is gone after the first piece."""
     engine = Endless(rows=1)
@@ -161,8 +165,8 @@ def test_a_stream_that_is_left_frees_its_row(bundle: Path) -> None:
             "client": ("test", 1), "root_path": "",
         }  # fmt: skip
         await app(scope, receive, send)
-        metrics = (await client.get("/metrics")).text
-        assert 'cybersolve_abandoned_total{reason="left"} 1.0' in metrics
+        while 'cybersolve_abandoned_total{reason="left"} 1.0' not in await metrics(client):
+            await asyncio.sleep(0.001)
         assert app.state.runtime.batcher.engines_up == 1
 
     serve(bundle, scenario, engine=engine)

@@ -19,12 +19,28 @@ def test_the_environment_decides() -> None:
     assert (settings.max_queue, settings.model, settings.port) == (7, Path("/m"), 9)
 
 
+def test_what_strangers_may_do_is_set_in_the_environment() -> None:
+    settings = Settings.from_environment(
+        {
+            "CYBERSOLVE_API_KEYS_FILE": "/run/keys",
+            "CYBERSOLVE_CORS_ORIGINS": "https://a.test, https://b.test,",
+            "CYBERSOLVE_LOG_QUESTIONS": "1",
+        }
+    )
+    assert settings.api_keys_file == Path("/run/keys")
+    assert settings.cors_origins == ("https://a.test", "https://b.test")
+    assert settings.log_questions
+
+
 @pytest.mark.parametrize(
     ("environment", "complaint"),
     [
         ({"CYBERSOLVE_MAX_QUEUE": "many"}, "CYBERSOLVE_MAX_QUEUE is 'many'; expected int"),
         ({"CYBERSOLVE_MAX_QUEUE": "0"}, "CYBERSOLVE_MAX_QUEUE is 0; expected over 0"),
         ({"CYBERSOLVE_PROVIDER": "tpu"}, "expected auto, cpu, cuda"),
+        ({"CYBERSOLVE_LOG_FORMAT": "xml"}, "LOG_FORMAT is 'xml'; expected text, json"),
+        ({"CYBERSOLVE_LOG_QUESTIONS": "yes"}, "LOG_QUESTIONS is 'yes'; expected 0 or 1"),
+        ({"CYBERSOLVE_METRICS_PORT": "no"}, "METRICS_PORT is 'no'; expected int"),
         ({"CYBERSOLVE_MAX_QEUE": "7"}, "no such setting: CYBERSOLVE_MAX_QEUE"),
     ],
 )

@@ -1,0 +1,181 @@
+"""`python -m bench.overhead`: processor time that a request costs beside its inference.
+
+Everything is the service's own: framework, parsing, prompt, tokens, reading and verifying the
+answer, metrics and the log line. Only the answers are kept ones, so that no engine computes. Two
+ways: calls of the ASGI application without a socket, and a server of its own over HTTP, whose
+processor time the kernel counts apart from the client's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import platform
+import socket
+import statistics
+import time
+import timeit
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from fastapi import FastAPI
+
+from loadtest.server import started
+from service.api.record import RequestRecord
+from service.app import create_app
+from service.contracts import Timings
+from service.logs import configure_logging
+from service.runtime import load_model
+from service.settings import Settings
+
+_ROUNDS = 5
+
+
+def _question(number: int) -> str:
+    """One of many, with an integer solution."""
+    left, right, constant = 100 + number, 5 + number % 13, 900 + 2 * number
+    total = (left - right) * (60 + number % 41) - constant
+    return f"Solve {left}*c - {constant} = {right}*c + {total} for c."
+
+
+_QUESTIONS = [_question(number) for number in range(200)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--requests", type=int, default=2000, help="of each round (2000)")
+    requests: int = parser.parse_args().requests
+    figures = {
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "application_us": _summary(uvloop.run(_by_calls(requests))),
+        "server_us": _summary(_by_http(requests)),
+        "log_line_us": _summary(_log_lines(requests)),
+    }
+    print(json.dumps(figures))
+
+
+def _summary(rounds_us: list[float]) -> dict[str, float]:
+    """The smallest is the cost; what is over it is the machine's other work."""
+    return {"least": round(min(rounds_us), 1), "median": round(statistics.median(rounds_us), 1)}
+
+
+def _bodies(requests: int) -> Iterator[bytes]:
+    for number in range(requests):
+        yield json.dumps({"question": _QUESTIONS[number % len(_QUESTIONS)]}).encode()
+
+
+# -- without a socket ------------------------------------------------------------------------------
+
+
+async def _by_calls(requests: int) -> list[float]:
+    settings = replace(Settings(), workers=1)
+    with Path(os.devnull).open("w") as nowhere:
+        configure_logging("json", stream=nowhere)
+        app = create_app(settings, load_model(settings))
+        async with app.router.lifespan_context(app):
+            while not app.state.runtime.ready:
+                await asyncio.sleep(0.01)
+            await _ask(app, len(_QUESTIONS))  # the engine answers each once
+            return [await _ask(app, requests) for _ in range(_ROUNDS)]
+
+
+async def _ask(app: FastAPI, requests: int) -> float:
+    """Microseconds of processor time for each of `requests`."""
+    spent_s = time.process_time()
+    for body in _bodies(requests):
+        await _call(app, body)
+    return 1e6 * (time.process_time() - spent_s) / requests
+
+
+async def _call(app: FastAPI, body: bytes) -> None:
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        if messages:
+            return messages.pop()
+        await asyncio.Event().wait()  # the caller stays
+        raise AssertionError
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start" and message["status"] != 200:
+            raise SystemExit(f"a request was answered {message['status']}")
+
+    headers = [
+        (b"host", b"localhost:8000"),
+        (b"user-agent", b"bench"),
+        (b"accept", b"*/*"),
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    scope = {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1",
+        "method": "POST", "scheme": "http", "path": "/solve", "raw_path": b"/solve",
+        "query_string": b"", "root_path": "", "headers": headers, "state": {},
+        "client": ("127.0.0.1", 50000), "server": ("127.0.0.1", 8000),
+    }  # fmt: skip
+    await app(scope, receive, send)
+
+
+# -- over HTTP -------------------------------------------------------------------------------------
+
+
+def _by_http(requests: int) -> list[float]:
+    with started(cached_answers=len(_QUESTIONS) + 100) as (process, url):
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            _exchange(connection, len(_QUESTIONS))
+            rounds_us = []
+            for _ in range(_ROUNDS):
+                before_s = _processor_s(process.pid)
+                _exchange(connection, requests)
+                rounds_us.append(1e6 * (_processor_s(process.pid) - before_s) / requests)
+    return rounds_us
+
+
+def _exchange(connection: socket.socket, requests: int) -> None:
+    """One request after another on a connection that stays open."""
+    for body in _bodies(requests):
+        connection.sendall(
+            b"POST /solve HTTP/1.1\r\nhost: localhost\r\nuser-agent: bench\r\naccept: */*\r\n"
+            b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+        )
+        received = connection.recv(65536)
+        while not received.endswith(b"}}"):
+            received += connection.recv(65536)
+        if not received.startswith(b"HTTP/1.1 200 "):
+            raise SystemExit(received.decode())
+
+
+def _processor_s(pid: int) -> float:
+    """User and system time of a process so far (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+# -- the log line ----------------------------------------------------------------------------------
+
+
+def _log_lines(requests: int) -> list[float]:
+    """Of the line of one request, from what is known of it to the file that it is written to."""
+    record = RequestRecord("0" * 32, "POST", "/solve", "127.0.0.1", "1" * 32, key="bench")
+    record.timings = Timings(0.0002, 0.006)
+    log = logging.getLogger("service.requests")
+
+    def write() -> None:
+        fields = record.fields(with_questions=False)
+        log.info("%s %s %d", record.method, record.path, 200, extra={"fields": fields})
+
+    with Path(os.devnull).open("w") as nowhere:
+        configure_logging("json", stream=nowhere)
+        rounds_s = timeit.repeat(write, timer=time.process_time, number=requests, repeat=_ROUNDS)
+    return [1e6 * spent_s / requests for spent_s in rounds_s]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""How much a body may be and how long it may take, settled before anything parses it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api import problems
+
+
+class BodyBounds:
+    """Answers 413 to a body over `max_bytes`, 408 to one that is not there in `timeout_s`.
+
+    A body whose `content-length` says that it is too large is not read at all. The server cuts the
+    connection of a caller that goes on sending all the same (`service.protocol`).
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, timeout_s: float) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+        self._timeout_s = timeout_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = None if self._is_announced_too_large(scope) else await self._whole_body(receive)
+        except ClientDisconnect:
+            await problems.gone()(scope, receive, send)
+            return
+        except TimeoutError:
+            await problems.too_slow(self._timeout_s)(scope, receive, send)
+            return
+        if body is None:
+            await problems.too_large(self._max_bytes)(scope, receive, send)
+            return
+        replayed = False
+
+        async def replay() -> Message:
+            nonlocal replayed
+            if replayed:
+                return await receive()
+            replayed = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope, replay, send)
+
+    def _is_announced_too_large(self, scope: Scope) -> bool:
+        for name, value in scope["headers"]:
+            if name == b"content-length" and value.isdigit():
+                return (
+                    int(value[:20]) > self._max_bytes
+                )  # 20 digits are too large, whatever follows
+        return False
+
+    async def _whole_body(self, receive: Receive) -> bytes | None:
+        """The body, or `None` as soon as it is over the limit.
+
+        Raises `ClientDisconnect`, and `TimeoutError` when the time is over.
+        """
+        body = bytearray()
+        async with asyncio.timeout(self._timeout_s):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                body += message.get("body", b"")
+                if len(body) > self._max_bytes:
+                    return None
+                if not message.get("more_body", False):
+                    return bytes(body)

@@ -1,0 +1,80 @@
+"""The outermost middleware: an id, safe headers, and a line in the metrics and in the log."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Iterable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.record import UNMATCHED, RequestRecord
+from service.metrics import Metrics
+from service.tracing import PROBES, trace_id
+
+_LOG = logging.getLogger("service.requests")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_SAFE_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),  # an answer is its caller's alone; the page has its own
+)
+
+
+class RequestScope:
+    """Gives each request an id (`x-request-id`, the caller's own if it fits), measures and logs it.
+
+    The log has no question unless `log_questions`, and never a key, a query or a body.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, *, log_questions: bool) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._log_questions = log_questions
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        record = RequestRecord.of(scope, _request_id(scope), trace_id(scope))
+        started = time.perf_counter()
+
+        async def labelled(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                message["headers"] = _labelled(message.get("headers", ()), record.request_id)
+            else:
+                record.sent_bytes += len(message.get("body", b""))
+            await send(message)
+
+        with self._metrics.in_flight.track_inprogress():
+            try:
+                await self._app(scope, receive, labelled)
+            finally:
+                record.duration_s = time.perf_counter() - started
+                record.route = getattr(scope.get("route"), "path", UNMATCHED)
+                self._ended(record)
+
+    def _ended(self, record: RequestRecord) -> None:
+        self._metrics.requests.labels(record.route, str(record.status)).inc()
+        self._metrics.request_duration.labels(record.route).observe(record.duration_s)
+        level = logging.DEBUG if record.route.startswith(PROBES) else logging.INFO
+        if _LOG.isEnabledFor(level):
+            fields = record.fields(with_questions=self._log_questions)
+            what = (record.method, record.path, record.status)
+            _LOG.log(level, "%s %s %d", *what, extra={"fields": fields})
+
+
+def _labelled(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
+    """`headers`, the request's id, and those of the safe ones that they do not set themselves."""
+    all_headers = [*headers, (b"x-request-id", request_id.encode())]
+    names = {name for name, _ in all_headers}
+    return all_headers + [header for header in _SAFE_HEADERS if header[0] not in names]
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return str(value.decode())
+    return uuid.uuid4().hex

@@ -1,0 +1,63 @@
+"""How the service's log lines look: for people, or a JSON object each for machines.
+
+Lines go to stderr. A line's own fields are given as `extra={"fields": {...}}`. uvicorn's lines take
+the same way, because nothing here or there gives its loggers handlers of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
+
+
+def configure_logging(style: str, *, stream: TextIO | None = None) -> None:
+    """Give all of the process's logging the style `text` or `json`, on `stream` or else stderr."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonLines() if style == "json" else TextLines())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+
+
+class TextLines(logging.Formatter):
+    """`INFO service.requests: POST /solve 200 request_id=... duration_ms=6.9`"""
+
+    def __init__(self) -> None:
+        super().__init__("%(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+        fields = _fields(record)
+        shown = "".join(f" {name}={_encode(value)}" for name, value in fields.items())
+        return super().formatMessage(record) + shown
+
+
+class JsonLines(logging.Formatter):
+    """`{"time":"2026-11-24T22:45:25.123Z","level":"INFO",...}`, a traceback in `exception`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": _rfc3339(record.created),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_fields(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return _encode(line)
+
+
+def _fields(record: logging.LogRecord) -> Mapping[str, Any]:
+    fields: Mapping[str, Any] = getattr(record, "fields", {})
+    return fields
+
+
+def _rfc3339(created_s: float) -> str:
+    """In UTC, to the millisecond."""
+    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created_s))
+    return f"{seconds}.{int(created_s % 1 * 1000):03d}Z"

@@ -1,0 +1,228 @@
+"""One equation: its answer, its faults, its request as commands (`make browser-test`)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tests.end_to_end.conftest import Server
+from tests.page.conftest import Watch, ask, unavailable
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, Route
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(bool(unavailable()), reason=unavailable()),
+]
+
+
+def steps(page: Page) -> list[str | None]:
+    items = page.locator(".steps li").all()
+    return [item.get_attribute("data-text") for item in items]
+
+
+def test_enter_solves_and_the_whole_answer_is_shown(page: Page) -> None:
+    ask(page, "Solve 24 = 1601*c - 1605*c for c.")
+    outcome = page.get_by_role("region", name="Answer", exact=True)
+    outcome.get_by_text("Correct", exact=True).wait_for()
+    assert outcome.locator(".result").inner_text().replace("\n", "").replace(" ", "") == "c=−6"
+    assert steps(page) == ["24 = 1601*c - 1605*c", "4*c = -24", "c = -6"]
+    text = outcome.inner_text()
+    for part in ("the model", "Model's confidence", "Tries", "queue", "inference", "total", " ms"):
+        assert part in text
+    outcome.get_by_text("Raw JSON").click()
+    raw = json.loads(outcome.locator("details pre").inner_text())
+    assert (raw["answer"], raw["verdict"]) == ("-6", "correct")
+
+
+def test_a_wrong_character_is_marked_and_selected(page: Page) -> None:
+    ask(page, "3x + = 20")
+    assert page.locator(".fault mark").inner_text() == "="
+    assert "a number, the variable or '('" in page.locator(".expected").inner_text()
+    assert "at character 6" in page.locator(".expected").inner_text()
+    field = page.get_by_label("Linear equation")
+    assert field.get_attribute("aria-invalid") == "true"
+    assert field.evaluate("f => f.value.slice(f.selectionStart, f.selectionEnd)") == "="
+    ask(page, "3x + 5 = 20")
+    page.get_by_text("Correct", exact=True).wait_for()
+    assert field.get_attribute("aria-invalid") is None
+
+
+def test_places_count_characters_not_halves_of_them(page: Page) -> None:
+    """Python counts code points, a browser UTF-16: the sign before the fault has two halves."""
+    ask(page, "𝟛x = 3 + & 2")
+    mark = page.locator(".fault mark")
+    assert mark.inner_text() == "𝟛"
+    selected = "f => f.value.slice(f.selectionStart, f.selectionEnd)"
+    assert page.get_by_label("Linear equation").evaluate(selected) == "𝟛"
+
+
+def test_a_text_that_ends_too_early_is_marked_at_its_end(page: Page) -> None:
+    ask(page, "3x + 5 =")
+    assert page.locator(".fault mark").inner_text() == "\u00a0"
+
+
+@pytest.mark.parametrize(
+    ("question", "word", "says"),
+    [
+        ("x + 1 = x + 2", "Unverifiable", "no solution"),
+        ("x*x = 4", "Status 422", "Not understood"),
+        ("3x = 8", "Wrong", "does not make both sides equal"),
+    ],
+)
+def test_what_is_not_plainly_right_is_said_in_words(
+    page: Page, question: str, word: str, says: str
+) -> None:
+    ask(page, question)
+    page.locator("article.answer .badge").get_by_text(word).wait_for()
+    assert says in page.locator("article.answer").inner_text()
+
+
+def test_the_exact_solution_where_the_model_is_wrong(page: Page) -> None:
+    page.get_by_label("Solve exactly where the model is wrong").check()
+    ask(page, "3x = 8")
+    page.get_by_text("the exact solver").wait_for()
+    assert page.locator(".result mfrac").evaluate("f => f.textContent") == "83"
+
+
+def test_an_example_is_one_click(page: Page) -> None:
+    page.get_by_role("button", name="3x + 5 = 20").click()
+    page.get_by_text("Correct", exact=True).wait_for()
+    assert steps(page)[-1] == "x = 5"
+
+
+@pytest.mark.parametrize("question", ["2(x − 1) = 4", """it's "x" = $HOME `id` \\ 2"""])
+def test_the_copied_commands_do_what_the_page_did(
+    page: Page, server: Server, question: str
+) -> None:
+    ask(page, question)
+    page.locator("article.answer").wait_for()
+    answer = page.get_by_role("button", name="Copy as curl")
+    if not answer.is_visible():  # a problem: its request is made by hand
+        text = page.evaluate(
+            "async (q) => (await import('/page/snippets.js')).curl({ question: q })", question
+        )
+        program = None
+    else:
+        answer.click()
+        page.get_by_text("on the clipboard").wait_for()
+        text = page.evaluate("navigator.clipboard.readText()")
+        page.get_by_role("button", name="Copy as Python").click()
+        page.get_by_text("The program is on the clipboard").wait_for()
+        program = page.evaluate("navigator.clipboard.readText()")
+    expected = httpx.post(f"{server.url}/solve", json={"question": question}).json()
+    ran = subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=True)
+    told = json.loads(ran.stdout)
+    assert (told.get("answer"), told.get("span")) == (expected.get("answer"), expected.get("span"))
+    if program:
+        ran = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        )
+        assert f"'answer': '{expected['answer']}'" in ran.stdout
+
+
+def test_a_link_holds_the_question(page: Page) -> None:
+    page.get_by_label("Solve exactly where the model is wrong").check()
+    ask(page, "x/3 + 1 = 7 - x*2")
+    page.locator("article.answer").wait_for()
+    page.get_by_role("button", name="Copy link").click()
+    page.get_by_text("The link is on the clipboard").wait_for()
+    link = page.evaluate("navigator.clipboard.readText()")
+    assert link == page.url
+    page.goto("/info")
+    page.goto(link)
+    page.locator("article.answer").wait_for()
+    assert page.get_by_label("Linear equation").input_value() == "x/3 + 1 = 7 - x*2"
+    assert page.get_by_label("Solve exactly where the model is wrong").is_checked()
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (429, "The queue is full"),
+        (500, "The engine failed"),
+        (503, "not ready"),
+        (504, "The deadline passed"),
+    ],
+)
+def test_a_service_in_trouble_is_explained_and_asked_again(
+    page: Page, status: int, says: str
+) -> None:
+    problem = {"type": "about:blank", "title": "-", "status": status, "detail": "-"}
+
+    def trouble(route: Route) -> None:
+        route.fulfill(status=status, json=problem, headers={"retry-after": "7"})
+
+    page.route("**/solve", trouble, times=1)
+    ask(page, "3x + 5 = 20")
+    page.get_by_text(says).wait_for()
+    assert "wait 7 s" in page.locator("article.answer").inner_text()
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_text("Correct", exact=True).wait_for()
+
+
+def test_no_connection_is_explained_and_tried_again(page: Page) -> None:
+    page.context.set_offline(True)
+    ask(page, "3x + 5 = 20")
+    page.get_by_text("cannot be reached").wait_for()
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_text("Correct", exact=True).wait_for()
+
+
+def test_a_service_with_keys_is_asked_with_the_key(page: Page) -> None:
+    """The gate stands before the real service: what has no key never gets there."""
+    given: list[str | None] = []
+
+    def gate(route: Route) -> None:
+        given.append(route.request.headers.get("authorization"))
+        if given[-1] == "Bearer right":
+            route.continue_()
+        else:
+            route.fulfill(status=401, json={"status": 401, "title": "-", "detail": "no key"})
+
+    page.route("**/solve", gate)
+    ask(page, "3x + 5 = 20")
+    field = page.get_by_label("This service asks for an API key.")
+    field.fill("wrong")
+    field.press("Enter")
+    page.get_by_text("That key is not accepted.").wait_for()
+    field.fill("right")
+    page.get_by_role("button", name="Use it").click()
+    page.get_by_text("Correct", exact=True).wait_for()
+    assert given == [None, "Bearer wrong", "Bearer right"]
+    assert not field.is_visible()
+    assert page.evaluate("sessionStorage.getItem('key')") == "right"
+    assert page.evaluate("JSON.stringify(localStorage)") == "{}"
+    page.get_by_role("button", name="Copy as curl").click()
+    page.get_by_text("on the clipboard").wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert "Bearer $API_KEY" in copied
+    assert "right" not in copied
+
+
+def test_a_model_that_solves_nothing_is_not_asked_to(page: Page) -> None:
+    page.route(
+        "**/info", lambda route: route.fulfill(json={**route.fetch().json(), "solves": False})
+    )
+    page.reload()
+    page.get_by_text("solves no equations").wait_for()
+    assert not page.get_by_label("Linear equation").is_visible()
+    page.get_by_role("tab", name="Model").press("ArrowRight")
+    assert page.get_by_role("tabpanel", name="Live").is_visible()
+    page.get_by_role("tab", name="Live").press("ArrowRight")
+    page.get_by_role("link", name="POST /generate").click()
+    page.locator("#post--generate").wait_for()
+
+
+def test_what_a_stranger_puts_in_a_link_is_text(page: Page, watch: Watch) -> None:
+    page.goto("/#q=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E%20%3D%201")
+    page.locator(".fault mark").wait_for()
+    assert page.locator("#outcome img").count() == 0
+    assert "<img" in page.locator(".fault").inner_text()

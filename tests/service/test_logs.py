@@ -1,0 +1,123 @@
+"""The log: a line for each request, of one shape, with no more in it than was agreed."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service import logs
+from service.api.keys import new_key
+from tests.service.app import serve
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+Lines = Callable[[], list[dict[str, Any]]]
+QUESTION = {"question": "x + 12345 = 12346"}
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    """What the service has logged as JSON; the process's logging is put back afterwards."""
+    root, stream = logging.getLogger(), io.StringIO()
+    handlers, level = root.handlers[:], root.level
+    logs.configure_logging("json", stream=stream)
+
+    def logged() -> list[dict[str, Any]]:
+        lines = map(json.loads, stream.getvalue().splitlines())
+        return [line for line in lines if line["logger"].startswith("service.")]
+
+    yield logged
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def requests(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [line for line in lines if line["logger"] == "service.requests"]
+
+
+def test_a_request_is_one_line_without_its_question(
+    bundle: Path, tmp_path: Path, lines: Lines
+) -> None:
+    key, entry = new_key("alice")
+    (tmp_path / "keys").write_text(entry)
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        headers = {
+            "x-request-id": "mine",
+            "x-api-key": key,
+            "traceparent": f"00-{TRACE}-b7ad6b7169203331-01",
+        }
+        response = await client.post("/solve?token=hush", json=QUESTION, headers=headers)
+        logged = lines()
+        (line,) = requests(logged)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
+        assert line.pop("duration_ms") >= line["queue_ms"] + line["inference_ms"]
+        assert line.pop("queue_ms") >= 0
+        assert line.pop("inference_ms") > 0
+        assert line == {
+            "level": "INFO",
+            "logger": "service.requests",
+            "message": "POST /solve 200",
+            "request_id": "mine",
+            "method": "POST",
+            "route": "/solve",
+            "status": 200,
+            "bytes": len(response.content),
+            "client": "127.0.0.1",
+            "key": "alice",
+            "trace_id": TRACE,
+        }
+        assert not re.search(f"12345|hush|{key}", json.dumps(logged))
+
+    serve(bundle, scenario, api_keys_file=tmp_path / "keys")
+
+
+def test_questions_are_logged_where_that_was_asked_for(bundle: Path, lines: Lines) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        await client.post("/solve", json=QUESTION)
+        await client.post("/solve/batch", json={"questions": ["x = 1", "x = \u2028 2"]})
+        one, batch = requests(lines())
+        assert one["questions"] == [QUESTION["question"]]
+        assert batch["questions"] == ["x = 1", "x = \u2028 2"]
+
+    serve(bundle, scenario, log_questions=True)
+
+
+def test_refusals_are_logged_and_health_is_not(bundle: Path, lines: Lines) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        for path in ("/livez", "/readyz", "/metrics"):
+            assert (await client.get(path)).status_code == 200
+        await client.get("/nowhere/%0A%0D?q")
+        await client.post("/solve", content=b"{")
+        unknown, bad = requests(lines())
+        assert (unknown["route"], unknown["status"]) == ("unmatched", 404)
+        assert unknown["message"] == "GET /nowhere/%0A%0D 404"  # as sent: one line whatever it is
+        assert (bad["route"], bad["status"]) == ("/solve", 422)
+
+    serve(bundle, scenario)
+
+
+def test_a_bug_is_logged_once_with_its_traceback(bundle: Path, lines: Lines) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        app = client._transport.app  # type: ignore[attr-defined]
+        app.state.runtime.solver = None
+        await client.post("/solve", json=QUESTION, headers={"x-request-id": "mine"})
+        bug, request = [line for line in lines() if "mine" in json.dumps(line)]
+        assert (bug["level"], bug["message"]) == ("ERROR", "request mine: this is a bug")
+        assert bug["exception"].splitlines()[-1].startswith("AttributeError")
+        assert request["status"] == 500
+
+    serve(bundle, scenario)
+
+
+def test_text_lines_are_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    record = logging.LogRecord("a.b", logging.INFO, __file__, 1, "GET %s", ("/x",), None)
+    record.fields = {"status": 200, "key": "al\nice"}
+    assert logs.TextLines().format(record) == r'INFO a.b: GET /x status=200 key="al\nice"'
