@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import launch_command_parser
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tokenizers import Tokenizer
+from transformers.models.t5.modeling_t5 import T5Block
 
 from equations.parser import parse
 from equations.prompt import ANSWER_FORMATS, PROMPT_FORMATS, read_bare_answer
@@ -199,3 +202,12 @@ def test_digits_apart_are_a_piece_each_and_read_back(problems: list[Problem]) ->
             assert sum(character.isdigit() for character in piece) <= 1
         written = tokenizer.decode(tokenizer.encode(spaced.write(problem.answer)).ids)
         assert read_bare_answer("spaced", written) == problem.answer
+
+
+def test_the_configuration_for_xl_is_one_that_accelerate_reads() -> None:
+    """All that can be tested of it without GPUs: its keys, and the class that it wraps."""
+    config = load_config_from_file(str(ROOT / "training" / "finetune" / "fsdp.yaml"))
+    assert (config.distributed_type, config.mixed_precision) == ("FSDP", "bf16")
+    assert config.fsdp_config["fsdp_transformer_layer_cls_to_wrap"] == T5Block.__name__
+    flags = vars(launch_command_parser().parse_args(["script"]))
+    assert set(config.fsdp_config) <= set(flags)
