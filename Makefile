@@ -10,7 +10,11 @@ COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11
 LOCK = $(COMPILE) pyproject.toml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+<<<<<<< HEAD
 .PHONY: help serve test browser-test screenshots ops-test image-test ray-test finetune-test loadtest lint bench train export evaluate lock clean
+=======
+.PHONY: help serve test browser-test screenshots ops-test image-test ray-test openapi client loadtest lint bench train export evaluate lock clean
+>>>>>>> main
 
 help:  ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -38,8 +42,16 @@ image-test: $(VENV)/dev.stamp  ## build the images and ask the result a question
 ray-test: $(VENV)/ray.stamp  ## the service and bulk files on a local Ray cluster (minutes)
 	$(BIN)/pytest -m ray -o faulthandler_timeout=600
 
+<<<<<<< HEAD
 finetune-test: $(VENV)/dev.stamp  ## docs/finetune.md with 500 questions, spaced and not (minutes)
 	$(BIN)/pytest -m finetune -o faulthandler_timeout=600
+=======
+openapi: $(VENV)/dev.stamp  ## accept what changed in the OpenAPI document
+	$(BIN)/pytest tests/service/test_openapi.py --accept
+
+client: $(VENV)/dev.stamp  ## the Python client as a wheel in dist/
+	$(BIN)/pip wheel -q --no-deps --wheel-dir dist ./client
+>>>>>>> main
 
 loadtest: $(VENV)/dev.stamp  ## find the knee of a server started for it; report in runs/loadtest
 	$(BIN)/python -m loadtest rate

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("equations", "training", "model_export", "service", "bench", "loadtest", "deploy")
+ROOMS = (
+    "equations",
+    "training",
+    "model_export",
+    "service",
+    "bench",
+    "loadtest",
+    "deploy",
+    "client",
+)
 
 SERVING = {"fastapi", "httptools", "numpy", "onnxruntime", "prometheus_client", "pydantic"} | {
     "opentelemetry",
@@ -41,6 +50,7 @@ MAY_IMPORT = {
     },
     "loadtest": {"loadtest", "locust", "gevent"},
     "deploy": {"deploy", "service", "ray", "pyarrow", "fastapi", "tqdm"},
+    "client/cybersolve_client": {"cybersolve_client", "httpx"},
     "service/batching": {"service.batching", "service.contracts", "service.errors"},
     "service/hosting": {
         "service.hosting", "service.batching.policy", "service.contracts", "service.engine",
