@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from model_export.bundle import Identity, ParityError, sources_of, write_bundle
+from model_export.bundle import MOST_INLINE, Identity, ParityError, sources_of, write_bundle
 from model_export.graphs import UnsupportedCheckpoint
 from model_export.parity import compare, engine_tokens
 from model_export.single import compare_with_reference, single_tokens, write_single
@@ -26,6 +26,7 @@ FAMILY = {
     "short distances": {"relative_attention_max_distance": 12, "relative_attention_num_buckets": 8},
 }
 PREDICTABLE = 200
+SHIPPED = Path(__file__).resolve().parents[2] / "models" / "cybersolve-mini-checkpoint"
 
 
 def checkpoint(folder: Path, predictable: int = PREDICTABLE, **overrides: object) -> Path:
@@ -49,12 +50,18 @@ def checkpoint(folder: Path, predictable: int = PREDICTABLE, **overrides: object
 
 
 def export(
-    folder: Path, out: Path, problems: Sequence[Problem], precision: str = "fp32", steps: int = 16
+    folder: Path,
+    out: Path,
+    problems: Sequence[Problem],
+    precision: str = "fp32",
+    *,
+    steps: int = 16,
+    most_inline: int = MOST_INLINE,
 ) -> Manifest:
     limits = Limits(200, steps)
     identity = Identity("test", "0.0.1", "digits", "work", limits, {}, precision=precision)
     sources = sources_of([p.question for p in problems], "digits", folder)
-    return write_bundle(folder, out, identity, sources, lambda _: "card\n")
+    return write_bundle(folder, out, identity, sources, lambda _: "card\n", most_inline=most_inline)
 
 
 @pytest.mark.parametrize("feature", FAMILY)
@@ -80,9 +87,8 @@ def test_any_number_of_tokens_may_be_predicted(
 
 def test_int8_says_nearly_what_pytorch_says(tmp_path: Path, problems: list[Problem]) -> None:
     """With the shipped weights: random ones are too unsure of what they say."""
-    shipped = Path(__file__).resolve().parents[2] / "models" / "cybersolve-mini-checkpoint"
-    whole = export(shipped, tmp_path / "fp32", problems[:40])
-    small = export(shipped, tmp_path / "int8", problems[:40], "int8")
+    whole = export(SHIPPED, tmp_path / "fp32", problems[:40])
+    small = export(SHIPPED, tmp_path / "int8", problems[:40], "int8")
     assert (small.precision, whole.precision) == ("int8", "fp32")
     assert 30 <= small.provenance["parity"]["equal"] <= 40
     assert small.files["decoder.onnx"]["bytes"] < whole.files["decoder.onnx"]["bytes"] / 2
