@@ -2,15 +2,18 @@
 # with Python 3.11 or newer, pip and make.
 
 PYTHON ?= python3
+REQUESTS ?= 200000
 VENV ?= .venv
 RIVALS ?= .venv-rivals
+RIVAL_SERVERS ?= .venv-rivals-servers
 BIN := $(VENV)/bin
 BUNDLE := models/cybersolve-mini
 COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11
 LOCK = $(COMPILE) pyproject.toml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help serve test browser-test screenshots ops-test image-test ray-test loadtest lint bench train export evaluate lock clean
+.PHONY: help serve test browser-test screenshots ops-test image-test ray-test soak openapi client \
+	loadtest lint bench bench-servers train export evaluate lock clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -38,6 +41,15 @@ image-test: $(VENV)/dev.stamp  ## build the images and ask the result a question
 ray-test: $(VENV)/ray.stamp  ## the service and bulk files on a local Ray cluster (minutes)
 	$(BIN)/pytest -m ray -o faulthandler_timeout=600
 
+openapi: $(VENV)/dev.stamp  ## accept what changed in the OpenAPI document
+	$(BIN)/pytest tests/service/test_openapi.py --accept
+
+client: $(VENV)/dev.stamp  ## the Python client as a wheel in dist/
+	$(BIN)/pip wheel -q --no-deps --wheel-dir dist ./client
+
+soak: $(VENV)/dev.stamp  ## faults and loads for tens of minutes; REQUESTS=50000 for a shorter one
+	SOAK_REQUESTS=$(REQUESTS) $(BIN)/pytest -m soak -s -o faulthandler_timeout=0
+
 loadtest: $(VENV)/dev.stamp  ## find the knee of a server started for it; report in runs/loadtest
 	$(BIN)/python -m loadtest rate
 
@@ -46,6 +58,9 @@ lint: $(VENV)/dev.stamp  ## format, lint and type check
 
 bench: $(VENV)/dev.stamp $(RIVALS)/rivals.stamp  ## our engine beside others; ARGS=--quick to try it
 	$(BIN)/python -m bench.engines --rivals-python $(RIVALS)/bin/python $(ARGS)
+
+bench-servers: $(VENV)/dev.stamp $(RIVAL_SERVERS)/rivals.stamp  ## beside LitServe and BentoML; ARGS=--quick
+	$(BIN)/python -m bench.servers --rivals-python $(RIVAL_SERVERS)/bin/python $(ARGS)
 
 train: $(VENV)/dev.stamp  ## train the bundled model anew in runs/mini, or resume (an hour or more)
 	test -d data || $(BIN)/python -m training data
@@ -85,9 +100,11 @@ lock: $(VENV)/dev.stamp  ## resolve requirements/*.txt anew from pyproject.toml
 	echo 'setuptools>=80' | $(COMPILE) - --generate-hashes --output-file requirements/build.txt
 	$(COMPILE) requirements/rivals.in --excludes requirements/excludes.txt \
 		--output-file requirements/rivals.txt
+	$(COMPILE) requirements/rivals-servers.in \
+		--output-file requirements/rivals-servers.txt
 
 clean:  ## remove the virtual environments
-	rm -rf $(VENV) $(RIVALS)
+	rm -rf $(VENV) $(RIVALS) $(RIVAL_SERVERS)
 
 $(VENV)/serve.stamp: requirements/serve.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -106,6 +123,11 @@ $(VENV)/browser.stamp: requirements/browser.txt $(VENV)/dev.stamp
 $(RIVALS)/rivals.stamp: requirements/rivals.txt
 	$(PYTHON) -m venv $(RIVALS)
 	$(RIVALS)/bin/pip install -q -r requirements/rivals.txt
+	touch $@
+
+$(RIVAL_SERVERS)/rivals.stamp: requirements/rivals-servers.txt
+	$(PYTHON) -m venv $(RIVAL_SERVERS)
+	$(RIVAL_SERVERS)/bin/pip install -q -r requirements/rivals-servers.txt
 	touch $@
 
 $(VENV)/ray.stamp: requirements/ray.txt $(VENV)/dev.stamp

@@ -12,7 +12,8 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from opentelemetry.trace import TracerProvider
 
-from service.api import generate, health, middleware, page, problems, routes
+from service.api import generate, health, middleware, openapi, page, problems, routes
+from service.api.open_inference import routes as open_inference
 from service.errors import EngineRefused
 from service.runtime import Model, Runtime
 from service.settings import Settings
@@ -42,6 +43,7 @@ def create_app(
         title="CyberSolve",
         version=version("cybersolve"),
         description="Solves equations written as text; every answer is verified exactly.",
+        openapi_tags=openapi.TAGS,
         lifespan=lifespan,
         redirect_slashes=False,  # to wherever the Host header says
         telemetry=telemetry(tracer_provider),
@@ -53,9 +55,11 @@ def create_app(
         app.include_router(routes.router)
     app.include_router(generate.router)
     app.include_router(health.router)
+    app.include_router(open_inference.router)
     app.include_router(page.router())
     if settings.metrics_port is None:
         app.include_router(health.metrics_router)
+    openapi.install(app, settings)
     problems.install(app)
     middleware.install(app, settings, runtime.metrics, runtime.refusal)
     return app

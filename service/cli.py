@@ -8,6 +8,7 @@ import gc
 import json
 import logging
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from equations.errors import EquationError
@@ -47,7 +48,8 @@ def _serve(_: argparse.Namespace, settings: Settings) -> int:
     gc.freeze()
     runtime = app.state.runtime
     server = DrainingServer(app, runtime)
-    server.run()
+    with suppress(KeyboardInterrupt):  # uvicorn raises Ctrl-C again once it is done
+        server.run()
     if runtime.refused is not None:
         raise runtime.refused
     return 0 if server.started else 1

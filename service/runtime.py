@@ -163,15 +163,17 @@ class Runtime:
         assert self.batcher.provider is not None, "started without an engine: this is a bug"
         self.metrics.model_loaded(self.model.manifest, self.batcher.provider)
 
-    async def stop(self) -> None:
+    async def stop(self, within_s: float | None = None) -> None:
         """Take no more requests and let the accepted finish, within the time that settings give.
 
-        The second time it does nothing.
+        Once stopped, to stop again does nothing.
         """
         self._draining = True
+        if within_s is None:
+            within_s = self.settings.drain_timeout_s
         started = time.monotonic()
         with suppress(TimeoutError):
-            async with asyncio.timeout(self.settings.drain_timeout_s):
+            async with asyncio.timeout(within_s):
                 await self._quiet.wait()
-        left_s = self.settings.drain_timeout_s - (time.monotonic() - started)
+        left_s = within_s - (time.monotonic() - started)
         await self.batcher.drain(max(0.0, left_s))

@@ -42,11 +42,14 @@ class MetricsServer(uvicorn.Server):
         yield  # they are for the service itself
 
 
+_LOOK_S = 0.1  # between two looks for a signal, as often as uvicorn
+
+
 class DrainingServer(uvicorn.Server):
     """On SIGTERM: unready at once, accepted requests answered, and only then deaf.
 
     uvicorn alone closes its sockets first, so that load balancers find a refused connection where
-    `/readyz` should tell them 503.
+    `/readyz` should tell them 503. A second SIGINT ends the wait: whoever still waits gets 503.
     """
 
     def __init__(self, app: FastAPI, runtime: Runtime) -> None:
@@ -75,5 +78,11 @@ class DrainingServer(uvicorn.Server):
         return self._runtime.refused is not None or await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._runtime.stop()
+        draining = asyncio.create_task(self._runtime.stop())
+        while not draining.done() and not self.force_exit:
+            await asyncio.wait([draining], timeout=_LOOK_S)
+        if not draining.done():
+            draining.cancel()
+            await self._runtime.stop(within_s=0.0)
+            self.force_exit = False  # their 503 is still on its way out; a third ends that too
         await super().shutdown(sockets)

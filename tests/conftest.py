@@ -25,6 +25,10 @@ settings.load_profile("project")
 SEED = 20_240_601
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--accept", action="store_true", help="write snapshots as they are now")
+
+
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with 10,000 interpolation and 6,000 training questions, freshly generated."""

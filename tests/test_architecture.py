@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("equations", "training", "model_export", "service", "bench", "loadtest", "deploy")
+ROOMS = (
+    "equations",
+    "training",
+    "model_export",
+    "service",
+    "bench",
+    "loadtest",
+    "deploy",
+    "client",
+)
 
 SERVING = {"fastapi", "httptools", "numpy", "onnxruntime", "prometheus_client", "pydantic"} | {
     "opentelemetry",
@@ -32,14 +41,15 @@ MAY_IMPORT = {
     "service": {"service", "equations", "deploy.ray"} | SERVING,
     "bench": {
         "bench", "equations", "training.data", "training.model", "model_export", "loadtest",
-        "service.api", "service.app", "service.batching", "service.contracts", "service.engine",
-        "service.hosting", "service.logs", "service.metrics", "service.runtime", "service.settings",
-        "fastapi", "uvloop",
+        "service.api", "service.app", "service.batching", "service.confidence",
+        "service.contracts", "service.engine", "service.hosting", "service.logs",
+        "service.metrics", "service.runtime", "service.settings", "fastapi", "uvloop",
         "torch", "transformers", "tokenizers", "onnx", "numpy", "tqdm", "matplotlib", "httpx",
-        "onnxruntime", "optimum", "ctranslate2",
+        "onnxruntime", "optimum", "ctranslate2", "litserve", "bentoml", "pydantic",
     },
     "loadtest": {"loadtest", "locust", "gevent"},
     "deploy": {"deploy", "service", "ray", "pyarrow", "fastapi", "tqdm"},
+    "client/cybersolve_client": {"cybersolve_client", "httpx"},
     "service/batching": {"service.batching", "service.contracts", "service.errors"},
     "service/hosting": {
         "service.hosting", "service.batching.policy", "service.contracts", "service.engine",
@@ -93,6 +103,25 @@ def test_rivals_stay_in_their_processes() -> None:
         ours = [m for m in imported(contenders / f"{name}.py") if m.split(".")[0] in ROOMS]
         here = ("bench.engines.contender", "bench.engines.scenarios")
         assert all(module.startswith(here) for module in ours), (name, ours)
+
+
+def test_rival_servers_stay_in_their_processes() -> None:
+    """They serve our engine, which needs little more than a runtime and a tokenizer."""
+    contenders = ROOT / "bench/servers/contender"
+    files = {
+        "litserve": contenders / "with_litserve.py",
+        "bentoml": contenders / "with_bentoml.py",
+    }
+    knowing = {
+        (name, path)
+        for path in sources("bench")
+        for name in {module.split(".")[0] for module in imported(path)} & files.keys()
+    }
+    assert knowing == set(files.items())
+    for path in sources("bench/servers/contender"):
+        here = ("bench.servers.contender", "equations", "service.engine", "service.contracts")
+        ours = [m for m in imported(path) if m.split(".")[0] in ROOMS]
+        assert all(m.startswith((*here, "service.confidence")) for m in ours), (path, ours)
 
 
 def test_only_the_command_line_knows_of_ray() -> None:

@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 from fastapi import APIRouter, Request, Response
 
+from service.api.answering import runtime_of, timeout_s
 from service.api.departure import while_connected
 from service.api.events import EventStream, event
 from service.api.problems import problem_of
@@ -25,10 +26,15 @@ _EVENTS = {
 }
 
 
-@router.post("/generate", response_model=GenerateResponse, responses={**PROBLEMS, 200: _EVENTS})
+@router.post(
+    "/generate",
+    summary="Write a text",
+    response_model=GenerateResponse,
+    responses={**PROBLEMS, 200: _EVENTS},
+)
 async def generate(body: GenerateRequest, request: Request, response: Response) -> object:
     """What the model writes for a text, as it is: no prompt is added, nothing is verified."""
-    runtime: Runtime = request.app.state.runtime
+    runtime = runtime_of(request)
     record = record_of(request)
     record.questions = (body.text,)
     if body.stream:
@@ -38,7 +44,9 @@ async def generate(body: GenerateRequest, request: Request, response: Response) 
         return EventStream(first, events)
     with runtime.request():
         work = runtime.generator.generate(
-            body.text, max_new_tokens=body.max_new_tokens, timeout_s=_timeout_s(runtime, body)
+            body.text,
+            max_new_tokens=body.max_new_tokens,
+            timeout_s=timeout_s(runtime, body.timeout_ms),
         )
         written = await while_connected(request, work)
     record.timings = written.timings
@@ -54,7 +62,9 @@ async def _events(
     begun = False
     with runtime.request():
         news = runtime.generator.stream(
-            body.text, max_new_tokens=body.max_new_tokens, timeout_s=_timeout_s(runtime, body)
+            body.text,
+            max_new_tokens=body.max_new_tokens,
+            timeout_s=timeout_s(runtime, body.timeout_ms),
         )
         try:
             async with aclosing(news):
@@ -73,10 +83,6 @@ async def _events(
 
 async def _next(events: AsyncGenerator[bytes, None]) -> bytes:
     return await anext(events)
-
-
-def _timeout_s(runtime: Runtime, body: GenerateRequest) -> float:
-    return body.timeout_ms / 1000 if body.timeout_ms else runtime.settings.default_timeout_s
 
 
 def _answer(runtime: Runtime, written: Written) -> GenerateResponse:

@@ -5,37 +5,46 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from service.api.answering import runtime_of
 from service.api.schemas import Info, Problem
-from service.runtime import Runtime
 
 router = APIRouter(tags=["operate"])
 metrics_router = APIRouter(tags=["operate"])
 
 
-@router.get("/livez")
+@router.get("/livez", summary="Is the process alive?")
 async def livez() -> dict[str, str]:
     """The process answers."""
     return {"status": "live"}
 
 
-@router.get("/readyz", responses={503: {"model": Problem}})
+@router.get(
+    "/readyz",
+    summary="Does it take questions?",
+    responses={503: {"model": Problem, "description": "Not ready, or shutting down."}},
+)
 async def readyz(request: Request) -> dict[str, str]:
     """Every engine is warm and takes questions; 503 otherwise."""
-    _runtime(request).require_ready()
+    runtime_of(request).require_ready()
     return {"status": "ready"}
 
 
-@metrics_router.get("/metrics", response_class=Response)
+@metrics_router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"example": "cybersolve_engine_up 1.0"}}}},
+)
 async def metrics(request: Request) -> Response:
     """Prometheus' text format."""
-    exposition = _runtime(request).metrics.exposition()
+    exposition = runtime_of(request).metrics.exposition()
     return Response(exposition, headers={"content-type": CONTENT_TYPE_LATEST})
 
 
-@router.get("/info")
+@router.get("/info", summary="The model and the limits")
 async def info(request: Request) -> Info:
     """The model served, where it comes from, and the limits in force."""
-    runtime = _runtime(request)
+    runtime = runtime_of(request)
     manifest, settings = runtime.model.manifest, runtime.settings
     return Info(
         name=manifest.name,
@@ -51,8 +60,3 @@ async def info(request: Request) -> Info:
         default_timeout_ms=1000 * settings.default_timeout_s,
         provenance=dict(manifest.provenance),
     )
-
-
-def _runtime(request: Request) -> Runtime:
-    runtime: Runtime = request.app.state.runtime
-    return runtime

@@ -6,14 +6,16 @@ import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from itertools import islice
-from typing import cast
+from typing import Any, cast
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from equations.errors import EquationError
+from service.api.open_inference.errors import InvalidInference, NoSuchModel
 from service.api.schemas import Problem
 from service.errors import (
     CallerGone,
@@ -30,6 +32,8 @@ MEDIA_TYPE = "application/problem+json"
 STATUS: Mapping[type[Exception], HTTPStatus] = {
     EquationError: HTTPStatus.UNPROCESSABLE_ENTITY,
     QuestionTooLong: HTTPStatus.UNPROCESSABLE_ENTITY,
+    InvalidInference: HTTPStatus.BAD_REQUEST,
+    NoSuchModel: HTTPStatus.NOT_FOUND,
     Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
     NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     ShuttingDown: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -44,6 +48,24 @@ _CALLER_GONE = 499  # for the metrics alone, by the convention of nginx
 _RETRY_AFTER_S = 1.0  # of a 503: by then a warm-up is over or another replica has the address
 
 
+class ProblemResponse(JSONResponse):
+    """A problem, said under `/v2` as the Open Inference Protocol has it: `{"error": "..."}`."""
+
+    def __init__(self, problem: Problem, headers: Mapping[str, str]) -> None:
+        super().__init__(problem.model_dump(), problem.status, headers, media_type=MEDIA_TYPE)
+        about = f" (request {problem.request_id})" if problem.request_id else ""
+        # The protocol does not know 422.
+        invalid = problem.status == HTTPStatus.UNPROCESSABLE_ENTITY
+        status = HTTPStatus.BAD_REQUEST if invalid else problem.status
+        self._in_v2 = JSONResponse({"error": problem.detail + about}, status, headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if (scope["path"] + "/").startswith("/v2/"):
+            await self._in_v2(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
 def install(app: FastAPI) -> None:
     """Make every error of `app` a problem; bugs are for `middleware.faults`."""
     app.add_exception_handler(CallerGone, _gone)
@@ -51,6 +73,24 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ServiceError, _expected)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = described()
+        _name_media_type(document)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's documentation has it
+
+
+def _name_media_type(document: dict[str, Any]) -> None:
+    """FastAPI takes every model that a response has for `application/json`."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                content = response.get("content", {})
+                if int(status) >= HTTPStatus.BAD_REQUEST and "application/json" in content:
+                    content[MEDIA_TYPE] = content.pop("application/json")
 
 
 def problem_of(error: EquationError | ServiceError, request_id: str) -> Problem:
@@ -66,14 +106,17 @@ def problem_of(error: EquationError | ServiceError, request_id: str) -> Problem:
     return problem
 
 
-def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    content = problem.model_dump()
-    return JSONResponse(content, problem.status, dict(headers or {}), media_type=MEDIA_TYPE)
+def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> ProblemResponse:
+    return ProblemResponse(problem, dict(headers or {}))
 
 
 def too_large(most: int) -> JSONResponse:
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     return respond(_problem(status, f"the body is over {most} bytes"))
+
+
+def shutting_down() -> JSONResponse:
+    return respond(problem_of(ShuttingDown(), ""), {"retry-after": str(math.ceil(_RETRY_AFTER_S))})
 
 
 def too_slow(most_s: float) -> JSONResponse:

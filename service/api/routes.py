@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from equations.errors import EquationError
+from service.api.answering import answer_of, each, runtime_of, solution_of
 from service.api.departure import while_connected
 from service.api.problems import problem_of
 from service.api.record import record_of
 from service.api.schemas import (
     BatchRequest,
     BatchResponse,
-    ModelName,
     Problem,
     SolveRequest,
     SolveResponse,
+    TimingMs,
 )
-from service.errors import QuestionTooLong, ServiceError
-from service.runtime import Runtime
-from service.solving import Fallback, Solution
+from service.errors import ServiceError
 
 router = APIRouter(tags=["solve"])
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -34,70 +32,58 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     503: {"model": Problem, "description": "Not ready, or shutting down; see `Retry-After`."},
     504: {"model": Problem, "description": "The deadline passed."},
 }
+_TIMES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "headers": {
+            f"x-{part}-time": {"description": "Milliseconds.", "schema": {"type": "number"}}
+            for part in TimingMs.model_fields
+        }
+    }
+}
 
 
-@router.post("/solve", response_model=SolveResponse, responses=PROBLEMS)
+@router.post(
+    "/solve",
+    summary="Answer a question",
+    response_model=SolveResponse,
+    responses=PROBLEMS | _TIMES,
+)
 async def solve(body: SolveRequest, request: Request) -> Response:
     """Answer one question with the model, and verify the answer exactly.
 
     `timing_ms` comes in headers too: `x-queue-time`, `x-inference-time`, `x-total-time`.
     """
-    runtime = _runtime(request)
+    runtime = runtime_of(request)
     record = record_of(request)
     record.questions = (body.question,)
     with runtime.request():
-        work = _solve(runtime, body.question, body.fallback, body.timeout_ms)
+        work = solution_of(runtime, body.question, body.fallback, body.timeout_ms)
         solution = await while_connected(request, work)
     record.timings = solution.timings
-    answer = _answer(runtime, solution)
+    answer = answer_of(runtime, solution)
     headers = {f"x-{part}-time": str(value_ms) for part, value_ms in answer.timing_ms}
     # Written here: FastAPI would validate once more what has just been made.
     return Response(answer.model_dump_json(), headers=headers, media_type="application/json")
 
 
-@router.post("/solve/batch", responses=PROBLEMS)
+@router.post("/solve/batch", summary="Answer many questions", responses=PROBLEMS)
 async def solve_batch(body: BatchRequest, request: Request) -> BatchResponse:
     """Answer many questions, in order; one that fails is a problem in its place."""
-    runtime = _runtime(request)
-    most = runtime.settings.max_batch_questions
-    if len(body.questions) > most:
-        raise QuestionTooLong(f"{len(body.questions)} questions; a batch takes at most {most}")
-
+    runtime = runtime_of(request)
     record_of(request).questions = body.questions
 
-    # A quarter of the queue at a time: one large batch must not shut the others out.
-    places = asyncio.Semaphore(max(1, runtime.settings.max_queue // 4))
-
-    async def one(question: str) -> SolveResponse | Problem:
-        async with places:
-            await asyncio.sleep(0)  # lets other requests in between refused questions
-            try:
-                solution = await _solve(runtime, question, body.fallback, body.timeout_ms)
-                return _answer(runtime, solution)
-            except (EquationError, ServiceError) as error:
-                return problem_of(error, request.state.request_id)
-
-    async def every() -> list[SolveResponse | Problem]:
-        return await asyncio.gather(*map(one, body.questions))
+    async def one(question: str) -> SolveResponse:
+        solution = await solution_of(runtime, question, body.fallback, body.timeout_ms)
+        return answer_of(runtime, solution)
 
     with runtime.request():
-        return BatchResponse(results=await while_connected(request, every()))
-
-
-def _runtime(request: Request) -> Runtime:
-    runtime: Runtime = request.app.state.runtime
-    return runtime
-
-
-async def _solve(
-    runtime: Runtime, question: str, fallback: Fallback, timeout_ms: int | None
-) -> Solution:
-    timeout_s = timeout_ms / 1000 if timeout_ms else runtime.settings.default_timeout_s
-    solution = await runtime.solver.solve(question, timeout_s=timeout_s, fallback=fallback)
-    runtime.metrics.answered(solution)
-    return solution
-
-
-def _answer(runtime: Runtime, solution: Solution) -> SolveResponse:
-    manifest = runtime.model.manifest
-    return SolveResponse.of(solution, ModelName(name=manifest.name, version=manifest.version))
+        work = each(runtime, body.questions, one, in_place=(EquationError, ServiceError))
+        outcomes = await while_connected(request, work)
+    return BatchResponse(
+        results=[
+            outcome
+            if isinstance(outcome, SolveResponse)
+            else problem_of(outcome, request.state.request_id)
+            for outcome in outcomes
+        ]
+    )

@@ -9,6 +9,8 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    StrictBool,
+    StrictInt,
     model_serializer,
     model_validator,
 )
@@ -20,7 +22,8 @@ from service.solving import Fallback, Solution, Source
 _MOST_KEYS = 10
 _EXAMPLE = "Solve 24 = 1601*c - 1605*c for c."
 TimeoutMs = Annotated[
-    int | None, Field(gt=0, le=600_000, description="Deadline of this request, in milliseconds.")
+    StrictInt | None,
+    Field(gt=0, le=600_000, description="Deadline of this request, in milliseconds."),
 ]
 
 
@@ -63,10 +66,10 @@ class GenerateRequest(_Strict):
         description="What the model reads, as it is.",
         examples=["translate English to German: The house is small."],
     )
-    max_new_tokens: int | None = Field(
+    max_new_tokens: StrictInt | None = Field(
         None, gt=0, description="Tokens to write at most; null: as many as the model's limit."
     )
-    stream: bool = Field(False, description="Server-sent events, as the text is written.")
+    stream: StrictBool = Field(False, description="Server-sent events, as the text is written.")
     timeout_ms: TimeoutMs = None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Protocol
 
 from service.batching.pace import Pace
@@ -14,6 +13,8 @@ from service.errors import EngineFailed, EngineRefused, ServiceError
 
 _LOG = logging.getLogger(__name__)
 _LONGEST_DELAY_S = 30.0  # between two attempts to start an engine
+_LOOKS = 4  # at an engine, in the time of silence that it is allowed
+_START_HANGS = 10  # times that silence: a large model takes its time to load
 
 
 class Owner(Protocol):
@@ -27,8 +28,9 @@ class Owner(Protocol):
 class Place:
     """Starts the engine of `host`, watches it, and starts it again should it crash or hang.
 
-    An engine hangs when it has jobs and says nothing for `hang_timeout_s`. The first pause before
-    a restart is `restart_delay_s`; each next one twice as long, until an engine has answered.
+    An engine hangs when it owes a report and says nothing for `hang_timeout_s`, and when it takes
+    ten times that to start. The first pause before a restart is `restart_delay_s`; each next one
+    twice as long, until an engine has answered.
     """
 
     def __init__(
@@ -41,7 +43,6 @@ class Place:
         hang_timeout_s: float,
         restart_delay_s: float,
         observer: Observer,
-        clock: Callable[[], float],
     ) -> None:
         self._host = host
         self._owner = owner
@@ -49,11 +50,13 @@ class Place:
         self._hang_timeout_s = hang_timeout_s
         self._first_delay_s = self._delay_s = restart_delay_s
         self._observer = observer
-        self._clock = clock
         # A few more than it has rows for, or rows would stay empty while a report travels.
         self._most = limits.rows + limits.rows // 4
         self._jobs: dict[int, Job] = {}
-        self._heard_s = 0.0
+        # Whoever is given work owes a report, also when all have left: their deadlines may be
+        # shorter than the silence that proves a hang.
+        self._owes = False
+        self._silent_looks = 0
         self._hung = False
         self._life: asyncio.Task[None] | None = None
         self.started: Started | None = None  # while it takes jobs
@@ -78,13 +81,23 @@ class Place:
     async def _begin(self, retried: tuple[type[Exception], ...]) -> None:
         while True:
             try:
-                self.started = await self._host.start(self._hear)
+                self.started = await self._start()
             except retried as error:
                 _LOG.error("an engine did not start (%s); again in %.1f s", error, self._delay_s)
                 await self._wait_a_little()
             else:
+                self._owes = False
                 self._owner.dispatch()
                 return
+
+    async def _start(self) -> Started:
+        try:
+            async with asyncio.timeout(_START_HANGS * self._hang_timeout_s):
+                return await self._host.start(self._hear)
+        except TimeoutError:
+            self._host.kill()
+            await self._host.ended()
+            raise EngineFailed from None
 
     async def _keep(self) -> None:
         while True:
@@ -100,11 +113,15 @@ class Place:
             await self._begin(retried=(EngineFailed, EngineRefused))
 
     async def _watch(self, ended: asyncio.Future[None]) -> None:
-        """Until the engine has ended, by itself or because it hung."""
+        """Until the engine has ended, by itself or because it hung.
+
+        Looks are counted, not seconds: after a pause of the whole machine the engine has its time
+        to report, as this has to hear it.
+        """
         while not ended.done():
-            await asyncio.wait([ended], timeout=self._hang_timeout_s / 4)
-            silent_s = self._clock() - self._heard_s
-            if self._jobs and silent_s > self._hang_timeout_s and not ended.done():
+            await asyncio.wait([ended], timeout=self._hang_timeout_s / _LOOKS)
+            self._silent_looks += 1
+            if self._owes and self._silent_looks > _LOOKS and not ended.done():
                 self._hung = True
                 self._host.kill()
                 await ended
@@ -126,8 +143,8 @@ class Place:
         return self._most - len(self._jobs) if self.started else 0
 
     def give(self, jobs: list[Job]) -> None:
-        if not self._jobs:
-            self._heard_s = self._clock()  # it had nothing to say before
+        if not self._owes:
+            self._owes, self._silent_looks = True, 0  # it had nothing to say before
         self._jobs |= {job.key: job for job in jobs}
         self._host.order([Join(job.key, job.prompt, job.heard is not None) for job in jobs])
 
@@ -137,7 +154,7 @@ class Place:
             self._host.order([Leave(job.key)])
 
     def _hear(self, report: Report) -> None:
-        self._heard_s = self._clock()
+        self._silent_looks = 0
         self._count(report)
         for key, tokens in report.written.items():
             if (job := self._jobs.get(key)) is not None and job.heard is not None:
@@ -152,6 +169,7 @@ class Place:
             self._owner.settle(job, Answered(finished.hypothesis, timings))
             self._delay_s = self._first_delay_s
         self._fail(report.failed)
+        self._owes = bool(self._jobs)
         self._owner.dispatch()
 
     def _count(self, report: Report) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import socket
 import sys
@@ -21,9 +22,11 @@ from service.hosting.rounds import Rounds
 from service.logs import configure_logging
 
 _PIECE = 1 << 16  # bytes read at once
+_PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
+    _end_with_the_service()
     # Signals to the whole group are for the service: it ends this process by closing the socket.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -31,6 +34,15 @@ def main() -> None:
     configure_logging(plan.log_format)
     with socket.socket(fileno=int(sys.argv[2])) as channel:
         _serve(plan, channel)
+
+
+def _end_with_the_service() -> None:
+    """The end of the socket says that the service has gone, but not to an engine that hangs then.
+
+    Linux can kill it (prctl(2)); elsewhere such an engine is left over.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _serve(plan: EnginePlan, channel: socket.socket) -> None:

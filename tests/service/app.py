@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +17,8 @@ from opentelemetry.trace import TracerProvider
 
 from service.app import create_app
 from service.batching.policy import BatchLimits
-from service.contracts import Engine, Host
-from service.engine.bundle import TOKENIZER, load_manifest
+from service.contracts import Engine, Host, Report, Started, Tokens
+from service.engine.bundle import MANIFEST, NO_PROMPT, TOKENIZER, load_manifest
 from service.engine.tokens import TextCodec
 from service.hosting.thread import ThreadHost
 from service.runtime import Model
@@ -26,6 +29,30 @@ Scenario = Callable[[httpx.AsyncClient], Awaitable[None]]
 
 
 LIMITS = BatchLimits(rows=64, padded_tokens=100_000)
+
+
+class Held(RightEngine):
+    """Right, but only once a test opens the gate."""
+
+    def __init__(self, bundle: Path, *, rows: int = 64) -> None:
+        super().__init__(TextCodec(bundle / TOKENIZER), self._hold, rows=rows)
+        self.gate = threading.Event()
+        self._entered = threading.Semaphore(0)
+
+    def _hold(self, _: list[Tokens]) -> None:
+        self._entered.release()
+        assert self.gate.wait(30), "nobody opened the gate"
+
+    async def holds_a_step(self) -> None:
+        assert await asyncio.to_thread(self._entered.acquire, timeout=30)
+
+
+class Loading(ThreadHost):
+    """Never gets as far as taking questions."""
+
+    async def start(self, told: Callable[[Report], None]) -> Started:
+        await asyncio.Event().wait()
+        return await super().start(told)
 
 
 def application(
@@ -64,6 +91,16 @@ def serve(
                 await scenario(client)
 
     asyncio.run(main())
+
+
+def of_another_task(bundle: Path, folder: Path) -> Path:
+    """The same bundle, said to be for other texts than equations."""
+    other = folder / "other"
+    shutil.copytree(bundle, other)
+    manifest = json.loads((bundle / MANIFEST).read_text())
+    manifest |= {"prompt_format": NO_PROMPT, "target_format": "text"}
+    (other / MANIFEST).write_text(json.dumps(manifest))
+    return other
 
 
 async def becomes_ready(app: FastAPI) -> None:

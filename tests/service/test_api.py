@@ -134,14 +134,8 @@ def test_info_says_what_is_served(bundle: Path) -> None:
     serve(bundle, scenario)
 
 
-def test_the_openapi_document_and_docs_are_there(bundle: Path) -> None:
+def test_the_docs_are_there(bundle: Path) -> None:
     async def scenario(client: httpx.AsyncClient) -> None:
-        paths = (await client.get("/openapi.json")).json()["paths"]
-        assert {"/livez", "/readyz", "/info", "/metrics"} < set(paths)
-        assert {"/solve", "/solve/batch", "/generate"} < set(paths)
-        assert set(paths["/solve"]["post"]["responses"]) == {
-            "200", "401", "408", "413", "422", "429", "500", "503", "504",
-        }  # fmt: skip
         assert (await client.get("/docs")).status_code == 200
 
     serve(bundle, scenario)

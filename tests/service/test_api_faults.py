@@ -39,6 +39,8 @@ def test_what_is_not_understood_says_where(
         ({"question": 3}, ["body", "question"]),
         ({"question": "x = 1", "fallback": "guess"}, ["body", "fallback"]),
         ({"question": "x = 1", "timeout_ms": 0}, ["body", "timeout_ms"]),
+        ({"question": "x = 1", "timeout_ms": True}, ["body", "timeout_ms"]),
+        ({"question": "x = 1", "timeout_ms": "5"}, ["body", "timeout_ms"]),
         ({"question": "x = 1", "colour": "red"}, ["body", "colour"]),
     ],
 )

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from pathlib import Path
 
 import httpx
 
-from service.contracts import Report, Started, Tokens
+from service.contracts import Tokens
 from service.engine.bundle import TOKENIZER
 from service.engine.fake import EchoEngine
 from service.engine.tokens import TextCodec
-from service.hosting.thread import ThreadHost
 from tests.fakes import RightEngine
-from tests.service.app import LIMITS, problem, serve
+from tests.service.app import LIMITS, Held, Loading, problem, serve
 
 
 def test_an_engine_failure_shows_an_id_and_no_internals(bundle: Path) -> None:
@@ -38,22 +36,6 @@ def test_an_engine_failure_shows_an_id_and_no_internals(bundle: Path) -> None:
         assert (await client.post("/solve", json={"question": "x = 1"})).status_code == 200
 
     serve(bundle, scenario, engine=engine)
-
-
-class Held(RightEngine):
-    """Right, but only once a test opens the gate."""
-
-    def __init__(self, bundle: Path, *, rows: int = 64) -> None:
-        super().__init__(TextCodec(bundle / TOKENIZER), self._hold, rows=rows)
-        self.gate = threading.Event()
-        self._entered = threading.Semaphore(0)
-
-    def _hold(self, _: list[Tokens]) -> None:
-        self._entered.release()
-        assert self.gate.wait(30), "nobody opened the gate"
-
-    async def holds_a_step(self) -> None:
-        assert await asyncio.to_thread(self._entered.acquire, timeout=30)
 
 
 def test_a_full_queue_is_429_and_says_when_to_come_back(bundle: Path) -> None:
@@ -128,14 +110,6 @@ def test_a_bug_shows_an_id_and_no_internals(bundle: Path) -> None:
         assert "NoneType" not in response.text
 
     serve(bundle, scenario)
-
-
-class Loading(ThreadHost):
-    """Never gets as far as taking questions."""
-
-    async def start(self, told: Callable[[Report], None]) -> Started:
-        await asyncio.Event().wait()
-        return await super().start(told)
 
 
 def test_readiness_waits_for_the_engine(bundle: Path) -> None:

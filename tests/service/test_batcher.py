@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable, Hashable
 
 import pytest
 
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
-from service.contracts import Answered, Engine, Hypothesis, Prompt, Tokens
+from service.contracts import Answered, Engine, Hypothesis, Prompt, Report, Started, Tokens
 from service.engine.fake import EchoEngine
 from service.errors import (
     DeadlineExceeded,
@@ -49,6 +50,7 @@ def run(
     rows: int = 64,
     max_queue: int = 1000,
     cached_answers: int = 0,
+    hang_timeout_s: float = 60.0,
     clock: Callable[[], float] | None = None,
 ) -> Remembering:
     """Run `scenario` around a started batcher, drain it, and give what its observer saw."""
@@ -62,6 +64,7 @@ def run(
             limits,
             max_queue=max_queue,
             cached_answers=cached_answers,
+            hang_timeout_s=hang_timeout_s,
             restart_delay_s=0.001,
             observer=observer,
             clock=now,
@@ -199,7 +202,6 @@ def test_a_hung_engine_is_left_and_its_questions_answered() -> None:
         await batcher.start()
         hanging = asyncio.create_task(batcher.submit(Prompt((1,)), LONG_S))
         await gate.holds_a_step()
-        clock.now_s += 1.0  # a silence that is too long
         with pytest.raises(EngineFailed):
             await hanging
         assert not batcher.alive
@@ -210,6 +212,62 @@ def test_a_hung_engine_is_left_and_its_questions_answered() -> None:
         while not batcher.alive:
             await asyncio.sleep(0.001)
         assert (await batcher.submit(Prompt((3,)), LONG_S)).hypothesis.tokens == [3]
+        await batcher.drain(LONG_S)
+
+    asyncio.run(main())
+
+
+def test_a_hung_engine_is_found_when_all_who_waited_have_gone() -> None:
+    """Deadlines are often shorter than the silence that proves a hang."""
+    gate = Gate()
+
+    async def scenario(batcher: Batcher, observer: Remembering) -> None:
+        with pytest.raises(DeadlineExceeded):
+            await batcher.submit(Prompt((1,)), 0.001)
+        await gate.holds_a_step()
+        async with asyncio.timeout(LONG_S):
+            while batcher.alive:
+                await asyncio.sleep(0.001)
+        assert observer.ends == ["hung"]
+        gate.open()
+
+    run(scenario, EchoEngine(gate, rows=8), hang_timeout_s=0.05)
+
+
+def test_no_engine_is_blamed_for_a_pause_of_the_whole_machine() -> None:
+    gate = Gate()
+
+    async def scenario(batcher: Batcher, observer: Remembering) -> None:
+        asked = asyncio.create_task(batcher.submit(Prompt((1,)), LONG_S))
+        await gate.holds_a_step()
+        time.sleep(0.6)  # nothing runs here meanwhile, and nothing there
+        gate.open()
+        assert (await asked).hypothesis.tokens == [1]
+        assert observer.ends == []
+
+    run(scenario, EchoEngine(gate, rows=8), hang_timeout_s=0.5)
+
+
+def test_an_engine_that_hangs_at_its_start_is_started_again() -> None:
+    class Late(ThreadHost):
+        """The first time it says nothing."""
+
+        starts = 0
+
+        async def start(self, told: Callable[[Report], None]) -> Started:
+            self.starts += 1
+            if self.starts == 1:
+                await asyncio.get_running_loop().create_future()
+            return await super().start(told)
+
+    async def main() -> None:
+        limits = BatchLimits(8, 100)
+        host = Late(EchoEngine(), limits)
+        batcher = Batcher([host], limits, max_queue=9, hang_timeout_s=0.01, observer=Remembering())
+        async with asyncio.timeout(LONG_S):
+            await batcher.start()
+        assert host.starts == 2
+        assert (await batcher.submit(Prompt((1,)), LONG_S)).hypothesis.tokens == [1]
         await batcher.drain(LONG_S)
 
     asyncio.run(main())
@@ -521,6 +579,31 @@ def test_who_could_not_be_answered_in_time_is_refused() -> None:
             await batcher.submit(Prompt((11,)), 5.0)
         assert refusal.value.retry_after_s == 10
         await asyncio.gather(*asked)
+
+    assert run(scenario, EchoEngine(take_a_second, rows=1), rows=1, clock=clock).refusals == [
+        "deadline"
+    ]
+
+
+def test_what_is_under_way_counts_too_and_so_does_the_question_itself() -> None:
+    """Of a second each: one in the engine, four wait, and a sixth would be answered after six."""
+    clock, gate = Clock(), Gate()
+
+    def take_a_second(prompts: list[Tokens]) -> None:
+        clock.now_s += 1.0
+        if 99 not in prompts[0]:
+            gate(prompts)
+
+    async def scenario(batcher: Batcher, _: Remembering) -> None:
+        await batcher.submit(Prompt((99,)), LONG_S)
+        asked = [asyncio.create_task(batcher.submit(Prompt((i,)), LONG_S)) for i in range(5)]
+        await gate.holds_a_step()
+        with pytest.raises(Overloaded, match="deadline"):
+            await batcher.submit(Prompt((11,)), 5.0)
+        last = asyncio.create_task(batcher.submit(Prompt((12,)), 8.5))
+        await asyncio.sleep(0)
+        gate.open()
+        await asyncio.gather(last, *asked)
 
     assert run(scenario, EchoEngine(take_a_second, rows=1), rows=1, clock=clock).refusals == [
         "deadline"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import Hashable
 from pathlib import Path
 
@@ -14,10 +13,10 @@ import pytest
 from equations.parser import parse
 from equations.prompt import PROMPT_FORMATS
 from service.contracts import Hypothesis
-from service.engine.bundle import MANIFEST, TOKENIZER, Manifest, load_manifest
+from service.engine.bundle import TOKENIZER, load_manifest
 from service.engine.fake import EchoEngine
 from service.engine.tokens import TextCodec
-from tests.service.app import problem, serve
+from tests.service.app import of_another_task, problem, serve
 
 TEXT = PROMPT_FORMATS["digits"](parse("12*x + 3 = 4").with_integers())  # the tokenizer's language
 
@@ -105,18 +104,12 @@ def test_a_failure_after_the_first_piece_is_an_event(bundle: Path) -> None:
 
 
 def test_a_model_of_another_task_has_no_solve(bundle: Path, tmp_path: Path) -> None:
-    shutil.copytree(bundle, tmp_path / "other")
-    manifest = json.loads((bundle / MANIFEST).read_text())
-    manifest |= {"prompt_format": "none", "target_format": "text"}
-    (tmp_path / "other" / MANIFEST).write_text(json.dumps(manifest))
-    assert not Manifest.from_json(json.dumps(manifest)).solves
-
     async def scenario(client: httpx.AsyncClient) -> None:
         assert (await client.get("/info")).json()["solves"] is False
         problem(await client.post("/solve", json={"question": "x = 1"}), 404)
         assert (await client.post("/generate", json={"text": TEXT})).status_code == 200
 
-    serve(tmp_path / "other", scenario, engine=EchoEngine())
+    serve(of_another_task(bundle, tmp_path), scenario, engine=EchoEngine())
 
 
 class Endless(EchoEngine):

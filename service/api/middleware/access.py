@@ -27,7 +27,7 @@ class RequireKey:
         self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not _is_open(scope["path"]):
+        if scope["type"] == "http" and not is_open(scope["path"]):
             key = _presented(scope["headers"])
             owner = None if key is None else self._keys.owner(key)
             if owner is None:
@@ -37,7 +37,7 @@ class RequireKey:
         await self._app(scope, receive, send)
 
 
-def _is_open(path: str) -> bool:
+def is_open(path: str) -> bool:
     """By the very path that the router goes by: no spelling passes here and matches there."""
     return path in _OPEN or path.startswith(_OPEN_FOLDERS)
 

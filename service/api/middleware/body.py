@@ -34,6 +34,9 @@ class BodyBounds:
         except TimeoutError:
             await problems.too_slow(self._timeout_s)(scope, receive, send)
             return
+        except asyncio.CancelledError:  # the server ends, and waits for no body
+            await problems.shutting_down()(scope, receive, send)
+            return
         if body is None:
             await problems.too_large(self._max_bytes)(scope, receive, send)
             return

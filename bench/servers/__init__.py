@@ -1,0 +1,1 @@
+"""The service beside LitServe and BentoML around the same engine. `python -m bench.servers`."""

@@ -1,0 +1,135 @@
+"""`python -m bench.servers`: the service beside LitServe and BentoML around the same engine.
+
+On the same cores, with the same questions and the same load, in turns. Prints a table a scenario
+and ends in one line of JSON; `make bench-servers` installs what it needs. docs/servers.md says what
+is compared and how.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bench.servers.entries import Entry, entries
+from bench.servers.scenarios import CALLERS
+from service.engine.cpu import available_cpus
+
+_ROOT = Path(__file__).resolve().parents[2]
+_QUICK_TURN_S, _QUICK_QUESTIONS = 2.0, 100
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    everyone = entries(arguments.rivals_python, available_cpus())
+    labels = [entry.label for entry in everyone]
+    unknown = set(arguments.only) - set(labels)
+    if unknown:
+        print(
+            f"error: --only {min(unknown)}: expected some of {', '.join(labels)}", file=sys.stderr
+        )
+        return 1
+    chosen = [one for one in everyone if one.label in (arguments.only or labels)]
+    return _run(arguments, chosen, shlex.join(sys.argv[1:] if argv is None else argv))
+
+
+def _run(arguments: argparse.Namespace, everyone: Sequence[Entry], command: str) -> int:
+    from bench.engines import machine
+    from bench.servers import plot, report
+    from bench.servers.contest import Contest, Durations
+    from bench.servers.load import LoadError
+    from bench.servers.process import ServerFailed
+    from bench.servers.questions import prepare
+
+    # Ended from outside, it still ends the processes that it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    quick = arguments.quick
+    durations = Durations(
+        turn_s=_QUICK_TURN_S if quick else arguments.seconds,
+        trial_s=0.0 if quick or arguments.no_search else arguments.trial_seconds,
+        rounds=1 if quick else arguments.rounds,
+    )
+    count = _QUICK_QUESTIONS if quick else arguments.questions
+    workload = prepare(arguments.bundle, arguments.cache, count)
+    contest = Contest(
+        workload, arguments.bundle, arguments.out, durations, cores=available_cpus(), say=_say
+    )
+    try:
+        for entry in everyone:
+            contest.admit(entry)
+        contest.run(arguments.callers, arguments.rates)
+    except (ServerFailed, LoadError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        contest.close()
+    run = report.Run(
+        machine=machine.describe(),
+        commit=machine.commit(),
+        command=f"python -m bench.servers {command}".strip(),
+        rounds=durations.rounds,
+        turn_s=durations.turn_s,
+        versions=_versions(everyone),
+        results=contest.results,
+    )
+    (arguments.out / "servers.json").write_text(json.dumps(report.details(run), indent=2) + "\n")
+    (arguments.out / "servers.md").write_text(report.tables(run))
+    plot.draw(run, arguments.out / "servers.png")
+    print(report.tables(run))
+    print(json.dumps(report.line(run)))
+    return 0
+
+
+def _versions(everyone: Sequence[Entry]) -> Mapping[str, str]:
+    """Of the servers, and of the engine's runtime in each one's environment."""
+    found = {}
+    for entry in everyone:
+        package = {"ours": "cybersolve"}.get(entry.label, entry.label)
+        code = (
+            "from importlib.metadata import version as v;"
+            f"print('{package}', v('{package}') + ', onnxruntime', v('onnxruntime'))"
+        )
+        result = subprocess.run(  # noqa: S603 - our own line
+            [str(entry.python), "-c", code], capture_output=True, text=True, check=False
+        )
+        found[entry.label] = result.stdout.strip() or "unknown"
+    return found
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.servers",
+        description=__doc__.splitlines()[0] if __doc__ else None,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--quick", action="store_true", help="one short turn each, to see that it works")
+    add("--only", nargs="+", default=[], metavar="SERVER", help="ours, litserve, bentoml")
+    add("--rounds", type=int, default=3, help="turns of every server; figures are their medians")
+    add("--seconds", type=float, default=8.0, help="of a turn, after one that is not counted")
+    add("--callers", type=int, nargs="+", default=list(CALLERS), help="of the closed loops")
+    add("--rates", type=float, nargs="+", default=[],
+        help="of the open loops, not shares of what ours gives to 64 callers")  # fmt: skip
+    add("--no-search", action="store_true", help="take the first of the rivals' settings")
+    add("--trial-seconds", type=float, default=4.0, help="of one load of one trial of settings")
+    add("--questions", type=int, default=1000, help="different questions, asked in turn")
+    add("--bundle", type=Path, default=_ROOT / "models/cybersolve-mini", help="what all serve")
+    add("--out", type=Path, default=Path("runs/servers"), help="for servers.json, .md and .png")
+    add("--cache", type=Path, default=Path("runs/servers/cache"), help="for the questions")
+    add("--rivals-python", type=Path, default=_ROOT / ".venv-rivals-servers/bin/python",
+        help="interpreter that has LitServe and BentoML")  # fmt: skip
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

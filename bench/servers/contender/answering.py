@@ -1,0 +1,73 @@
+"""The work of one batch of questions, as a server that others wrote would call it.
+
+Parse, prompt, generate greedily, read and verify: what `POST /solve` does for each question, with
+the same code and the same fields in the answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from equations import work
+from equations.linear import Equation, render
+from equations.parser import parse
+from equations.prompt import PROMPT_FORMATS
+from equations.verify import Verdict, verify
+from service.confidence import confidence
+from service.contracts import Hypothesis, Prompt
+from service.engine.bundle import TOKENIZER, read_manifest
+from service.engine.generate import generate
+from service.engine.opening import open_engine, warm_up
+from service.engine.tokens import TextCodec
+
+
+class Answering:
+    """Answers batches with the model in the bundle at `folder`, on one thread."""
+
+    def __init__(self, folder: Path, *, rows: int) -> None:
+        self._engine, _ = open_engine(folder, threads=1, rows=rows, provider="cpu")
+        warm_up(self._engine, folder)
+        self._manifest = read_manifest(folder)
+        self._codec = TextCodec(folder / TOKENIZER)
+        self._to_prompt = PROMPT_FORMATS[self._manifest.prompt_format]
+
+    def answer(self, questions: Sequence[str]) -> list[dict[str, Any]]:
+        """An answer a question, in order. Raises `EquationError`."""
+        started = time.perf_counter()
+        equations = [parse(question).with_integers() for question in questions]
+        hypotheses = generate(self._engine, [self.prompt(equation) for equation in equations])
+        elapsed_ms = round(1000 * (time.perf_counter() - started), 3)
+        timing = {"queue": 0.0, "inference": elapsed_ms, "total": elapsed_ms}
+        return [
+            self._judge(equation, hypothesis) | {"timing_ms": timing}
+            for equation, hypothesis in zip(equations, hypotheses, strict=True)
+        ]
+
+    def prompt(self, equation: Equation) -> Prompt:
+        return Prompt(self._codec.encode(self._to_prompt(equation)))
+
+    def _judge(self, equation: Equation, hypothesis: Hypothesis) -> dict[str, Any]:
+        manifest = self._manifest
+        written = work.read(self._codec.decode(hypothesis.tokens))
+        verification = verify(equation, written.answer or "")
+        reason = verification.reason
+        if written.answer is None and verification.verdict is Verdict.WRONG:
+            reason = "the model gave no answer"
+        sure = (
+            confidence(manifest.calibration, hypothesis.logprob) if manifest.calibration else None
+        )
+        return {
+            "answer": written.answer,
+            "variable": equation.variable,
+            "verdict": verification.verdict,
+            "reason": reason,
+            "source": "model",
+            "equation": render(equation),
+            "work": written.lines(equation.variable),
+            "confidence": None if sure is None else round(sure, 4),
+            "tries": 1,
+            "model": {"name": manifest.name, "version": manifest.version},
+        }

@@ -1,0 +1,170 @@
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from cybersolve_client.answers import Answer, Fallback, Generation, Info, Problem
+from cybersolve_client.calls import Calls
+from cybersolve_client.clock import Clock
+from cybersolve_client.events import Events
+from cybersolve_client.retries import Retries
+from cybersolve_client.steps import Call, Result, Send, Sleep, transport_faults
+
+
+class AsyncClient:
+    """Asks one service. Tasks may share it; `aclose` it, or use it in an `async with`.
+
+    Every call raises `CyberSolveError`s and takes `timeout` seconds at most, retries included.
+    """
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8000",
+        *,
+        api_key: str | None = None,
+        timeout: float = 30.0,
+        retries: Retries | None = None,
+        clock: Clock | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """`clock` and `transport` are for tests, and for proxies and certificates of one's own."""
+        self._clock = clock or Clock()
+        self._calls = Calls(
+            api_key=api_key, timeout_s=timeout, retries=retries or Retries(), clock=self._clock
+        )
+        self._http = httpx.AsyncClient(base_url=base_url, transport=transport)
+
+    async def solve(
+        self,
+        question: str,
+        *,
+        fallback: Fallback = "none",
+        timeout: float | None = None,
+        request_id: str | None = None,
+    ) -> Answer:
+        """`fallback="exact"`: solve exactly where the model's answer is not correct."""
+        return await self._run(self._calls.solve(question, fallback, timeout, request_id))
+
+    async def solve_many(
+        self,
+        questions: Sequence[str],
+        *,
+        fallback: Fallback = "none",
+        timeout: float | None = None,
+        request_id: str | None = None,
+    ) -> list[Answer | Problem]:
+        """In order, an answer or a problem each, in as many requests as the server's limits need.
+
+        `timeout` is for each of those requests.
+        """
+        return await self._run(self._calls.solve_many(questions, fallback, timeout, request_id))
+
+    async def generate(
+        self,
+        text: str,
+        *,
+        max_new_tokens: int | None = None,
+        timeout: float | None = None,
+        request_id: str | None = None,
+    ) -> Generation:
+        """What the model writes for `text`, whole."""
+        return await self._run(self._calls.generate(text, max_new_tokens, timeout, request_id))
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        text: str,
+        *,
+        max_new_tokens: int | None = None,
+        timeout: float | None = None,
+        request_id: str | None = None,
+    ) -> AsyncIterator[AsyncStream]:
+        """What the model writes for `text`, in pieces as it writes them."""
+        call = self._calls.stream(text, max_new_tokens, timeout, request_id)
+        response, events = await self._run(call)
+        try:
+            yield AsyncStream(response, events)
+        finally:
+            await response.aclose()
+
+    async def info(self) -> Info:
+        """The model served and the limits in force."""
+        return await self._run(self._calls.info())
+
+    async def ready(self) -> bool:
+        """Whether the server takes questions now."""
+        return await self._run(self._calls.ready())
+
+    async def wait_until_ready(self, timeout: float = 60.0) -> None:
+        """Raises why it is not ready (`Unavailable`, `ConnectionRefused`) after so many seconds."""
+        await self._run(self._calls.wait_until_ready(timeout))
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def _run(self, call: Call[Result]) -> Result:
+        step = partial(next, call)
+        while True:
+            try:
+                action = step()
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+            try:
+                step = partial(call.send, await self._do(action))
+            except httpx.TransportError as error:
+                step = partial(call.throw, error)
+
+    async def _do(self, action: Send | Sleep) -> httpx.Response | None:
+        if isinstance(action, Sleep):
+            await self._clock.sleep_async(action.seconds)
+            return None
+        request = self._http.build_request(
+            action.method, action.path, headers=action.headers, content=action.body,
+            timeout=action.timeout_s,
+        )  # fmt: skip
+        response = await self._http.send(request, stream=True)
+        if not (action.stream and response.is_success):
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
+        return response
+
+
+class AsyncStream:
+    """The pieces of a text; `generation` is the whole of it, once they have all been read."""
+
+    def __init__(self, response: httpx.Response, events: Events) -> None:
+        self._response = response
+        self._events = events
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        with transport_faults():
+            async for chunk in self._response.aiter_bytes():
+                for piece in self._events.feed(chunk):
+                    yield piece
+        self._events.finish()
+
+    @property
+    def generation(self) -> Generation | None:
+        return self._events.generation

@@ -1,0 +1,202 @@
+"""Every call of the API, written once for both clients.
+
+A call is a generator: it yields what is to be done (`Send`, `Sleep`), is given what came of it, and
+returns its result. The clients only do what is yielded, one by blocking and one by awaiting.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+
+from cybersolve_client.answers import Answer, Fallback, Generation, Info, Problem
+from cybersolve_client.batches import batches
+from cybersolve_client.clock import Clock, Deadline
+from cybersolve_client.errors import (
+    TRANSIENT,
+    ConnectionFailed,
+    CyberSolveError,
+    DeadlineExceeded,
+    InvalidRequest,
+    error_of,
+)
+from cybersolve_client.events import Events
+from cybersolve_client.responses import (
+    REQUEST_ID,
+    answer_of,
+    generation_of,
+    info_of,
+    outcomes_of,
+    problem_of,
+    request_id_of,
+)
+from cybersolve_client.retries import Retries, read_retry_after
+from cybersolve_client.steps import Asking, Call, Sleep, transport_faults
+
+_BUSY = (429, 503)
+_LOOK_EVERY_S = 0.1  # whether it is ready
+
+
+class Calls:
+    """The calls of one client."""
+
+    def __init__(
+        self, *, api_key: str | None, timeout_s: float, retries: Retries, clock: Clock
+    ) -> None:
+        self._headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        self._timeout_s = timeout_s
+        self._retries = retries
+        self._clock = clock
+        self._info: Info | None = None
+
+    def solve(
+        self, question: str, fallback: Fallback, timeout_s: float | None, request_id: str | None
+    ) -> Call[Answer]:
+        asking = Asking("POST", "/solve", {"question": question, "fallback": fallback})
+        deadline = self._deadline(timeout_s)
+        response = yield from self._ask(asking, deadline, request_id, question=question)
+        return answer_of(response)
+
+    def solve_many(
+        self,
+        questions: Sequence[str],
+        fallback: Fallback,
+        timeout_s: float | None,
+        request_id: str | None,
+    ) -> Call[list[Answer | Problem]]:
+        limits = self._info = self._info or (yield from self.info())
+        outcomes: list[Answer | Problem] = []
+        for batch in batches(
+            questions,
+            most_questions=limits.max_batch_questions,
+            most_bytes=limits.max_body_bytes,
+        ):
+            outcomes += yield from self._solve_batch(batch, fallback, timeout_s, request_id)
+        return outcomes
+
+    def generate(
+        self,
+        text: str,
+        max_new_tokens: int | None,
+        timeout_s: float | None,
+        request_id: str | None,
+    ) -> Call[Generation]:
+        asking = _generating(text, max_new_tokens, stream=False)
+        response = yield from self._ask(asking, self._deadline(timeout_s), request_id)
+        return generation_of(response)
+
+    def stream(
+        self,
+        text: str,
+        max_new_tokens: int | None,
+        timeout_s: float | None,
+        request_id: str | None,
+    ) -> Call[tuple[httpx.Response, Events]]:
+        """A response whose bytes are for the events."""
+        deadline = self._deadline(timeout_s)
+        asking = _generating(text, max_new_tokens, stream=True)
+        response = yield from self._ask(asking, deadline, request_id)
+        return response, Events(request_id_of(response), deadline)
+
+    def info(self) -> Call[Info]:
+        response = yield from self._ask(Asking("GET", "/info"), self._deadline(None), None)
+        return info_of(response)
+
+    def ready(self) -> Call[bool]:
+        return (yield from self._unready(self._deadline(None))) is None
+
+    def wait_until_ready(self, timeout_s: float) -> Call[None]:
+        deadline = self._deadline(timeout_s)
+        while (reason := (yield from self._unready(deadline))) is not None:
+            if deadline.left_s <= _LOOK_EVERY_S:
+                raise reason
+            yield Sleep(_LOOK_EVERY_S)
+
+    def _unready(self, deadline: Deadline) -> Call[CyberSolveError | None]:
+        """Why the server takes no questions, or None. Raises what waiting does not mend."""
+        asking = Asking("GET", "/readyz")
+        try:
+            yield from self._ask(asking, deadline, None, retries=Retries(attempts=1))
+        except (TRANSIENT, ConnectionFailed, DeadlineExceeded) as error:
+            return error
+        return None
+
+    def _solve_batch(
+        self,
+        questions: Sequence[str],
+        fallback: Fallback,
+        timeout_s: float | None,
+        request_id: str | None,
+    ) -> Call[list[Answer | Problem]]:
+        """One request, and further ones for those that the server was too busy to answer."""
+        deadline = self._deadline(timeout_s)
+        outcomes: dict[int, Answer | Problem] = {}
+        pending = list(range(len(questions)))
+        for attempt in range(1, self._retries.attempts + 1):
+            body = {"questions": [questions[index] for index in pending], "fallback": fallback}
+            asking = Asking("POST", "/solve/batch", body)
+            try:
+                response = yield from self._ask(asking, deadline, request_id)
+            except InvalidRequest as error:
+                if len(questions) > 1 or error.problem is None:
+                    raise
+                return [error.problem]  # of the one question that there is
+            outcomes.update(zip(pending, outcomes_of(response), strict=True))
+            pending = [index for index in pending if _is_busy(outcomes[index])]
+            delay_s = self._retries.delay_s(attempt, None)
+            if not pending or attempt == self._retries.attempts or delay_s > deadline.left_s:
+                break
+            yield Sleep(delay_s)
+        return [outcomes[index] for index in range(len(questions))]
+
+    def _ask(
+        self,
+        asking: Asking,
+        deadline: Deadline,
+        request_id: str | None,
+        *,
+        question: str = "",
+        retries: Retries | None = None,
+    ) -> Call[httpx.Response]:
+        """The response to a request, which is sent again while that is worth it."""
+        retries = retries or self._retries
+        headers = {**self._headers, REQUEST_ID: request_id or uuid.uuid4().hex}
+        attempt = 0
+        while True:
+            attempt += 1
+            if deadline.left_s == 0.0:
+                raise DeadlineExceeded("the time of the call was over before its answer was there")
+            try:
+                with transport_faults():
+                    response = yield asking.send(headers, deadline.left_s)
+                assert response is not None
+                if response.is_success:
+                    return response
+                raise self._error(response, question)
+            except TRANSIENT as error:
+                delay_s = retries.delay_s(attempt, error.retry_after_s)
+                if attempt >= retries.attempts or delay_s >= deadline.left_s:
+                    raise
+            yield Sleep(delay_s)
+
+    def _deadline(self, timeout_s: float | None) -> Deadline:
+        return Deadline(self._clock, self._timeout_s if timeout_s is None else timeout_s)
+
+    def _error(self, response: httpx.Response, question: str) -> CyberSolveError:
+        wall_s = self._clock.wall_s()
+        retry_after_s = read_retry_after(response.headers.get("retry-after"), wall_s)
+        return error_of(problem_of(response), question, retry_after_s)
+
+
+def _generating(text: str, max_new_tokens: int | None, *, stream: bool) -> Asking:
+    body: dict[str, Any] = {"text": text, "stream": stream}
+    if max_new_tokens is not None:
+        body["max_new_tokens"] = max_new_tokens
+    return Asking("POST", "/generate", body, stream)
+
+
+def _is_busy(outcome: Answer | Problem) -> bool:
+    return isinstance(outcome, Problem) and outcome.status in _BUSY

@@ -1,0 +1,74 @@
+"""HTTP responses read: what was asked for, or the problem that came instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from cybersolve_client.answers import (
+    Answer,
+    Generation,
+    Info,
+    Problem,
+    read_answer,
+    read_generation,
+    read_info,
+    read_problem,
+)
+from cybersolve_client.errors import ServerError
+from cybersolve_client.steps import Result
+
+REQUEST_ID = "x-request-id"
+
+
+def answer_of(response: httpx.Response) -> Answer:
+    """Raises `ServerError` for a success that is something else, as the functions below."""
+    return _read(response, lambda body: read_answer(body, request_id_of(response)))
+
+
+def outcomes_of(response: httpx.Response) -> list[Answer | Problem]:
+    request_id = request_id_of(response)
+
+    def outcome(body: Any) -> Answer | Problem:
+        read = read_answer if "verdict" in body else read_problem
+        return read(body, request_id)
+
+    return _read(response, lambda body: [outcome(each) for each in body["results"]])
+
+
+def generation_of(response: httpx.Response) -> Generation:
+    return _read(response, lambda body: read_generation(body, request_id_of(response)))
+
+
+def info_of(response: httpx.Response) -> Info:
+    return _read(response, read_info)
+
+
+def problem_of(response: httpx.Response) -> Problem:
+    """What the server said, or what a proxy in between said in words of its own."""
+    try:
+        return read_problem(response.json(), request_id_of(response))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return _said(response, response.text[:200] or response.reason_phrase)
+
+
+def request_id_of(response: httpx.Response) -> str:
+    """The server's; or the client's, where something in between left it out."""
+    given: str = response.headers.get(REQUEST_ID) or response.request.headers[REQUEST_ID]
+    return given
+
+
+def _read(response: httpx.Response, reader: Callable[[Any], Result]) -> Result:
+    try:
+        return reader(response.json())
+    except (ValueError, KeyError, TypeError) as error:
+        problem = _said(response, "the answer is not one of CyberSolve")
+        raise ServerError(problem.detail, problem) from error
+
+
+def _said(response: httpx.Response, detail: str) -> Problem:
+    return Problem(
+        response.status_code, response.reason_phrase, detail, request_id=request_id_of(response)
+    )

@@ -1,0 +1,169 @@
+"""The client that blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from cybersolve_client.answers import Answer, Fallback, Generation, Info, Problem
+from cybersolve_client.calls import Calls
+from cybersolve_client.clock import Clock
+from cybersolve_client.events import Events
+from cybersolve_client.retries import Retries
+from cybersolve_client.steps import Call, Result, Send, Sleep, transport_faults
+
+
+class Client:
+    """Asks one service. Threads may share it; `close` it, or use it in a `with`.
+
+    Every call raises `CyberSolveError`s and takes `timeout` seconds at most, retries included.
+    """
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8000",
+        *,
+        api_key: str | None = None,
+        timeout: float = 30.0,
+        retries: Retries | None = None,
+        clock: Clock | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """`clock` and `transport` are for tests, and for proxies and certificates of one's own."""
+        self._clock = clock or Clock()
+        self._calls = Calls(
+            api_key=api_key, timeout_s=timeout, retries=retries or Retries(), clock=self._clock
+        )
+        self._http = httpx.Client(base_url=base_url, transport=transport)
+
+    def solve(
+        self,
+        question: str,
+        *,
+        fallback: Fallback = "none",
+        timeout: float | None = None,
+        request_id: str | None = None,
+    ) -> Answer:
+        """`fallback="exact"`: solve exactly where the model's answer is not correct."""
+        return self._run(self._calls.solve(question, fallback, timeout, request_id))
+
+    def solve_many(
+        self,
+        questions: Sequence[str],
+        *,
+        fallback: Fallback = "none",
+        timeout: float | None = None,
+        request_id: str | None = None,
+    ) -> list[Answer | Problem]:
+        """In order, an answer or a problem each, in as many requests as the server's limits need.
+
+        `timeout` is for each of those requests.
+        """
+        return self._run(self._calls.solve_many(questions, fallback, timeout, request_id))
+
+    def generate(
+        self,
+        text: str,
+        *,
+        max_new_tokens: int | None = None,
+        timeout: float | None = None,
+        request_id: str | None = None,
+    ) -> Generation:
+        """What the model writes for `text`, whole."""
+        return self._run(self._calls.generate(text, max_new_tokens, timeout, request_id))
+
+    @contextmanager
+    def stream(
+        self,
+        text: str,
+        *,
+        max_new_tokens: int | None = None,
+        timeout: float | None = None,
+        request_id: str | None = None,
+    ) -> Iterator[Stream]:
+        """What the model writes for `text`, in pieces as it writes them."""
+        call = self._calls.stream(text, max_new_tokens, timeout, request_id)
+        response, events = self._run(call)
+        try:
+            yield Stream(response, events)
+        finally:
+            response.close()
+
+    def info(self) -> Info:
+        """The model served and the limits in force."""
+        return self._run(self._calls.info())
+
+    def ready(self) -> bool:
+        """Whether the server takes questions now."""
+        return self._run(self._calls.ready())
+
+    def wait_until_ready(self, timeout: float = 60.0) -> None:
+        """Raises why it is not ready (`Unavailable`, `ConnectionRefused`) after so many seconds."""
+        self._run(self._calls.wait_until_ready(timeout))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _run(self, call: Call[Result]) -> Result:
+        step = partial(next, call)
+        while True:
+            try:
+                action = step()
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+            try:
+                step = partial(call.send, self._do(action))
+            except httpx.TransportError as error:
+                step = partial(call.throw, error)
+
+    def _do(self, action: Send | Sleep) -> httpx.Response | None:
+        if isinstance(action, Sleep):
+            self._clock.sleep(action.seconds)
+            return None
+        request = self._http.build_request(
+            action.method, action.path, headers=action.headers, content=action.body,
+            timeout=action.timeout_s,
+        )  # fmt: skip
+        response = self._http.send(request, stream=True)
+        if not (action.stream and response.is_success):
+            try:
+                response.read()
+            finally:
+                response.close()
+        return response
+
+
+class Stream:
+    """The pieces of a text; `generation` is the whole of it, once they have all been read."""
+
+    def __init__(self, response: httpx.Response, events: Events) -> None:
+        self._response = response
+        self._events = events
+
+    def __iter__(self) -> Iterator[str]:
+        with transport_faults():
+            for chunk in self._response.iter_bytes():
+                yield from self._events.feed(chunk)
+        self._events.finish()
+
+    @property
+    def generation(self) -> Generation | None:
+        return self._events.generation

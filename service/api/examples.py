@@ -1,0 +1,191 @@
+"""The examples in the API's documentation: what is asked, and what the bundled model answers.
+
+`tests/end_to_end/test_examples.py` asks all of them, so that they stay true.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_MODEL = {"name": "cybersolve-mini", "version": "1.1.0"}
+_TIMING_MS = {"queue": 0.152, "inference": 5.826, "total": 9.312}
+_UNFINISHED = {
+    "type": "about:blank",
+    "title": "Unprocessable Entity",
+    "status": 422,
+    "detail": "unexpected '='",
+    "span": [5, 6],
+    "expected": "a number, the variable or '('",
+}
+
+
+@dataclass(frozen=True)
+class Example:
+    name: str
+    summary: str
+    status: int
+    response: Any
+    request: Any = None  # the body, of a POST
+    media_type: str = "application/json"  # of the response, where it is no problem
+
+
+def _answer(**fields: Any) -> dict[str, Any]:
+    """An answer that is correct and the model's own, but for `fields`."""
+    usual = {
+        "answer": None, "variable": "x", "verdict": "correct", "reason": None, "source": "model",
+        "equation": None, "work": None, "confidence": 0.9947, "tries": 1, "model": _MODEL,
+        "timing_ms": _TIMING_MS,
+    }  # fmt: skip
+    return {**usual, **fields}
+
+
+_SOLVE = (
+    Example(
+        "dataset", "A question in the words of the benchmark", 200,
+        _answer(
+            answer="-6", variable="c", equation="24 = 1601*c - 1605*c",
+            work=["4*c = -24", "c = -6"], confidence=0.8733,
+        ),
+        {"question": "Solve 24 = 1601*c - 1605*c for c."},
+    ),
+    Example(
+        "plain", "An equation alone, in a free form", 200,
+        _answer(answer="3", equation="2*x - 2 = 4", work=["2*x = 6", "x = 3"]),
+        {"question": "2(x - 1) = 4"},
+    ),
+    Example(
+        "no_solution", "An equation without a solution", 200,
+        _answer(
+            answer="-5", verdict="unverifiable", reason="no solution", equation="x = x + 1",
+            work=["0*x = 1", "x = -5"], confidence=0.8733,
+        ),
+        {"question": "x = x + 1"},
+    ),
+    Example(
+        "fallback", "The exact solution of what the model cannot read", 200,
+        _answer(
+            answer="1/41152263004115", source="exact", equation="123456789012345*x = 3",
+            confidence=None, tries=0,
+        ),
+        {"question": "123456789012345x = 3", "fallback": "exact", "timeout_ms": 1000},
+    ),
+    Example(
+        "not_understood", "A slip of the pen: the fault is at `span`", 422, _UNFINISHED,
+        {"question": "3x + = 20"},
+    ),
+    Example(
+        "not_a_body", "A body of another shape", 422,
+        {
+            "type": "about:blank", "title": "Unprocessable Entity", "status": 422,
+            "detail": "the body is not what the route takes",
+            "errors": [
+                {"at": ["body", "fallback"], "message": "Input should be 'none' or 'exact'"}
+            ],
+        },
+        {"question": "x = 1", "fallback": "guess"},
+    ),
+)  # fmt: skip
+
+_BATCH = (
+    Example(
+        "two", "One that is answered, one that is not understood", 200,
+        {
+            "results": [
+                _answer(answer="5", equation="3*x + 5 = 20", work=["3*x = 15", "x = 5"]),
+                _UNFINISHED,
+            ]
+        },
+        {"questions": ["3x + 5 = 20", "3x + = 20"]},
+    ),
+    Example(
+        "none", "No question at all", 422,
+        {
+            "type": "about:blank", "title": "Unprocessable Entity", "status": 422,
+            "detail": "the body is not what the route takes",
+            "errors": [
+                {
+                    "at": ["body", "questions"],
+                    "message": "List should have at least 1 item after validation, not 0",
+                }
+            ],
+        },
+        {"questions": []},
+    ),
+)  # fmt: skip
+
+_PROMPT = "L+3x0^0 L+5k0^0 R+2k1^1 R+0k1^0"  # 3x + 5 = 20, as the bundled model reads it
+_CUT = {
+    "text": "x0: x3~0^0 x#3e0", "tokens": 3, "finish_reason": "length", "model": _MODEL,
+    "timing_ms": _TIMING_MS,
+}  # fmt: skip
+_GENERATE = (
+    Example(
+        "whole", "All that the bundled model writes for its own prompt format", 200,
+        {
+            "text": "x0: x3~0^0 x#3e0 x&0,0 k1: k-5~0^0 k2~0^1 k#2e1 k&-5,0 q0=5 =5",
+            "tokens": 11, "finish_reason": "end", "model": _MODEL, "timing_ms": _TIMING_MS,
+        },
+        {"text": _PROMPT},
+    ),
+    Example(
+        "stream", "The same as it is written, cut off after three tokens", 200,
+        'data: {"text":"x0:"}\n\ndata: {"text":" x3~0^0"}\n\ndata: {"text":" x#3e0"}\n\n'
+        f"event: done\ndata: {json.dumps(_CUT, separators=(',', ':'))}\n\n",
+        {"text": _PROMPT, "max_new_tokens": 3, "stream": True},
+        "text/event-stream",
+    ),
+    Example(
+        "too_much", "More tokens than the model writes", 422,
+        {
+            "type": "about:blank", "title": "Unprocessable Entity", "status": 422,
+            "detail": "max_new_tokens is 300; the model writes at most 96",
+        },
+        {"text": _PROMPT, "max_new_tokens": 300},
+    ),
+)  # fmt: skip
+
+_INFO = Example(
+    "bundled", "The bundled model on a CPU", 200,
+    {
+        "name": "cybersolve-mini", "version": "1.1.0", "solves": True, "precision": "int8",
+        "provider": "CPUExecutionProvider", "parameters": 4613888, "max_source_tokens": 200,
+        "max_new_tokens": 96, "max_batch_questions": 1000, "max_body_bytes": 1_000_000,
+        "default_timeout_ms": 30000.0, "provenance": {},
+    },
+)  # fmt: skip
+
+_QUESTION = {"name": "question", "datatype": "BYTES", "shape": [1], "data": ["3x + 5 = 20"]}
+_INFER = (
+    Example(
+        "two_outputs", "One question, two of the outputs", 200,
+        {
+            "model_name": "cybersolve-mini", "model_version": "1.1.0", "id": "7",
+            "outputs": [
+                {"name": "answer", "datatype": "BYTES", "shape": [1], "data": ["5"]},
+                {"name": "verdict", "datatype": "BYTES", "shape": [1], "data": ["correct"]},
+            ],
+        },
+        {"id": "7", "inputs": [_QUESTION], "outputs": [{"name": "answer"}, {"name": "verdict"}]},
+    ),
+    Example(
+        "shape", "A tensor with fewer elements than its shape has", 400,
+        {"error": "input 'question' has 1 elements; its shape [2] has 2"},
+        {"inputs": [{**_QUESTION, "shape": [2]}]},
+    ),
+)  # fmt: skip
+
+EXAMPLES: Mapping[str, Sequence[Example]] = {
+    "/solve": _SOLVE,
+    "/solve/batch": _BATCH,
+    "/generate": _GENERATE,
+    "/livez": [Example("live", "Alive", 200, {"status": "live"})],
+    "/readyz": [Example("ready", "Warm", 200, {"status": "ready"})],
+    "/info": [_INFO],
+    "/v2/health/live": [Example("live", "Alive", 200, {"live": True})],
+    "/v2/health/ready": [Example("ready", "Warm", 200, {"ready": True})],
+    "/v2/models/{model_name}/infer": _INFER,
+    "/v2/models/{model_name}/versions/{model_version}/infer": _INFER,
+}

@@ -1,0 +1,131 @@
+"""The routes of the Open Inference Protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version as version_of
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from service.api.answering import runtime_of
+from service.api.departure import while_connected
+from service.api.open_inference import frame
+from service.api.open_inference.errors import NoSuchModel
+from service.api.open_inference.schemas import (
+    InferenceError,
+    InferResponse,
+    ModelMetadata,
+    ModelReady,
+    ServerLive,
+    ServerMetadata,
+    ServerReady,
+)
+from service.api.open_inference.tasks import task_of
+from service.api.record import record_of
+
+_FAULT: dict[int | str, dict[str, Any]] = {
+    "default": {"model": InferenceError, "description": "What is wrong, in one sentence."}
+}
+router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=_FAULT)
+
+
+@router.get("", summary="Server metadata")
+async def server_metadata() -> ServerMetadata:
+    """The server, and the extensions of the protocol that it speaks."""
+    return ServerMetadata(
+        name="cybersolve", version=version_of("cybersolve"), extensions=["binary_tensor_data"]
+    )
+
+
+@router.get("/health/live", summary="Is the server alive?")
+async def server_live() -> ServerLive:
+    """The process answers."""
+    return ServerLive(live=True)
+
+
+@router.get("/health/ready", summary="Does it take questions?")
+async def server_ready(request: Request) -> ServerReady:
+    """The model is warm and its worker takes questions; 503 otherwise."""
+    runtime_of(request).require_ready()
+    return ServerReady(ready=True)
+
+
+async def model_metadata(request: Request) -> ModelMetadata:
+    """The model's tensors."""
+    manifest = runtime_of(request).model.manifest
+    inputs, outputs = task_of(manifest).metadata()
+    return ModelMetadata(
+        name=manifest.name,
+        versions=[manifest.version],
+        platform="onnxruntime_onnxv1",
+        inputs=inputs,
+        outputs=outputs,
+    )
+
+
+async def model_ready(request: Request) -> ModelReady:
+    """The model is warm and its worker takes questions; 503 otherwise."""
+    runtime = runtime_of(request)
+    runtime.require_ready()
+    return ModelReady(name=runtime.model.manifest.name, ready=True)
+
+
+async def infer(request: Request) -> Response:
+    """Answer the questions of a BYTES tensor `question`, of shape `[n]` or `[n, 1]`.
+
+    A question that is not understood has the verdict `not_understood` and its `reason`; anything
+    else that goes wrong fails the whole request. Tensors may be binary (extension
+    `binary_tensor_data`). Where the model does not solve equations, the tensor is `text`.
+    """
+    runtime = runtime_of(request)
+    manifest = runtime.model.manifest
+    task = task_of(manifest)
+    asked = frame.read(await request.body(), request.headers)
+    task.require(asked.head)
+    wanted = task.wanted(asked.head)
+    record_of(request).questions = asked.texts
+    with runtime.request():
+        work = task.run(runtime, asked.head.parameters, asked.texts)
+        outcomes = await while_connected(request, work)
+    head = {"model_name": manifest.name, "model_version": manifest.version}
+    if asked.head.id is not None:
+        head["id"] = asked.head.id
+    tensors = [
+        (task.tensor(name, asked.shape, outcomes), binary) for name, binary in wanted.items()
+    ]
+    return frame.respond(head, tensors)
+
+
+async def _require_model(request: Request, model_name: str) -> None:
+    """Raises `NoSuchModel` unless this is the model served."""
+    served = runtime_of(request).model.manifest.name
+    if model_name != served:
+        raise NoSuchModel(f"no model {model_name!r}; there is {served!r}")
+
+
+async def _require_version(request: Request, model_name: str, model_version: str) -> None:
+    """Raises `NoSuchModel` unless this is the version served."""
+    await _require_model(request, model_name)
+    served = runtime_of(request).model.manifest.version
+    if model_version != served:
+        raise NoSuchModel(f"no version {model_version!r} of {model_name!r}; there is {served!r}")
+
+
+def _add_model_routes(path: str, require: Callable[..., Awaitable[None]]) -> None:
+    """What there is of a model, and of a version of it."""
+    needed = [Depends(require)]
+    router.get(path, summary="Model metadata", dependencies=needed)(model_metadata)
+    router.get(path + "/ready", summary="Does the model take questions?", dependencies=needed)(
+        model_ready
+    )
+    router.post(
+        path + "/infer",
+        summary="Answer a tensor of questions",
+        response_model=InferResponse,
+        dependencies=needed,
+    )(infer)
+
+
+_add_model_routes("/models/{model_name}", _require_model)
+_add_model_routes("/models/{model_name}/versions/{model_version}", _require_version)

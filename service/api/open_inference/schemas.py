@@ -1,0 +1,133 @@
+"""Bodies of the Open Inference Protocol. What it does not name is left alone, as it asks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, StrictBool
+
+from service.api.open_inference.tensors import Datatype
+from service.api.schemas import TimeoutMs
+from service.solving import Fallback
+
+_MOST_TENSORS = 100
+
+
+class InferParameters(BaseModel):
+    """Of a request. One that is of no use is refused, so that a slip of the pen is seen."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    fallback: Fallback = Field(
+        Fallback.NONE, description="exact: solve exactly when the model's answer is not correct."
+    )
+    max_new_tokens: int | None = Field(None, gt=0, description="Where texts are generated.")
+    timeout_ms: TimeoutMs = None
+    timeout: Annotated[int, Field(gt=0, le=600_000_000)] | None = Field(
+        None, description="The same in microseconds, as Triton's clients send it."
+    )
+    binary_data_output: StrictBool = Field(
+        False, description="Outputs as binary data, unless an output says otherwise."
+    )
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """`timeout_ms`, or else `timeout`, rounded up."""
+        if self.timeout_ms is None and self.timeout is not None:
+            return -(-self.timeout // 1000)
+        return self.timeout_ms
+
+
+class InputParameters(BaseModel):
+    binary_data_size: int | None = Field(None, ge=0, description="Bytes after the JSON.")
+
+
+def _column(shape: list[int]) -> list[int]:
+    if len(shape) != 1 and shape[1:] != [1]:
+        raise ValueError("expected [n] or [n, 1]")
+    return shape
+
+
+class InputTensor(BaseModel):
+    name: str = Field(description="question; text, where the model does not solve equations")
+    datatype: Literal[Datatype.BYTES]
+    shape: Annotated[
+        list[PositiveInt], Field(max_length=2, fail_fast=True), AfterValidator(_column)
+    ] = Field(description="[n] or [n, 1]")
+    parameters: InputParameters = InputParameters()
+    data: list[Any] | None = Field(None, description="The questions, where they are not binary.")
+
+
+class OutputParameters(BaseModel):
+    binary_data: StrictBool | None = None
+    # Not served: saying nothing would give the caller something else than what was asked for.
+    classification: None = None
+    shared_memory_region: None = None
+
+
+class RequestedOutput(BaseModel):
+    name: str
+    parameters: OutputParameters = OutputParameters()
+
+
+class InferRequest(BaseModel):
+    id: str | None = Field(None, description="Comes back in the response.")
+    parameters: InferParameters = InferParameters()
+    inputs: list[InputTensor] = Field(min_length=1, max_length=1, fail_fast=True)
+    outputs: list[RequestedOutput] = Field(
+        [], max_length=_MOST_TENSORS, fail_fast=True, description="All, where none is named."
+    )
+
+
+class OutputTensor(BaseModel):
+    name: str
+    datatype: Datatype
+    shape: list[int]
+    parameters: dict[str, Any] | None = None
+    data: list[Any] | None = None
+
+
+class InferResponse(BaseModel):
+    model_name: str
+    model_version: str
+    id: str | None = None
+    outputs: list[OutputTensor]
+
+
+class TensorMetadata(BaseModel):
+    name: str
+    datatype: Datatype
+    shape: list[int] = Field(description="-1: of any size.")
+
+
+class ModelMetadata(BaseModel):
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class ServerMetadata(BaseModel):
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class ModelReady(BaseModel):
+    name: str
+    ready: bool
+
+
+class ServerReady(BaseModel):
+    ready: bool
+
+
+class ServerLive(BaseModel):
+    live: bool
+
+
+class InferenceError(BaseModel):
+    """What every error under `/v2` looks like."""
+
+    error: str

@@ -1,0 +1,155 @@
+"""What the tensors mean: of a bundle that solves equations, and of one for any other text."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from equations.errors import EquationError
+from service.api.answering import Fault, answer_of, each, solution_of, timeout_s
+from service.api.open_inference.errors import InvalidInference
+from service.api.open_inference.schemas import InferParameters, InferRequest, TensorMetadata
+from service.api.open_inference.tensors import Datatype, Element, Tensor
+from service.api.schemas import SolveResponse
+from service.engine.bundle import Manifest
+from service.errors import QuestionTooLong
+from service.generating import Written
+from service.runtime import Runtime
+
+NOT_UNDERSTOOD = "not_understood"  # in place of a verdict: what the other routes answer with 422
+_ALWAYS = frozenset({"timeout_ms", "timeout", "binary_data_output"})
+
+
+@dataclass(frozen=True)
+class _Output:
+    datatype: Datatype
+    of: Callable[[Any], Element | None]  # of what `Task.one` gives
+    of_fault: Callable[[Fault], Element | None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One input of texts, and the outputs for each of them."""
+
+    input: str
+    outputs: Mapping[str, _Output]
+    one: Callable[[Runtime, InferParameters, str], Awaitable[object]]
+    parameter: str  # of its own
+
+    def metadata(self) -> tuple[list[TensorMetadata], list[TensorMetadata]]:
+        """Inputs and outputs."""
+        described = [
+            TensorMetadata(name=name, datatype=output.datatype, shape=[-1])
+            for name, output in self.outputs.items()
+        ]
+        return [TensorMetadata(name=self.input, datatype=Datatype.BYTES, shape=[-1])], described
+
+    def require(self, request: InferRequest) -> None:
+        """Raises `InvalidInference` for an input or a parameter of the other task."""
+        if (name := request.inputs[0].name) != self.input:
+            raise InvalidInference(f"inputs.0.name: no input {name!r}; there is {self.input!r}")
+        for name in request.parameters.model_fields_set - _ALWAYS - {self.parameter}:
+            raise InvalidInference(f"parameters.{name}: there is {self.parameter}, not this")
+
+    def wanted(self, request: InferRequest) -> dict[str, bool]:
+        """The names of the outputs wanted, in order, and whether each is to be binary.
+
+        Raises `InvalidInference` for one that there is not.
+        """
+        all_binary = request.parameters.binary_data_output
+        if not request.outputs:
+            return dict.fromkeys(self.outputs, all_binary)
+        wanted = {}
+        for index, output in enumerate(request.outputs):
+            if output.name not in self.outputs:
+                known = ", ".join(self.outputs)
+                raise InvalidInference(
+                    f"outputs.{index}.name: no output {output.name!r}; there are {known}"
+                )
+            own = output.parameters.binary_data
+            wanted[output.name] = all_binary if own is None else own
+        return wanted
+
+    async def run(
+        self, runtime: Runtime, parameters: InferParameters, texts: Sequence[str]
+    ) -> list[object]:
+        """What is given for each text, or why it was not understood. Raises all other faults."""
+
+        async def one(text: str) -> object:
+            return await self.one(runtime, parameters, text)
+
+        return await each(runtime, texts, one, in_place=(EquationError, QuestionTooLong))
+
+    def tensor(self, name: str, shape: Sequence[int], outcomes: Sequence[object]) -> Tensor:
+        """One output for every text. Where there is nothing to say: empty text, or 0."""
+        output = self.outputs[name]
+        nothing: Element = "" if output.datatype is Datatype.BYTES else 0
+        elements: list[Element] = []
+        for outcome in outcomes:
+            if isinstance(outcome, EquationError | QuestionTooLong):
+                value = output.of_fault(outcome)
+            else:
+                value = output.of(outcome)
+            elements.append(nothing if value is None else value)
+        return Tensor(name, output.datatype, shape, elements)
+
+
+def task_of(manifest: Manifest) -> Task:
+    return _SOLVING if manifest.solves else _GENERATING
+
+
+def _sentence(error: Fault) -> str:
+    """What is wrong with a text, where, and what was expected, in one line."""
+    if not isinstance(error, EquationError):
+        return str(error)
+    where = f"characters {error.span.start} to {error.span.end}"
+    return f"{error.message} ({where}); expected {error.expected}"
+
+
+def _not_understood(_: Fault) -> str:
+    return NOT_UNDERSTOOD
+
+
+async def _solve(runtime: Runtime, parameters: InferParameters, text: str) -> SolveResponse:
+    solution = await solution_of(runtime, text, parameters.fallback, parameters.deadline_ms)
+    return answer_of(runtime, solution)
+
+
+async def _generate(runtime: Runtime, parameters: InferParameters, text: str) -> Written:
+    return await runtime.generator.generate(
+        text,
+        max_new_tokens=parameters.max_new_tokens,
+        timeout_s=timeout_s(runtime, parameters.deadline_ms),
+    )
+
+
+_SOLVING = Task(
+    "question",
+    {
+        "answer": _Output(Datatype.BYTES, lambda answer: answer.answer),
+        "verdict": _Output(Datatype.BYTES, lambda answer: answer.verdict.value, _not_understood),
+        "reason": _Output(Datatype.BYTES, lambda answer: answer.reason, _sentence),
+        "source": _Output(Datatype.BYTES, lambda answer: answer.source.value),
+        "variable": _Output(Datatype.BYTES, lambda answer: answer.variable),
+        "equation": _Output(Datatype.BYTES, lambda answer: answer.equation),
+        "work": _Output(Datatype.BYTES, lambda answer: "\n".join(answer.work or ())),
+        "confidence": _Output(Datatype.FP32, lambda answer: answer.confidence),
+        "tries": _Output(Datatype.INT32, lambda answer: answer.tries),
+    },
+    _solve,
+    "fallback",
+)
+_GENERATING = Task(
+    "text",
+    {
+        "text": _Output(Datatype.BYTES, lambda written: written.text),
+        "finish_reason": _Output(
+            Datatype.BYTES, lambda written: written.finish_reason.value, _not_understood
+        ),
+        "reason": _Output(Datatype.BYTES, lambda _: None, _sentence),
+        "tokens": _Output(Datatype.INT32, lambda written: written.tokens),
+    },
+    _generate,
+    "max_new_tokens",
+)

@@ -1,0 +1,188 @@
+"""The load and the processes of the comparison of servers, on real sockets."""
+
+import asyncio
+import json
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from bench.servers.contender.answering import Answering
+from bench.servers.contest import Contest, Durations, free_port
+from bench.servers.entries import Entry
+from bench.servers.load import NO_ANSWER, Answers, Asked, LoadError, closed_loop, once, open_loop
+from bench.servers.process import ServerFailed, ServerProcess
+from bench.servers.questions import Workload, prepare
+from service.api.schemas import ModelName, SolveResponse
+from service.contracts import Answered, Prompt, Timings
+from service.engine.bundle import TOKENIZER, read_manifest
+from service.engine.generate import generate
+from service.engine.opening import open_engine
+from service.engine.tokens import TextCodec
+from service.solving import Solver
+
+BUNDLE = Path(__file__).resolve().parents[2] / "models" / "cybersolve-mini"
+QUESTIONS = [f"x = {number}" for number in range(30)]
+HANG_UP = "x = 7"
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Answers with the question; hangs up on one."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        assert isinstance(self.server, EchoServer)
+        if self.server.hangs_up and json.loads(body)["question"] == HANG_UP:
+            self.close_connection = True
+            return
+        self.send_response(200 if self.path == "/solve" else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class EchoServer(ThreadingHTTPServer):
+    request_queue_size = 128
+    daemon_threads = True
+    hangs_up = False
+
+
+@contextmanager
+def echo(*, hangs_up: bool = False) -> Iterator[int]:
+    with EchoServer(("127.0.0.1", 0), Echo) as server:
+        server.hangs_up = hangs_up
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def asked_of(answers: Answers) -> Counter[str]:
+    return Counter(json.loads(body)["question"] for _, body in answers.bodies)
+
+
+@pytest.mark.parametrize("callers", [1, 4, 50])
+def test_once_asks_every_question_and_keeps_every_body(callers: int) -> None:
+    with echo() as port:
+        answers = once(port, QUESTIONS, callers=callers)
+    assert answers.statuses == [200] * len(QUESTIONS)
+    assert asked_of(answers) == Counter(QUESTIONS)
+    assert all(QUESTIONS[n] == json.loads(body)["question"] for n, body in answers.bodies)
+
+
+def test_callers_ask_in_turn_until_the_time_is_over() -> None:
+    with echo() as port:
+        answers = closed_loop(port, Asked(QUESTIONS), callers=3, seconds=0.5)
+    assert len(answers.statuses) > len(QUESTIONS)
+    assert set(answers.statuses) == {200}
+    assert 0 < len(answers.bodies) <= len(answers.statuses) / 16
+    assert all(due < done for due, done in zip(answers.due_s, answers.done_s, strict=True))
+    assert answers.cpu_s > 0
+
+
+def test_an_open_loop_asks_when_it_is_due() -> None:
+    due_s = [0.0, 0.0, 0.0, 0.05, 0.1, 0.1]
+    with echo() as port:
+        answers = open_loop(port, Asked(QUESTIONS), due_s)
+    assert sorted(answers.due_s) == due_s
+    assert answers.statuses == [200] * len(due_s)
+    assert all(due < done for due, done in zip(answers.due_s, answers.done_s, strict=True))
+
+
+def test_a_lost_connection_counts_as_no_answer() -> None:
+    with echo(hangs_up=True) as port:
+        answers = open_loop(port, Asked(QUESTIONS), [0.0] * len(QUESTIONS))
+    assert Counter(answers.statuses) == {200: len(QUESTIONS) - 1, NO_ANSWER: 1}
+
+
+def test_nobody_there_is_an_error_that_names_the_port() -> None:
+    port = free_port()
+    with pytest.raises(LoadError, match=f"port {port}"):
+        once(port, QUESTIONS, callers=1)
+
+
+# A server whose worker is in a session of its own, as BentoML's are.
+FAMILY = """
+import http.server, subprocess, sys
+worker = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE,
+                          start_new_session=True)
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(str(worker.pid).encode())
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def running(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_server_is_measured_and_ended_with_all_its_processes(tmp_path: Path) -> None:
+    port = free_port()
+    server = ServerProcess([sys.executable, "-c", FAMILY, str(port)], {}, tmp_path / "log")
+    try:
+        server.wait_ready(f"http://127.0.0.1:{port}/")
+        pids = server.pids()
+        assert len(pids) == 2
+        assert server.cpu_s() > 0
+        assert server.memory_mb() > 5
+    finally:
+        server.close()
+    assert not any(running(pid) for pid in pids)
+
+
+def test_a_server_that_dies_says_where_its_log_is(tmp_path: Path) -> None:
+    server = ServerProcess([sys.executable, "-c", "raise SystemExit"], {}, tmp_path / "log")
+    with pytest.raises(ServerFailed, match="log"):
+        server.wait_ready(f"http://127.0.0.1:{free_port()}/")
+    server.close()
+
+
+def test_who_is_not_installed_is_left_out(tmp_path: Path) -> None:
+    said: list[str] = []
+    workload = Workload(["x = 1"], [{}])
+    contest = Contest(workload, BUNDLE, tmp_path, Durations(1, 0, 1), cores=1, say=said.append)
+    contest.admit(Entry("bentoml", tmp_path / "python", {}, "/readyz"))
+    contest.close()
+    assert contest.results.excluded["bentoml"].endswith("`make bench-servers` installs it")
+    assert said[0].startswith("bentoml is left out")
+
+
+def test_a_contender_gives_the_answers_of_the_service(tmp_path: Path) -> None:
+    """All fields but the timings: the comparison asks everyone for the same work."""
+    workload = prepare(BUNDLE, tmp_path, 12)
+    manifest, codec = read_manifest(BUNDLE), TextCodec(BUNDLE / TOKENIZER)
+    engine, _ = open_engine(BUNDLE, threads=1, rows=32, provider="cpu")
+
+    async def submit(prompt: Prompt, _: float) -> Answered:
+        return Answered(generate(engine, [prompt])[0], Timings(0, 0))
+
+    solver = Solver(manifest, codec, submit, max_tries=1)
+    model = ModelName(name=manifest.name, version=manifest.version)
+    contender = Answering(BUNDLE, rows=32).answer(workload.questions)
+    for question, expected, given in zip(
+        workload.questions, workload.answers, contender, strict=True
+    ):
+        solution = asyncio.run(solver.solve(question, timeout_s=60))
+        served = SolveResponse.of(solution, model).model_dump(mode="json")
+        for answer in (served, expected, given):
+            del answer["timing_ms"]
+        assert list(served) == list(given)
+        assert served.pop("confidence") == pytest.approx(given.pop("confidence"), abs=0.005)
+        del expected["confidence"]
+        assert served == given == expected

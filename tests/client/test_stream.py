@@ -1,0 +1,116 @@
+"""Texts as they are generated: server-sent events."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cybersolve_client import (
+    ConnectionFailed,
+    DeadlineExceeded,
+    InvalidRequest,
+    Overloaded,
+    ServerError,
+)
+from cybersolve_client.clock import Deadline
+from cybersolve_client.events import Events
+from tests.client.script import Face, Script, TurnedClock, events, failing, problem
+
+DONE = {
+    "text": "Hallo Welt", "tokens": 3, "finish_reason": "end",
+    "model": {"name": "tiny", "version": "1"}, "timing_ms": {"total": 2.0},
+}  # fmt: skip
+
+
+def event(body: Any, kind: str = "") -> bytes:
+    head = f"event: {kind}\n" if kind else ""
+    return f"{head}data: {json.dumps(body, ensure_ascii=False)}\n\n".encode()
+
+
+WHOLE = event({"text": "Hallo"}) + event({"text": " Welt"}) + event(DONE, "done")
+
+
+def test_pieces_come_as_they_are_written_and_then_the_whole(face: Face) -> None:
+    script, pieces = Script(events(WHOLE)), []
+    generation = face.read(script, pieces, max_new_tokens=5)
+    assert pieces == ["Hallo", " Welt"]
+    assert (generation.text, generation.tokens) == ("Hallo Welt", 3)
+    assert (generation.finish_reason, generation.request_id) == ("end", "given")
+    assert script.bodies == [
+        {"text": "Hello", "stream": True, "max_new_tokens": 5, "timeout_ms": 30_000}
+    ]
+
+
+def test_a_whole_text_is_the_same_object(face: Face) -> None:
+    script = Script(httpx.Response(200, json=DONE))
+    generation = face.ask(script, lambda client: client.generate("Hello"))
+    assert (generation.text, generation.model.name) == ("Hallo Welt", "tiny")
+    assert script.bodies == [{"text": "Hello", "stream": False, "timeout_ms": 30_000}]
+
+
+def test_a_busy_server_is_asked_again_before_the_stream_begins(face: Face) -> None:
+    script, pieces = Script(failing(429), events(WHOLE)), []
+    face.read(script, pieces)
+    assert pieces == ["Hallo", " Welt"]
+
+
+def test_an_error_before_the_stream_is_as_anywhere(face: Face) -> None:
+    with pytest.raises(InvalidRequest, match="so it is"):
+        face.read(Script(failing(422)), [])
+
+
+def test_an_error_within_the_stream_ends_it(face: Face) -> None:
+    pieces: list[str] = []
+    broken = events(event({"text": "Hal"}), event(problem(500, request_id="7"), "error"))
+    with pytest.raises(ServerError, match="so it is") as raised:
+        face.read(Script(broken), pieces)
+    assert (pieces, raised.value.request_id) == (["Hal"], "7")
+    with pytest.raises(Overloaded):  # not asked again: a piece may have been shown
+        face.read(Script(events(event(problem(429), "error"))), [])
+
+
+def test_a_stream_that_breaks_off_says_so(face: Face) -> None:
+    with pytest.raises(ConnectionFailed, match="ended before the text did"):
+        face.read(Script(events(event({"text": "Hal"}))), [])
+
+
+def test_what_is_no_event_of_ours_is_the_servers_error(face: Face) -> None:
+    for broken in (b"data: {\n\n", b"data: []\n\n", b"event: done\ndata: {}\n\n"):
+        with pytest.raises(ServerError, match="cannot be read"):
+            face.read(Script(events(broken)), [])
+
+
+def test_the_deadline_holds_for_the_whole_stream() -> None:
+    clock = TurnedClock()
+    reading = Events("7", Deadline(clock, 5.0))
+    assert list(reading.feed(event({"text": "Hal"}))) == ["Hal"]
+    clock.now_s += 6.0
+    with pytest.raises(DeadlineExceeded):
+        list(reading.feed(event({"text": "lo"})))
+
+
+def test_comments_and_unknown_fields_and_events_are_skipped() -> None:
+    reading = Events("7", Deadline(TurnedClock(), 5.0))
+    text = b': still here\r\n\r\nid: 3\r\nretry: 10\r\ndata: {"text":\r\ndata: "a"}\r\n\r\n'
+    other = event({"load": 3}, "weather")
+    assert list(reading.feed(text + other)) == ["a"]
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), max_size=5),
+    st.lists(st.integers(0, 400), max_size=8),
+)
+def test_cuts_between_chunks_change_nothing(texts: list[str], cuts: list[int]) -> None:
+    """Law: the pieces are those that were sent, however the bytes are cut."""
+    sent = b"".join(event({"text": text}) for text in texts) + event(DONE, "done")
+    places = sorted({0, len(sent), *(cut % len(sent) for cut in cuts)})
+    reading = Events("7", Deadline(TurnedClock(), 5.0))
+    pieces = [piece for start, end in pairwise(places) for piece in reading.feed(sent[start:end])]
+    reading.finish()
+    assert pieces == texts

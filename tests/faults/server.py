@@ -1,0 +1,152 @@
+"""A server in a process of its own, and what can be seen and done to it from outside."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).resolve().parents[2]
+LONG_S = 60.0  # a bound for what is broken, not a promise
+LOOK_S = 0.02
+
+
+class Server:
+    """`cybersolve serve`, its log and its engines' processes."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+        self.process = process
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self._log = log
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    # -- over HTTP -------------------------------------------------------------------------------
+
+    def ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=LONG_S).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def solve(self, question: str, **more: object) -> httpx.Response:
+        body = {"question": question, **more}
+        return httpx.post(f"{self.url}/solve", json=body, timeout=LONG_S)
+
+    def metric(self, series: str) -> float:
+        """Of one series, labels and all without the prefix; 0 before its first count."""
+        text = httpx.get(f"{self.url}/metrics", timeout=LONG_S).text
+        found = re.search(rf"^cybersolve_{re.escape(series)} (\S+)$", text, re.MULTILINE)
+        assert found or "{" in series, f"no series {series}"
+        return float(found[1]) if found else 0.0
+
+    def statuses(self, route: str) -> dict[int, int]:
+        """How many requests of `route` ended in each status."""
+        text = httpx.get(f"{self.url}/metrics", timeout=LONG_S).text
+        series = rf'^cybersolve_requests_total{{route="{route}",status="(\d+)"}} (\S+)$'
+        return {int(s): int(float(n)) for s, n in re.findall(series, text, re.MULTILINE)}
+
+    # -- processes -------------------------------------------------------------------------------
+
+    def engines(self) -> list[int]:
+        """Process ids of its children."""
+        pid = self.process.pid
+        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def signal_engines(self, number: signal.Signals) -> None:
+        for pid in self.engines():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def handles(self) -> int:
+        """Open files and sockets of the service and its engines."""
+        return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in self._all())
+
+    def memory_kib(self) -> int:
+        """Resident, of the service and its engines."""
+        texts = [Path(f"/proc/{pid}/status").read_text() for pid in self._all()]
+        return sum(int(re.search(r"VmRSS:\s+(\d+)", text)[1]) for text in texts)  # type: ignore[index]
+
+    def _all(self) -> list[int]:
+        return [self.process.pid, *self.engines()]
+
+    def ended(self) -> int:
+        """Its exit status, once it has ended."""
+        return self.process.wait(LONG_S)
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Returns once `condition` holds; fails should it take far too long."""
+    deadline = time.monotonic() + LONG_S
+    while not condition():
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(LOOK_S)
+
+
+def gone(pid: int) -> bool:
+    """Neither running nor a zombie."""
+    return not Path(f"/proc/{pid}").exists()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def serving(folder: Path, **settings: object) -> Iterator[Server]:
+    """A ready server, its log in `folder`; `settings` without their prefix.
+
+    It computes every answer. Afterwards it has ended, and so have the engines that it had.
+    """
+    port = free_port()
+    given = {f"CYBERSOLVE_{name.upper()}": str(value) for name, value in settings.items()}
+    environment = {"CYBERSOLVE_CACHED_ANSWERS": "0", "HOST": "127.0.0.1", "PORT": str(port)}
+    log = folder / f"server-{port}.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "service.cli", "serve"],
+            cwd=ROOT,
+            env={**os.environ, **environment, **given},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    server = Server(process, port, log)
+    try:
+        until(lambda: process.poll() is not None or server.ready(), "ready")
+        assert process.poll() is None, server.log
+        yield server
+    finally:
+        left = _end(server)
+    until(lambda: all(map(gone, left)), f"the end of the engines {left}")
+
+
+def _end(server: Server) -> list[int]:
+    """The engines that it had. One that a test has stopped goes on first."""
+    if server.process.poll() is not None:
+        return []
+    engines = server.engines()
+    server.signal_engines(signal.SIGCONT)
+    for number in (signal.SIGCONT, signal.SIGTERM):
+        server.process.send_signal(number)
+    try:
+        server.process.wait(LONG_S)
+    except subprocess.TimeoutExpired:
+        server.process.kill()
+        server.process.wait()
+        raise
+    return engines
