@@ -134,7 +134,7 @@ function pretty(text) {
 
 async function draw() {
   const response = await get("openapi.json");
-  const description = await response.json();
+  const description = JSON.parse(response.text);
   schemas = description.components?.schemas ?? {};
   find("about").textContent = `${description.info.title} ${description.info.version}. ${description.info.description ?? ""}`;
   const routes = Object.entries(description.paths).flatMap(([path, methods]) =>

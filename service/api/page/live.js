@@ -57,7 +57,7 @@ async function look() {
 async function gather() {
   try {
     const response = await get("metrics");
-    const samples = response.ok ? parse(await response.text()) : new Map();
+    const samples = response.ok ? parse(response.text) : new Map();
     if (!select(samples, `${PREFIX}requests_total`).length) return closed(response.status);
     remember(samples);
     for (const card of Object.values(cards)) card.draw();
