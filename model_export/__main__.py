@@ -1,5 +1,6 @@
-"""`python -m model_export export | describe`: a training run's checkpoint as a bundle that the
-service loads, and what evaluation and calibration say of it.
+"""`python -m model_export export | describe | parity | single`: a training run's checkpoint as a
+bundle that the service loads, what evaluation and calibration say of it, how far it agrees with
+PyTorch, and the same model as one file for any client of ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import Any
 
 from equations.errors import EquationError
 from equations.prompt import PROMPT_FORMATS
-from service.engine.bundle import Limits
+from service.engine.bundle import BundleError, Limits
 
+_QUESTIONS = Path("data/interpolate/algebra__linear_1d.txt")
 _MAX_SOURCE_TOKENS = 200  # 8 terms of each kind at 12 digits, and the end token, come to 193
 
 
@@ -29,7 +31,14 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         arguments.run_command(arguments)
-    except (EquationError, ParityError, RunError, UnsupportedCheckpoint, OSError) as error:
+    except (
+        BundleError,
+        EquationError,
+        ParityError,
+        RunError,
+        UnsupportedCheckpoint,
+        OSError,
+    ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -68,6 +77,32 @@ def _describe(arguments: argparse.Namespace) -> None:
         calibration=tuple((float(x), float(y)) for x, y in knots) if knots else None,
     )
     print(f"{arguments.bundle}: {manifest.name} {manifest.version} described")
+
+
+def _parity(arguments: argparse.Namespace) -> None:
+    from model_export.bundle import sources_of
+    from model_export.parity import compare
+    from service.engine.bundle import load_manifest
+
+    manifest = load_manifest(arguments.bundle)
+    questions = _questions(arguments.data, arguments.questions)
+    sources = sources_of(questions, manifest.prompt_format, arguments.checkpoint)
+    report = compare(arguments.checkpoint, arguments.bundle, manifest, sources)
+    print(json.dumps(report))
+    if manifest.precision == "fp32" and report["different"]:
+        raise RunError(f"{report['different']} of {report['questions']} differ from PyTorch")
+
+
+def _single(arguments: argparse.Namespace) -> None:
+    from model_export.single import compare_with_reference, write_single
+    from service.engine.bundle import load_manifest
+
+    manifest = load_manifest(arguments.bundle)
+    write_single(arguments.bundle, manifest, arguments.file)
+    equal, of = compare_with_reference(arguments.file, arguments.bundle, manifest)
+    print(f"{arguments.file}: {equal} of {of} reference answers are the bundle's")
+    if manifest.precision == "fp32" and equal < of:
+        raise RunError(f"{arguments.file}: does not answer as {arguments.bundle} does")
 
 
 def _evaluation(path: Path) -> dict[str, Any]:
@@ -142,6 +177,14 @@ def _parser() -> argparse.ArgumentParser:
         "--calibration", type=Path, help="knots of `training calibrate`, for confidences"
     )
     describe.add_argument("--evaluation", type=Path, help="report.json of `training evaluate`")
+    parity = command("parity", _parity, "compare a bundle's tokens with PyTorch's")
+    parity.add_argument("bundle", type=Path, help="the bundle's folder")
+    parity.add_argument("checkpoint", type=Path, help="what it was exported from")
+    parity.add_argument("--questions", type=int, default=10_000, help="how many to compare")
+    parity.add_argument("--data", type=Path, default=_QUESTIONS, help="dataset file")
+    single = command("single", _single, "write a bundle as one graph: source ids in, token ids out")
+    single.add_argument("bundle", type=Path, help="the bundle's folder")
+    single.add_argument("file", type=Path, help="the ONNX file to write")
     return parser
 
 
@@ -150,11 +193,11 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     add("run", type=Path, help="run folder of `python -m training train`")
     add("--out", type=Path, default=Path("models/cybersolve-mini"), help="the bundle's folder")
     add("--name", default="cybersolve-mini", help="the model's name in every answer")
-    add("--version", default="1.1.0", help="the model's version in every answer")
+    add("--version", default="1.1.1", help="the model's version in every answer")
     add("--prompt-format", choices=PROMPT_FORMATS, default="digits", help="what the model reads")
     add("--precision", choices=["fp32", "int8"], default="int8", help="of the products")
     add("--max-new-tokens", type=int, default=96, help="where generation is cut off")
-    add("--questions", type=Path, default=Path("data/interpolate/algebra__linear_1d.txt"),
+    add("--questions", type=Path, default=_QUESTIONS,
         help="dataset file to compare with PyTorch on")  # fmt: skip
     add("--parity", type=int, default=1000, help="how many of its questions to compare")
     add("--hardware", default="unrecorded", help="for the model card: what it was trained on")
