@@ -134,6 +134,7 @@ function pretty(text) {
 
 async function draw() {
   const response = await get("openapi.json");
+  if (!response.ok) throw new Problem({ status: response.status, detail: "no description of its routes" });
   const description = JSON.parse(response.text);
   schemas = description.components?.schemas ?? {};
   find("about").textContent = `${description.info.title} ${description.info.version}. ${description.info.description ?? ""}`;
