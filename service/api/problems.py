@@ -89,7 +89,9 @@ def _name_media_type(document: dict[str, Any]) -> None:
         for operation in operations.values():
             for status, response in operation["responses"].items():
                 content = response.get("content", {})
-                if int(status) >= HTTPStatus.BAD_REQUEST and "application/json" in content:
+                # `default` is another protocol's error, and plain JSON.
+                is_problem = status.isdigit() and int(status) >= HTTPStatus.BAD_REQUEST
+                if is_problem and "application/json" in content:
                     content[MEDIA_TYPE] = content.pop("application/json")
 
 
