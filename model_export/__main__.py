@@ -1,5 +1,6 @@
-"""`python -m model_export export | describe`: a training run's checkpoint as a bundle that the
-service loads, and what evaluation and calibration say of it.
+"""`python -m model_export export | describe | parity | single`: a training run's checkpoint as a
+bundle that the service loads, what evaluation and calibration say of it, how far it agrees with
+PyTorch, and the same model as one file for any client of ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from equations.errors import EquationError
-from equations.prompt import PROMPT_FORMATS
-from service.engine.bundle import Limits
+from equations.prompt import PROMPT_FORMATS, TARGET_FORMATS, format_of_checkpoint
+from service.engine.bundle import BundleError, Limits
 
+_QUESTIONS = Path("data/interpolate/algebra__linear_1d.txt")
 _MAX_SOURCE_TOKENS = 200  # 8 terms of each kind at 12 digits, and the end token, come to 193
 
 
@@ -29,7 +31,14 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         arguments.run_command(arguments)
-    except (EquationError, ParityError, RunError, UnsupportedCheckpoint, OSError) as error:
+    except (
+        BundleError,
+        EquationError,
+        ParityError,
+        RunError,
+        UnsupportedCheckpoint,
+        OSError,
+    ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -39,21 +48,45 @@ def _export(arguments: argparse.Namespace) -> None:
     from model_export.bundle import Identity, sources_of, write_bundle
     from model_export.card import write_card
 
-    run: Path = arguments.run
-    questions = _questions(arguments.questions, arguments.parity)
+    checkpoint = _checkpoint(arguments.run)
+    prompt_format = arguments.prompt_format or _format_of(checkpoint)
     identity = Identity(
         name=arguments.name,
         version=arguments.version,
-        prompt_format=arguments.prompt_format,
-        target_format="work" if arguments.prompt_format == "digits" else "answer",
+        prompt_format=prompt_format,
+        target_format=TARGET_FORMATS[prompt_format],
         limits=Limits(_MAX_SOURCE_TOKENS, arguments.max_new_tokens),
         precision=arguments.precision,
-        provenance={"commit": _commit(), "training": _training(run, arguments)},
+        provenance={"commit": _commit(), "training": _training(arguments.run, arguments)},
     )
-    sources = sources_of(questions, arguments.prompt_format, run / "model")
-    manifest = write_bundle(run / "model", arguments.out, identity, sources, write_card)
+    questions = _questions(arguments.questions, arguments.parity)
+    sources = sources_of(questions, prompt_format, checkpoint)
+    manifest = write_bundle(
+        checkpoint, arguments.out, identity, sources, write_card, least_equal=arguments.least_equal
+    )
     size = sum(file["bytes"] for file in manifest.files.values())
-    print(f"{arguments.out}: {manifest.name} {manifest.version}, {size / 1e6:.1f} MB")
+    parity = manifest.provenance["parity"]
+    print(
+        f"{arguments.out}: {manifest.name} {manifest.version}, {manifest.precision}, "
+        f"{size / 1e6:.1f} MB, PyTorch's tokens for {parity['equal']:,} of "
+        f"{parity['questions']:,} questions"
+    )
+
+
+def _checkpoint(run: Path) -> Path:
+    """The checkpoint of a run's folder, or the folder itself where it is one."""
+    for folder in (run / "model", run):
+        if (folder / "config.json").exists() and (folder / "tokenizer.json").exists():
+            return folder
+    raise RunError(f"{run}: neither a run with a model nor a checkpoint with its tokenizer.json")
+
+
+def _format_of(checkpoint: Path) -> str:
+    from tokenizers import Tokenizer
+
+    config = json.loads((checkpoint / "config.json").read_text())
+    tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
+    return format_of_checkpoint(config, tokenizer.token_to_id)
 
 
 def _describe(arguments: argparse.Namespace) -> None:
@@ -70,6 +103,32 @@ def _describe(arguments: argparse.Namespace) -> None:
     print(f"{arguments.bundle}: {manifest.name} {manifest.version} described")
 
 
+def _parity(arguments: argparse.Namespace) -> None:
+    from model_export.bundle import sources_of
+    from model_export.parity import compare
+    from service.engine.bundle import load_manifest
+
+    manifest = load_manifest(arguments.bundle)
+    questions = _questions(arguments.data, arguments.questions)
+    sources = sources_of(questions, manifest.prompt_format, arguments.checkpoint)
+    report = compare(arguments.checkpoint, arguments.bundle, manifest, sources)
+    print(json.dumps(report))
+    if manifest.precision == "fp32" and report["different"]:
+        raise RunError(f"{report['different']} of {report['questions']} differ from PyTorch")
+
+
+def _single(arguments: argparse.Namespace) -> None:
+    from model_export.single import compare_with_reference, write_single
+    from service.engine.bundle import load_manifest
+
+    manifest = load_manifest(arguments.bundle)
+    write_single(arguments.bundle, manifest, arguments.file)
+    equal, of = compare_with_reference(arguments.file, arguments.bundle, manifest)
+    print(f"{arguments.file}: {equal} of {of} reference answers are the bundle's")
+    if manifest.precision == "fp32" and equal < of:
+        raise RunError(f"{arguments.file}: does not answer as {arguments.bundle} does")
+
+
 def _evaluation(path: Path) -> dict[str, Any]:
     """What a manifest keeps of a report: how it was made, figures by split, wrong answers."""
     report = json.loads(path.read_text())
@@ -82,7 +141,10 @@ def _evaluation(path: Path) -> dict[str, Any]:
     return {**report, "splits": splits}
 
 
-def _training(run: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+def _training(run: Path, arguments: argparse.Namespace) -> dict[str, Any] | None:
+    """What the run's folder says of the training; `None` for a checkpoint of another's."""
+    if not (run / "log.jsonl").exists():
+        return None
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     losses = [entry for entry in log if "loss" in entry]
     if not losses:
@@ -142,21 +204,33 @@ def _parser() -> argparse.ArgumentParser:
         "--calibration", type=Path, help="knots of `training calibrate`, for confidences"
     )
     describe.add_argument("--evaluation", type=Path, help="report.json of `training evaluate`")
+    parity = command("parity", _parity, "compare a bundle's tokens with PyTorch's")
+    parity.add_argument("bundle", type=Path, help="the bundle's folder")
+    parity.add_argument("checkpoint", type=Path, help="what it was exported from")
+    parity.add_argument("--questions", type=int, default=10_000, help="how many to compare")
+    parity.add_argument("--data", type=Path, default=_QUESTIONS, help="dataset file")
+    single = command("single", _single, "write a bundle as one graph: source ids in, token ids out")
+    single.add_argument("bundle", type=Path, help="the bundle's folder")
+    single.add_argument("file", type=Path, help="the ONNX file to write")
     return parser
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("run", type=Path, help="run folder of `python -m training train`")
+    add("run", type=Path, help="run folder of `training train` or `finetune`, or a checkpoint")
     add("--out", type=Path, default=Path("models/cybersolve-mini"), help="the bundle's folder")
     add("--name", default="cybersolve-mini", help="the model's name in every answer")
-    add("--version", default="1.1.0", help="the model's version in every answer")
-    add("--prompt-format", choices=PROMPT_FORMATS, default="digits", help="what the model reads")
-    add("--precision", choices=["fp32", "int8"], default="int8", help="of the products")
+    add("--version", default="1.1.1", help="the model's version in every answer")
+    add("--prompt-format", choices=PROMPT_FORMATS,
+        help="what the model reads; if not given, the checkpoint tells")  # fmt: skip
+    add("--precision", choices=["fp32", "fp16", "int8"], default="int8",
+        help="of the products; fp16 leaves those that overflow it in fp32")  # fmt: skip
     add("--max-new-tokens", type=int, default=96, help="where generation is cut off")
-    add("--questions", type=Path, default=Path("data/interpolate/algebra__linear_1d.txt"),
+    add("--questions", type=Path, default=_QUESTIONS,
         help="dataset file to compare with PyTorch on")  # fmt: skip
     add("--parity", type=int, default=1000, help="how many of its questions to compare")
+    add("--least-equal", type=float,
+        help="share that must have PyTorch's tokens, if not that of the precision")  # fmt: skip
     add("--hardware", default="unrecorded", help="for the model card: what it was trained on")
 
 

@@ -3,31 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 from transformers import DynamicCache, EncoderDecoderCache, T5ForConditionalGeneration
 
-from service.contracts import Prompt, Tokens
+from service.contracts import Hypothesis, Prompt, Tokens
 from service.engine.bundle import Manifest
 from service.engine.cpu import available_cpus
 from service.engine.generate import generate
 from service.engine.ort import OrtEngine, OrtModel
 
 _BATCH = 64
+_NEAR_TIE = 1e-3  # engines in fp32 differ by about 1e-5
 
 
 def engine_tokens(bundle: Path, manifest: Manifest, sources: Sequence[Tokens]) -> list[list[int]]:
-    """What the service's engine generates from `sources` (token ids, end token included).
+    """What the service's engine generates from `sources` (token ids, end token included)."""
+    return [hypothesis.tokens for hypothesis in _hypotheses(bundle, manifest, sources)]
 
-    With rows that join while others are under way, as in the service.
+
+def compare(
+    checkpoint: Path, bundle: Path, manifest: Manifest, sources: Sequence[Tokens]
+) -> dict[str, int]:
+    """How many answers to `sources` are PyTorch's, token by token, and how many are not.
+
+    `near_ties` are those that part where the engine's two likeliest tokens are nearly equal, which
+    rounding decides; `different` are the others.
     """
+    model = T5ForConditionalGeneration.from_pretrained(checkpoint).eval()
+    model.generation_config.max_new_tokens = manifest.limits.max_new_tokens
+    found = _hypotheses(bundle, manifest, sources)
+    expected = torch_tokens(model, sources)
+    parted = [(a, b) for a, b in zip(found, expected, strict=True) if a.tokens != b]
+    near = sum(_lead_where_parted(a, b) < _NEAR_TIE for a, b in parted)
+    return {
+        "questions": len(sources),
+        "equal": len(sources) - len(parted),
+        "near_ties": near,
+        "different": len(parted) - near,
+    }
+
+
+def _lead_where_parted(found: Hypothesis, expected: list[int]) -> float:
+    """By how much, in natural logarithms, the engine preferred the first token that differs."""
+    pairs = zip_longest(found.tokens, expected)
+    place = next(i for i, (ours, theirs) in enumerate(pairs) if ours != theirs)
+    return found.logprobs[place] - found.runner_up_logprobs[place]
+
+
+def _hypotheses(bundle: Path, manifest: Manifest, sources: Sequence[Tokens]) -> list[Hypothesis]:
+    """With rows that join while others are under way, as in the service."""
     model = OrtModel(bundle, manifest, threads=available_cpus(), provider="cpu")
     with tqdm(total=len(sources), desc="engine", unit="row") as bar:
         prompts = [Prompt(tuple(source)) for source in sources]
-        hypotheses = generate(OrtEngine(model, rows=_BATCH), prompts, bar.update)
-    return [hypothesis.tokens for hypothesis in hypotheses]
+        return generate(OrtEngine(model, rows=_BATCH), prompts, bar.update)
 
 
 def torch_tokens(model: T5ForConditionalGeneration, sources: Sequence[Tokens]) -> list[list[int]]:

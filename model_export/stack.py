@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +12,28 @@ import torch
 from transformers import T5Config
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from model_export.builder import CONTRIB, GraphBuilder
+from model_export.builder import CONTRIB, FLOAT, FLOAT16, GraphBuilder
 from model_export.quantisation import INPUT_ZERO, InputRanges, input_scale, quantised
 
 Weights = Mapping[str, npt.NDArray[np.float32]]
+_WIDE = 256  # columns
 _HIDDEN = -1e9  # added to the scores of padding
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What weights are in a graph, and where: in the model or in the file `data` beside it.
+
+    In `half` precision products are fp16, but for those of `keep`: the feed-forward output of
+    FLAN-T5 overflows it. All between products stays fp32.
+    """
+
+    half: bool = False
+    keep: tuple[str, ...] = ("wo",)
+    data: Path | None = None
+
+    def is_half(self, name: str) -> bool:
+        return self.half and name.rpartition(".")[2] not in self.keep
 
 
 class Stack:
@@ -24,11 +43,21 @@ class Stack:
     reads it normed.
     """
 
-    def __init__(self, config: T5Config, weights: Weights, ranges: InputRanges | None) -> None:
+    few_rows = False  # whether products are of a few rows only
+
+    def __init__(
+        self,
+        config: T5Config,
+        weights: Weights,
+        ranges: InputRanges | None,
+        numbers: Numbers = Numbers(),
+    ) -> None:
         self.config = config
         self.weights = weights
         self.ranges = ranges
-        self.graph = GraphBuilder()
+        self.numbers = numbers
+        self.graph = GraphBuilder(numbers.data)
+        self._halves: dict[str, str] = {}  # likewise
         self._quantised: dict[tuple[str, float], str] = {}  # inputs, for all who read them
 
     def linear(self, value: str, *names: str) -> str:
@@ -39,6 +68,8 @@ class Stack:
     def product(self, value: str, matrix: npt.NDArray[np.float32], *names: str) -> str:
         """`value` times `matrix`, which stands for the linear layers `names`."""
         g = self.graph
+        if self.numbers.is_half(names[0]):
+            return self._half_product(value, matrix, names[0])
         if self.ranges is None:
             return g.op("MatMul", value, g.weight(names[0], matrix))
         scale = input_scale(max(self.ranges[name] for name in names))
@@ -46,15 +77,27 @@ class Stack:
         if (value, scale) not in self._quantised:
             self._quantised[value, scale] = g.op("QuantizeLinear", value, g.scalar(scale), zero)
         integers, scales = quantised(matrix)
-        return g.op(
+        columns = g.weight(f"{names[0]}.scales", scales)
+        # The operator multiplies the scales of its columns anew each time, one by one: 1 of the 2.4
+        # microseconds of one row and 384 columns. Where rows are few, a product apart costs less.
+        apart = self.few_rows and len(scales) >= _WIDE
+        scaled = g.op(
             "MatMulIntegerToFloat",
             self._quantised[value, scale],
             g.weight(names[0], integers),
             g.scalar(scale),
-            g.weight(f"{names[0]}.scales", scales),
+            g.scalar(1.0) if apart else columns,
             zero,
             domain=CONTRIB,
         )
+        return g.op("Mul", scaled, columns) if apart else scaled
+
+    def _half_product(self, value: str, matrix: npt.NDArray[np.float32], name: str) -> str:
+        g = self.graph
+        if value not in self._halves:
+            self._halves[value] = g.op("Cast", value, to=FLOAT16)
+        weight = g.weight(name, matrix.astype(np.float16))
+        return g.op("Cast", g.op("MatMul", self._halves[value], weight), to=FLOAT)
 
     def norm(self, hidden: str, name: str) -> str:
         """The RMS norm `name`, which begins a stack."""
@@ -63,17 +106,12 @@ class Stack:
         return self.graph.op("RMSNormalization", hidden, scale, axis=-1, epsilon=epsilon)
 
     def add_and_norm(self, hidden: str, update: str, name: str) -> tuple[str, str]:
-        """`hidden + update`, and the RMS norm `name` of it: (normed, hidden)."""
-        normed, _, _, total = self.graph.ops(
-            "SkipSimplifiedLayerNormalization",
-            hidden,
-            update,
-            self.graph.weight(name, self.weights[f"{name}.weight"]),
-            outputs=4,
-            domain=CONTRIB,
-            epsilon=self.config.layer_norm_epsilon,
-        )
-        return normed, total
+        """`hidden + update`, and the RMS norm `name` of it: (normed, hidden).
+
+        Two operators: the one for both is not vectorised and takes two to four times as long.
+        """
+        total = self.graph.op("Add", hidden, update)
+        return self.norm(total, name), total
 
     def attend(self, query: str, key: str, value: str, lengths: str, bias: str = "") -> str:
         """Attention of a (batch, queries, heads * d_kv) -> the same shape.
@@ -103,7 +141,7 @@ class Stack:
             return self.graph.op("Relu", value)
         return self.graph.op("Gelu", value, approximate="tanh")
 
-    def distance_biases(self, stack: str, distances: range) -> str:
+    def distance_biases(self, stack: str, distances: range) -> npt.NDArray[np.float32]:
         """Position biases of key minus query position, one row of heads a distance."""
         config = self.config
         buckets = T5Attention._relative_position_bucket(
@@ -113,4 +151,5 @@ class Stack:
             max_distance=config.relative_attention_max_distance,
         )
         name = f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias"
-        return self.graph.weight(name, self.weights[f"{name}.weight"][buckets.numpy()])
+        biases: npt.NDArray[np.float32] = self.weights[f"{name}.weight"][buckets.numpy()]
+        return biases

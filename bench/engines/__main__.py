@@ -104,7 +104,7 @@ def _contest(
     if shape == "mini":
         workload = workloads.mini(arguments.cache, count, arguments.checkpoint, arguments.questions)
     else:
-        workload = workloads.flan_small(arguments.cache, count)
+        workload = workloads.flan(shape, arguments.cache, count)
     contest = Contest(
         workload, arguments.out / shape, ours=OURS[0].label, rate_per_s=arguments.rate, say=_say
     )

@@ -10,7 +10,7 @@ import hashlib
 import json
 import random
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,23 +80,41 @@ def _generated(folder: Path, count: int) -> Path:
     return split_file(folder, TEST_SPLIT)
 
 
-def flan_small(cache: Path, count: int) -> Workload:
-    """FLAN-T5-small's shape with random weights, on random ids, always 6 steps."""
-    checkpoint = cache / "flan-small" / "checkpoint"
+_FLAN: dict[str, dict[str, int]] = {
+    "flan-small": {
+        "d_model": 512, "d_kv": 64, "d_ff": 1024, "num_layers": 8, "num_decoder_layers": 8,
+        "num_heads": 6, "vocab_size": 32128,
+    },
+    "flan-large": {
+        "d_model": 1024, "d_kv": 64, "d_ff": 2816, "num_layers": 24, "num_decoder_layers": 24,
+        "num_heads": 16, "vocab_size": 32128,
+    },
+    "tiny": {
+        "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 1, "num_decoder_layers": 2,
+        "num_heads": 2, "vocab_size": 60,
+    },
+}  # fmt: skip
+SHAPES = tuple(_FLAN)
+
+
+def flan(
+    shape: str, cache: Path, count: int, precisions: Sequence[str] = ("fp32", "int8")
+) -> Workload:
+    """One of FLAN-T5's shapes with random weights, on random ids, always 6 steps."""
+    checkpoint = cache / shape / "checkpoint"
+    end = _FLAN[shape]["vocab_size"] - 1
     if not (checkpoint / TOKENIZER).exists():
         config = T5Config(
-            vocab_size=32128, d_model=512, d_kv=64, d_ff=1024, num_layers=8, num_decoder_layers=8,
-            num_heads=6, dropout_rate=0.0, feed_forward_proj="gated-gelu",
-            tie_word_embeddings=False, pad_token_id=0, eos_token_id=32127,
-            decoder_start_token_id=0,
+            **_FLAN[shape], dropout_rate=0.0, feed_forward_proj="gated-gelu",
+            tie_word_embeddings=False, pad_token_id=0, eos_token_id=end, decoder_start_token_id=0,
         )  # fmt: skip
         write_random(config, _fresh(checkpoint), _FLAN_STEPS)
     chance = random.Random(_SEED)
     sources = [
-        [chance.randrange(3, 32127) for _ in range(chance.randint(*_FLAN_LENGTHS))]
+        [chance.randrange(3, end) for _ in range(chance.randint(*_FLAN_LENGTHS))]
         for _ in range(_drawn(count))
     ]
-    return prepare("flan-small", checkpoint, sources, cache / "flan-small", count)
+    return prepare(shape, checkpoint, sources, cache / shape, count, precisions=precisions)
 
 
 def write_random(config: T5Config, folder: Path, steps: int) -> None:
@@ -128,9 +146,15 @@ def write_random(config: T5Config, folder: Path, steps: int) -> None:
 
 
 def prepare(
-    name: str, checkpoint: Path, drawn: list[list[int]], cache: Path, count: int
+    name: str,
+    checkpoint: Path,
+    drawn: list[list[int]],
+    cache: Path,
+    count: int,
+    *,
+    precisions: Sequence[str] = ("fp32", "int8"),
 ) -> Workload:
-    """The first `count` of the `drawn` questions that are no near ties; bundle and plain copy."""
+    """The first `count` of the `drawn` questions that are no near ties; bundles and plain copy."""
     config = json.loads((checkpoint / "config.json").read_text())
     generation = json.loads((checkpoint / "generation_config.json").read_text())
     weights = sorted(checkpoint.glob("*.safetensors"))
@@ -147,7 +171,7 @@ def prepare(
     steps = generation["max_new_tokens"]
     sources = [source for source, _ in kept]
     bundles = {}
-    for precision in ("fp32", "int8"):
+    for precision in precisions:
         bundles[precision] = cache / f"bundle-{precision}"
         identity = Identity(
             name, "0", "digits", "work", Limits(_MAX_SOURCE_TOKENS, steps), {}, precision

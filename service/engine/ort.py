@@ -10,11 +10,13 @@ from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from service.contracts import Hypothesis, Prompt
 from service.engine.bundle import DECODER, ENCODER, Manifest
+from service.engine.memory import Block
 from service.engine.rows import Rows
-from service.engine.sessions import open_sessions
+from service.engine.sessions import device_of, open_sessions
 
 
 class OrtModel:
@@ -32,6 +34,7 @@ class OrtModel:
         self.provider, (self.encoder, self.decoder) = open_sessions(
             [folder / ENCODER, folder / DECODER], threads=threads, provider=provider
         )
+        self.device = device_of(self.provider)
 
 
 class OrtEngine:
@@ -39,7 +42,13 @@ class OrtEngine:
 
     def __init__(self, model: OrtModel, *, rows: int) -> None:
         self._model = model
-        self._rows = Rows(model.architecture, capacity=rows, columns=model.limits.max_new_tokens)
+        self._rows = Rows(
+            model.architecture,
+            model.decoder,
+            capacity=rows,
+            columns=model.limits.max_new_tokens,
+            device=model.device,
+        )
 
     @property
     def rows(self) -> int:
@@ -57,15 +66,24 @@ class OrtEngine:
         source = np.full((len(prompts), longest), self._model.architecture.pad_id, np.int64)
         for row, prompt in zip(source, prompts.values(), strict=True):
             row[: len(prompt.source)] = prompt.source
-        (cross,) = self._model.encoder.run(None, {"source": source, "source_lengths": lengths})
+        cross = self._encode(source, lengths)
         self._rows.make_room(longest)
         for index, (key, prompt) in enumerate(prompts.items()):
-            self._rows.add(key, prompt, cross[:, index])
+            self._rows.add(key, prompt, cross, index)
+
+    def _encode(self, source: npt.NDArray[np.int64], lengths: npt.NDArray[np.int32]) -> Block:
+        """What the decoder attends to, where the encoder leaves it: a GPU's stays there."""
+        binding = self._model.encoder.io_binding()
+        binding.bind_cpu_input("source", source)
+        binding.bind_cpu_input("source_lengths", lengths)
+        binding.bind_output("cross", self._model.device)
+        self._model.encoder.run_with_iobinding(binding)
+        return Block(binding.get_outputs()[0], self._model.device)
 
     def step(self) -> dict[Hashable, Hypothesis]:
         if not self.active:
             return {}
-        ended = self._rows.step(self._model.decoder)
+        ended = self._rows.step()
         finished = {self._rows.keys[row]: self._rows.hypothesis(row) for row in ended}
         self._rows.remove(ended)
         return finished

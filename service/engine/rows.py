@@ -14,6 +14,7 @@ import onnxruntime as ort
 
 from service.contracts import Hypothesis, Prompt
 from service.engine.bundle import Architecture
+from service.engine.memory import ELEMENTS, Block
 
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -23,33 +24,49 @@ _FREE = -1  # a place whose token is not forced
 
 
 class Rows:
-    """Arrays of `capacity` rows for answers of up to `columns` tokens."""
+    """Arrays of `capacity` rows for answers of up to `columns` tokens.
 
-    def __init__(self, shape: Architecture, *, capacity: int, columns: int) -> None:
+    What attention reads lies on `device` (`cpu` or `cuda`), in the decoder's own kind of floats.
+    """
+
+    def __init__(
+        self,
+        shape: Architecture,
+        decoder: ort.InferenceSession,
+        *,
+        capacity: int,
+        columns: int,
+        device: str = "cpu",
+    ) -> None:
         self._shape = shape
+        self._decoder = decoder
+        self._device = device
         self.capacity = capacity
         self.columns = columns
         self.keys: list[Hashable] = []
-        layers = 2 * shape.decoder_layers  # keys and values in turn
-        self._cache: Floats = np.zeros(
-            (layers, capacity, shape.heads, columns, shape.d_kv), np.float32
-        )
-        self._cross: Floats = np.zeros(
-            (layers, capacity, shape.heads, _LENGTH_STEP, shape.d_kv), np.float32
-        )
-        self._token: Ids = np.zeros(capacity, np.int64)
+        kinds = {
+            value.name: value.type for value in (*decoder.get_inputs(), *decoder.get_outputs())
+        }
+        self._element = ELEMENTS[kinds["key.0"]]
+        self._cache = self._block(columns)
+        self._cross = self._block(_LENGTH_STEP)
+        self._token: Ids = np.zeros((capacity, 1), np.int64)
         self._past = np.zeros(capacity, np.int32)
         self._source_lengths = np.zeros(capacity, np.int32)
-        self._longest = np.zeros((), np.int32)
         self._best: Ids = np.zeros((capacity, 2), np.int64)
-        self._logprobs: Floats = np.zeros((capacity, 2), np.float32)
-        # What each row has written: the two likeliest tokens of each step, and the one taken.
+        self._logprobs: Floats = np.zeros((capacity, 2), ELEMENTS[kinds["logprobs"]])
+        # The two likeliest tokens of each step: the first was taken, where none was forced.
         self._best_so_far: Ids = np.zeros((capacity, columns, 2), np.int64)
         self._logprobs_so_far: Floats = np.zeros((capacity, columns, 2), np.float32)
-        self._taken: Ids = np.zeros((capacity, columns), np.int64)
         self._most = np.zeros(capacity, np.int32)  # tokens that a row may write
         self._forced: Ids = np.full((capacity, columns), _FREE, np.int64)
+        self._numbers = np.arange(capacity)
         self._bindings: dict[int, ort.IOBinding] = {}
+
+    def _block(self, length: int) -> Block:
+        """Keys and values of each layer in turn, for all rows."""
+        shape = (2 * self._shape.decoder_layers, self.capacity, self._shape.heads, length)
+        return Block.zeros((*shape, self._shape.d_kv), self._element, self._device)
 
     @property
     def active(self) -> int:
@@ -57,10 +74,10 @@ class Rows:
 
     # -- joining and leaving ---------------------------------------------------------------------
 
-    def add(self, key: Hashable, prompt: Prompt, cross: Floats) -> None:
-        """A new row; `cross` (2 * layers, heads, length, d_kv) is the encoder's."""
+    def add(self, key: Hashable, prompt: Prompt, cross: Block, index: int) -> None:
+        """A new row; row `index` of `cross` (2 * layers, batch, heads, length, d_kv) is its own."""
         row, length = self.active, len(prompt.source)
-        self._cross[:, row, :, :length] = cross[:, :, :length]
+        self._cross.copy(row, cross, index, length)
         self._token[row] = self._shape.start_id
         self._past[row] = 0
         self._source_lengths[row] = length
@@ -80,10 +97,9 @@ class Rows:
         had = self._cross.shape[3]
         if had // 2 < length <= had:
             return
-        layers, capacity, heads, _, d_kv = self._cross.shape
-        room: Floats = np.zeros((layers, capacity, heads, length, d_kv), np.float32)
-        kept = min(length, had)
-        room[:, :active, :, :kept] = self._cross[:, :active, :, :kept]
+        room = self._block(length)
+        for row in range(active):
+            room.copy(row, self._cross, row, int(self._source_lengths[row]))
         self._cross = room
         self._bindings.clear()
 
@@ -95,41 +111,39 @@ class Rows:
             self.keys.pop()
 
     def _move(self, last: int, row: int) -> None:
-        past, length = int(self._past[last]), int(self._source_lengths[last])
-        self._cache[:, row, :, :past] = self._cache[:, last, :, :past]
-        self._cross[:, row, :, :length] = self._cross[:, last, :, :length]
+        self._cache.copy(row, self._cache, last, int(self._past[last]))
+        self._cross.copy(row, self._cross, last, int(self._source_lengths[last]))
         for array in (
             self._token, self._past, self._source_lengths, self._most, self._forced,
-            self._best_so_far, self._logprobs_so_far, self._taken,
+            self._best_so_far, self._logprobs_so_far,
         ):  # fmt: skip
             array[row] = array[last]
         self.keys[row] = self.keys[last]
 
     # -- stepping --------------------------------------------------------------------------------
 
-    def step(self, decoder: ort.InferenceSession) -> list[int]:
+    def step(self) -> list[int]:
         """Let the decoder write one token in every row; the rows that have come to their end."""
         active = self.active
+        self._decoder.run_with_iobinding(self._binding())
         past = self._past[:active]
-        self._longest[...] = past.max() + 1
-        decoder.run_with_iobinding(self._binding(decoder))
-        rows = np.arange(active)
-        forced = self._forced[rows, past]
-        taken = np.where(forced == _FREE, self._best[:active, 0], forced)
-        self._best_so_far[rows, past] = self._best[:active]
-        self._logprobs_so_far[rows, past] = self._logprobs[:active]
-        self._taken[rows, past] = taken
-        self._token[:active] = taken
+        places = self._numbers[:active], past
+        best = self._best[:active]
+        self._best_so_far[places] = best
+        self._logprobs_so_far[places] = self._logprobs[:active]
+        taken = self._token[:active, 0]
+        taken[:] = _taken(self._forced[places], best)
         past += 1
         ended = (taken == self._shape.eos_id) | (past == self._most[:active])
-        return [int(row) for row in np.flatnonzero(ended)]
+        rows: list[int] = ended.nonzero()[0].tolist()
+        return rows
 
-    def _binding(self, decoder: ort.InferenceSession) -> ort.IOBinding:
+    def _binding(self) -> ort.IOBinding:
         """The graph's inputs and outputs bound to the memory of the active rows."""
         active = self.active
         if active in self._bindings:
             return self._bindings[active]
-        binding = self._bindings[active] = decoder.io_binding()
+        binding = self._bindings[active] = self._decoder.io_binding()
 
         def value(array: npt.NDArray[np.generic]) -> ort.OrtValue:
             return ort.OrtValue.ortvalue_from_numpy(array)  # of the same memory
@@ -137,30 +151,34 @@ class Rows:
         for name, array in (
             ("token", self._token[:active]),
             ("past", self._past[:active]),
-            ("longest", self._longest),
             ("source_lengths", self._source_lengths[:active]),
         ):
             binding.bind_ortvalue_input(name, value(array))
         for layer in range(self._shape.decoder_layers):
             for part, name in enumerate(("key", "value")):
-                cache = value(self._cache[2 * layer + part, :active])
-                binding.bind_ortvalue_input(f"{name}.{layer}", cache)
-                binding.bind_ortvalue_output(f"new_{name}.{layer}", cache)
-                cross = value(self._cross[2 * layer + part, :active])
-                binding.bind_ortvalue_input(f"cross_{name}.{layer}", cross)
+                place = 2 * layer + part
+                self._cache.bind(binding.bind_input, f"{name}.{layer}", place, active)
+                self._cache.bind(binding.bind_output, f"new_{name}.{layer}", place, active)
+                self._cross.bind(binding.bind_input, f"cross_{name}.{layer}", place, active)
         binding.bind_ortvalue_output("best", value(self._best[:active]))
         binding.bind_ortvalue_output("logprobs", value(self._logprobs[:active]))
         return binding
 
+    # -- what was written ------------------------------------------------------------------------
+
     def written(self, row: int) -> list[int]:
-        tokens: list[int] = self._taken[row, : self._past[row]].tolist()
+        """The tokens so far, the end token included."""
+        steps = int(self._past[row])
+        tokens: list[int] = _taken(
+            self._forced[row, :steps], self._best_so_far[row, :steps]
+        ).tolist()
         return tokens
 
     def hypothesis(self, row: int) -> Hypothesis:
         """What a row that has ended has written."""
         steps = int(self._past[row])
-        taken = self._taken[row, :steps]
         best, logprobs = self._best_so_far[row, :steps], self._logprobs_so_far[row, :steps]
+        taken = _taken(self._forced[row, :steps], best)
         is_first, is_second = taken == best[:, 0], taken == best[:, 1]
         taken_logprobs = np.where(
             is_first, logprobs[:, 0], np.where(is_second, logprobs[:, 1], np.nan)
@@ -172,3 +190,8 @@ class Rows:
             runners_up=np.where(is_first, best[:, 1], best[:, 0]).tolist(),
             runner_up_logprobs=np.where(is_first, logprobs[:, 1], logprobs[:, 0]).tolist(),
         )
+
+
+def _taken(forced: Ids, best: Ids) -> Ids:
+    """What was written at each place, of what was forced (n) and the likeliest (n, 2)."""
+    return np.where(forced == _FREE, best[:, 0], forced)

@@ -24,7 +24,7 @@ def open_sessions(paths: Sequence[Path], *, threads: int, provider: str) -> tupl
     CUDA where it works, else the CPU. Raises `ProviderMissing`.
     """
     ort.disable_telemetry_events()
-    built_in = _CUDA in ort.get_available_providers()
+    built_in = has_cuda()
     if provider == "cpu" or (provider == "auto" and not built_in):
         return _CPU, [_open(path, threads, _CPU) for path in paths]
     if not built_in:
@@ -42,13 +42,25 @@ def open_sessions(paths: Sequence[Path], *, threads: int, provider: str) -> tupl
         return _CPU, [_open(path, threads, _CPU) for path in paths]
 
 
+def has_cuda() -> bool:
+    """Whether this installation of ONNX Runtime can use CUDA; the machine may still have none."""
+    return _CUDA in ort.get_available_providers()
+
+
+def device_of(provider: str) -> str:
+    """What ONNX Runtime calls the memory of a provider, by the provider's name."""
+    return "cuda" if provider == _CUDA else "cpu"
+
+
 def _open(path: Path, threads: int, provider: str) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Idle threads that spin take the cores from the other session and from the HTTP server.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = ort.InferenceSession(str(path), options, providers=[provider])
+    # In fp32 all of a float counts: TF32 would round products to ten bits.
+    settings = {"use_tf32": "0"} if provider == _CUDA else {}
+    session = ort.InferenceSession(str(path), options, providers=[(provider, settings)])
     if session.get_providers()[0] != provider:  # it falls back with no more than a log line
         raise ProviderMissing(f"{provider} does not work on this machine; see the log above")
     return session

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,14 +22,18 @@ START_S = 60.0  # generous: a bound for a broken start, not a promise
 
 @dataclass(frozen=True)
 class Server:
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     url: str
+    log: Path  # nobody would read a pipe while tests run, and a full one stops the server
 
     def stop(self) -> tuple[int, str]:
         """Ask it to end; its exit status and what it said."""
         self.process.send_signal(signal.SIGTERM)
-        _, errors = self.process.communicate(timeout=START_S)
-        return self.process.returncode, errors
+        status = self.process.wait(timeout=START_S)
+        return status, self.said()
+
+    def said(self) -> str:
+        return self.log.read_text()
 
 
 def free_port() -> int:
@@ -41,18 +46,18 @@ def free_port() -> int:
 def start(**environment: str) -> Server:
     """A server that is ready."""
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "service.cli", "serve"],
-        cwd=ROOT,
-        env={**os.environ, "HOST": "127.0.0.1", "PORT": str(port), **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    server = Server(process, f"http://127.0.0.1:{port}")
+    with tempfile.NamedTemporaryFile(prefix="cybersolve-", suffix=".log", delete=False) as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "service.cli", "serve"],
+            cwd=ROOT,
+            env={**os.environ, "HOST": "127.0.0.1", "PORT": str(port), **environment},
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+        )
+    server = Server(process, f"http://127.0.0.1:{port}", Path(log.name))
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
-        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        assert process.poll() is None, server.said()
         try:
             if httpx.get(f"{server.url}/readyz").status_code == 200:
                 return server

@@ -3,16 +3,19 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from model_export.bundle import Identity, ParityError, sources_of, write_bundle
+from model_export.bundle import MOST_INLINE, Identity, ParityError, sources_of, write_bundle
 from model_export.graphs import UnsupportedCheckpoint
+from model_export.parity import compare, engine_tokens
+from model_export.single import compare_with_reference, single_tokens, write_single
 from service.engine.bundle import MANIFEST, REFERENCE, Limits, Manifest, load_manifest
 from training.data import Problem
-from training.model import save_plain
+from training.model import PRESETS, SmallT5, save_plain
 from training.vocabulary import Vocabulary
 
 FAMILY = {
@@ -23,9 +26,10 @@ FAMILY = {
     "short distances": {"relative_attention_max_distance": 12, "relative_attention_num_buckets": 8},
 }
 PREDICTABLE = 200
+SHIPPED = Path(__file__).resolve().parents[2] / "models" / "cybersolve-mini-checkpoint"
 
 
-def checkpoint(folder: Path, **overrides: object) -> Path:
+def checkpoint(folder: Path, predictable: int = PREDICTABLE, **overrides: object) -> Path:
     torch.manual_seed(0)
     vocabulary = Vocabulary.digits()
     shape = {
@@ -40,18 +44,24 @@ def checkpoint(folder: Path, **overrides: object) -> Path:
     )
     model = T5ForConditionalGeneration(config).eval()
     # Few tokens to choose from: among many, random weights often tie to the last digit.
-    model.generation_config.suppress_tokens = list(range(PREDICTABLE, config.vocab_size))
+    model.generation_config.suppress_tokens = list(range(predictable, config.vocab_size))
     save_plain(model, vocabulary.tokenizer(), folder)
     return folder
 
 
 def export(
-    folder: Path, out: Path, problems: Sequence[Problem], precision: str = "fp32"
+    folder: Path,
+    out: Path,
+    problems: Sequence[Problem],
+    precision: str = "fp32",
+    *,
+    steps: int = 16,
+    most_inline: int = MOST_INLINE,
 ) -> Manifest:
-    limits = Limits(200, 16)
+    limits = Limits(200, steps)
     identity = Identity("test", "0.0.1", "digits", "work", limits, {}, precision=precision)
     sources = sources_of([p.question for p in problems], "digits", folder)
-    return write_bundle(folder, out, identity, sources, lambda _: "card\n")
+    return write_bundle(folder, out, identity, sources, lambda _: "card\n", most_inline=most_inline)
 
 
 @pytest.mark.parametrize("feature", FAMILY)
@@ -66,14 +76,56 @@ def test_tokens_equal_pytorch_across_the_family(
     assert len({tuple(case["tokens"]) for case in reference}) > 10  # not one answer for all
 
 
+@pytest.mark.parametrize("predictable", [197, 64, 126])
+def test_any_number_of_tokens_may_be_predicted(
+    predictable: int, tmp_path: Path, problems: list[Problem]
+) -> None:
+    """Also where they do not fall into groups of a good size: a prime, one group's worth."""
+    folder = checkpoint(tmp_path / "checkpoint", predictable=predictable)
+    export(folder, tmp_path / "bundle", problems[:30])
+
+
 def test_int8_says_nearly_what_pytorch_says(tmp_path: Path, problems: list[Problem]) -> None:
     """With the shipped weights: random ones are too unsure of what they say."""
-    shipped = Path(__file__).resolve().parents[2] / "models" / "cybersolve-mini-checkpoint"
-    whole = export(shipped, tmp_path / "fp32", problems[:40])
-    small = export(shipped, tmp_path / "int8", problems[:40], "int8")
+    whole = export(SHIPPED, tmp_path / "fp32", problems[:40])
+    small = export(SHIPPED, tmp_path / "int8", problems[:40], "int8")
     assert (small.precision, whole.precision) == ("int8", "fp32")
     assert 30 <= small.provenance["parity"]["equal"] <= 40
     assert small.files["decoder.onnx"]["bytes"] < whole.files["decoder.onnx"]["bytes"] / 2
+
+
+def test_one_file_answers_as_the_bundle_does(bundle: Path, tmp_path: Path) -> None:
+    """Rows of different lengths in one call, against what each said in the engine."""
+    file, manifest = tmp_path / "single.onnx", load_manifest(bundle)
+    write_single(bundle, manifest, file)
+    random = Random(0)
+    sources = [[random.randrange(2700, 4000) for _ in range(n)] + [1] for n in (1, 5, 17, 40) * 5]
+    assert single_tokens(file, manifest, sources) == engine_tokens(bundle, manifest, sources)
+    assert compare_with_reference(file, bundle, manifest) == (4, 4)
+
+
+def test_one_file_stops_where_every_row_has_ended(tmp_path: Path, problems: list[Problem]) -> None:
+    """The shipped weights do end, each question at its own place."""
+    shipped = Path(__file__).resolve().parents[2] / "models" / "cybersolve-mini-checkpoint"
+    manifest = export(shipped, tmp_path / "bundle", problems[:20], steps=96)
+    file = tmp_path / "single.onnx"
+    write_single(tmp_path / "bundle", manifest, file)
+    assert compare_with_reference(file, tmp_path / "bundle", manifest) == (20, 20)
+
+
+def test_parity_tells_near_ties_from_differences(
+    bundle: Path, tmp_path: Path, problems: list[Problem]
+) -> None:
+    """Against its own checkpoint nothing differs; against another one nearly everything does."""
+    manifest = load_manifest(bundle)
+    checkpoint = bundle.parent / "checkpoint"
+    sources = sources_of([p.question for p in problems[:20]], "digits", checkpoint)
+    report = compare(checkpoint, bundle, manifest, sources)
+    assert (report["questions"], report["different"]) == (20, 0)
+    torch.manual_seed(1)
+    vocabulary = Vocabulary.digits()
+    save_plain(SmallT5(PRESETS["test"], vocabulary).plain(), vocabulary.tokenizer(), tmp_path)
+    assert compare(tmp_path, bundle, manifest, sources)["different"] > 10
 
 
 def test_a_failed_export_leaves_the_old_bundle(

@@ -16,8 +16,8 @@ import httpx
 from PIL import Image
 
 from loadtest.workload import question
-from tests.end_to_end.conftest import ROOT, start
-from tests.page.conftest import CHROMIUM, QUIET, ask, unavailable
+from tests.end_to_end.conftest import ROOT
+from tests.page.conftest import CHROMIUM, QUIET, ask, serving, unavailable
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -33,13 +33,9 @@ def main() -> None:
         sys.exit(reason)
     from playwright.sync_api import sync_playwright
 
-    server = start()
-    try:
-        with sync_playwright() as playwright:
-            chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-            draw(chromium, server.url)
-    finally:
-        server.stop()
+    with serving() as server, sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        draw(chromium, server.url)
 
 
 def draw(browser: Browser, url: str) -> None:

@@ -103,6 +103,7 @@ def _versions(engine: str) -> str:
 def _server(task: Message, max_new_tokens: int) -> Server:
     """The engine that `task` names, with its workers; imports no more than that one's packages."""
     workers, threads = task["workers"], task["threads"]
+    device = task.get("device", "cpu")
     load: Load
     plain, cache = Path(task["plain"]), Path(task["cache"])
     match task["engine"]:
@@ -110,26 +111,33 @@ def _server(task: Message, max_new_tokens: int) -> Server:
             from bench.engines.contender.ours import Ours
 
             bundle = task.get("bundle") or task["bundles"][task["precision"]]
-            return Ours(Path(bundle), workers, threads)
+            return Ours(Path(bundle), workers, threads, device)
         case "ctranslate2":
             from bench.engines.contender import ctranslate
 
             folder = ctranslate.convert(plain, cache)
             return Pool.of_threads(
                 workers,
-                ctranslate.load(folder, workers, threads, max_new_tokens, task["compute_type"]),
+                ctranslate.load(
+                    folder, workers, threads, max_new_tokens, task["compute_type"], device=device
+                ),
             )
         case "pytorch":
             from bench.engines.contender import pytorch
 
             load = functools.partial(
-                pytorch.load, Path(task["checkpoint"]), threads, max_new_tokens
+                pytorch.load,
+                Path(task["checkpoint"]),
+                threads,
+                max_new_tokens,
+                device,
+                "compiled" in task,
             )
         case "optimum":
             from bench.engines.contender import optimum
 
             load = functools.partial(
-                optimum.load, optimum.convert(plain, cache), threads, max_new_tokens
+                optimum.load, optimum.convert(plain, cache), threads, max_new_tokens, device
             )
         case other:
             raise ValueError(f"unknown engine {other!r}: a bug of the contest")

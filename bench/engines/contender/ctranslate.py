@@ -38,12 +38,18 @@ def convert(plain: Path, cache: Path) -> Path:
 
 
 def load(
-    folder: Path, workers: int, threads: int, max_new_tokens: int, compute_type: str
+    folder: Path,
+    workers: int,
+    threads: int,
+    max_new_tokens: int,
+    compute_type: str,
+    *,
+    device: str = "cpu",
 ) -> Callable[[Rows], Rows]:
     """Thread-safe: up to `workers` batches at a time."""
     translator = ctranslate2.Translator(
         str(folder),
-        device="cpu",
+        device=device,
         compute_type=compute_type,
         inter_threads=workers,
         intra_threads=threads,

@@ -24,21 +24,28 @@ def convert(plain: Path, cache: Path) -> Path:
     return out
 
 
-def load(folder: Path, threads: int, max_new_tokens: int) -> Callable[[Rows], Rows]:
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+def load(
+    folder: Path, threads: int, max_new_tokens: int, device: str = "cpu"
+) -> Callable[[Rows], Rows]:
     torch.set_num_threads(threads)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     # Its sessions' spinning threads fight over the cores: 45 against 20 ms, see docs/performance.md
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    model = ORTModelForSeq2SeqLM.from_pretrained(folder, session_options=options)
+    model = ORTModelForSeq2SeqLM.from_pretrained(
+        folder, session_options=options, provider=_PROVIDERS[device]
+    )
     model.generation_config.suppress_tokens = None  # as for PyTorch: it would only cost time
     pad, end = model.config.pad_token_id, model.config.eos_token_id
 
     def generate(sources: Rows) -> Rows:
         ids, mask = padded(sources, pad)
         rows = model.generate(
-            input_ids=torch.tensor(ids),
-            attention_mask=torch.tensor(mask),
+            input_ids=torch.tensor(ids, device=device),
+            attention_mask=torch.tensor(mask, device=device),
             do_sample=False,
             num_beams=1,
             max_new_tokens=max_new_tokens,

@@ -27,11 +27,11 @@ _TIMEOUT_S = 600.0
 class Ours:
     """Implements `serving.Server` with `workers` engines of `threads` threads each."""
 
-    def __init__(self, bundle: Path, workers: int, threads: int) -> None:
+    def __init__(self, bundle: Path, workers: int, threads: int, device: str = "cpu") -> None:
         usual = Settings()
         rows = usual.max_batch_rows
-        self._plan = EnginePlan(bundle.resolve(), "cpu", threads, rows, usual.max_batch_tokens)
-        model = OrtModel(bundle, load_manifest(bundle), threads=threads, provider="cpu")
+        self._plan = EnginePlan(bundle.resolve(), device, threads, rows, usual.max_batch_tokens)
+        model = OrtModel(bundle, load_manifest(bundle), threads=threads, provider=device)
         self._engines = [OrtEngine(model, rows=rows) for _ in range(workers)]
         self._threads = ThreadPoolExecutor(workers)
 

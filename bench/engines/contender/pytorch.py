@@ -11,9 +11,12 @@ from transformers import DynamicCache, EncoderDecoderCache, T5ForConditionalGene
 from bench.engines.contender.rows import Rows, padded, until_end
 
 
-def load(checkpoint: Path, threads: int, max_new_tokens: int) -> Callable[[Rows], Rows]:
+def load(
+    checkpoint: Path, threads: int, max_new_tokens: int, device: str = "cpu", compiled: bool = False
+) -> Callable[[Rows], Rows]:
+    """`compiled`: with a static cache, for which transformers compiles the decoding step."""
     torch.set_num_threads(threads)
-    model = T5ForConditionalGeneration.from_pretrained(checkpoint).eval()
+    model = T5ForConditionalGeneration.from_pretrained(checkpoint).eval().to(device)
     pad, end = model.config.pad_token_id, model.config.eos_token_id
     # Asked for, it would cost time at every step; the answers are checked to be the same without.
     model.generation_config.suppress_tokens = None
@@ -22,12 +25,14 @@ def load(checkpoint: Path, threads: int, max_new_tokens: int) -> Callable[[Rows]
     def generate(sources: Rows) -> Rows:
         ids, mask = padded(sources, pad)
         # A cache of its own: transformers sizes the default one by the number of encoder layers.
+        own = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        caching = {"cache_implementation": "static"} if compiled else {"past_key_values": own}
         rows = model.generate(
-            torch.tensor(ids),
-            attention_mask=torch.tensor(mask),
-            past_key_values=EncoderDecoderCache(DynamicCache(), DynamicCache()),
+            torch.tensor(ids, device=device),
+            attention_mask=torch.tensor(mask, device=device),
             do_sample=False,
             max_new_tokens=max_new_tokens,
+            **caching,
         )
         return until_end(rows[:, 1:].tolist(), end)
 

@@ -1,0 +1,185 @@
+"""A bundle's two graphs as one file that any client of ONNX Runtime can run.
+
+Inputs: `source` (batch, length) int64, padded at the end, and `source_lengths` (batch) int32.
+Output: `tokens` (batch, steps) int64, greedy, padding after each row's end token. The steps are an
+ONNX `Loop` around the decoder; all rows go in step, and it stops when the last has ended. It does
+not do what the service's engine does: rows that join, forced tokens, probabilities.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, compose, helper, numpy_helper
+
+from service.contracts import Tokens
+from service.engine.bundle import DECODER, ENCODER, REFERENCE, Manifest
+from service.engine.cpu import available_cpus
+from service.engine.sessions import open_sessions
+
+_COLUMNS, _BIASES = 6, 10  # inputs of GroupQueryAttention
+_Nodes = list[onnx.NodeProto]
+
+
+def write_single(bundle: Path, manifest: Manifest, out: Path) -> None:
+    """Write the graphs in `bundle` as the file `out`."""
+    encoder = onnx.load(bundle / ENCODER)
+    decoder = compose.add_prefix(onnx.load(bundle / DECODER), "step.", rename_functions=False)
+    graph = encoder.graph
+    caches = _caches(decoder.graph)
+    graph.node.extend(_before(graph, manifest, caches))
+    body = _body(decoder.graph, manifest, caches)
+    carried = ["token.0", "ended.0", *(f"{name}.0" for name, _ in caches)]
+    graph.node.append(
+        helper.make_node(
+            "Loop",
+            ["most_steps", "", *carried],
+            [f"{name}.last" for name in carried] + ["by_step"],
+            body=body,
+        )
+    )
+    graph.node.append(helper.make_node("Transpose", ["by_step"], ["tokens"], perm=[1, 0]))
+    del graph.output[:]
+    graph.output.append(
+        helper.make_tensor_value_info("tokens", TensorProto.INT64, ["batch", "steps"])
+    )
+    graph.name, graph.doc_string = "generate", (__doc__ or "")
+    onnx.checker.check_model(encoder)
+    onnx.save(encoder, out)
+
+
+def single_tokens(file: Path, manifest: Manifest, sources: Sequence[Tokens]) -> list[list[int]]:
+    """What the graph in `file` generates from `sources`, in one call; without end tokens."""
+    _, (session,) = open_sessions([file], threads=available_cpus(), provider="cpu")
+    shape = manifest.architecture
+    lengths = np.array([len(source) for source in sources], np.int32)
+    batch = np.full((len(sources), lengths.max()), shape.pad_id, np.int64)
+    for row, source in zip(batch, sources, strict=True):
+        row[: len(source)] = source
+    (tokens,) = session.run(None, {"source": batch, "source_lengths": lengths})
+    rows: list[list[int]] = tokens.tolist()
+    return [row[: row.index(shape.eos_id)] if shape.eos_id in row else row for row in rows]
+
+
+def compare_with_reference(file: Path, bundle: Path, manifest: Manifest) -> tuple[int, int]:
+    """Of how many of the bundle's reference questions the tokens are the same; of how many."""
+    cases = json.loads((bundle / REFERENCE).read_text(encoding="utf-8"))
+    found = single_tokens(file, manifest, [case["source"] for case in cases])
+    equal = sum(row == case["tokens"] for row, case in zip(found, cases, strict=True))
+    return equal, len(cases)
+
+
+def _caches(decoder: onnx.GraphProto) -> list[tuple[str, list[int]]]:
+    """Name and (heads, columns, d_kv) of each cache that a step reads and writes anew."""
+    found = []
+    for value in decoder.input:
+        if value.name.startswith(("step.key.", "step.value.")):
+            sizes = [size.dim_value for size in value.type.tensor_type.shape.dim[1:]]
+            found.append((value.name, sizes))
+    return found
+
+
+def _before(
+    graph: onnx.GraphProto, manifest: Manifest, caches: list[tuple[str, list[int]]]
+) -> _Nodes:
+    """Once: the cross-attention's keys and values by layer, and what the first step starts from."""
+    shape, size = manifest.architecture, caches[0][1]
+    for name, value in {
+        "most_steps": np.array(size[1]),
+        "start": np.array([[shape.start_id]]),
+        "cache_size": np.array([size[0], 0, size[2]]),  # it grows by a column a step
+        "one": np.array([1]),
+    }.items():
+        graph.initializer.append(numpy_helper.from_array(value.astype(np.int64), name))
+    node = helper.make_node
+    nodes = []
+    for layer in range(shape.decoder_layers):
+        for part, name in enumerate(("key", "value")):
+            index = numpy_helper.from_array(
+                np.array(2 * layer + part), f"cross_index.{name}.{layer}"
+            )
+            graph.initializer.append(index)
+            outputs = [f"step.cross_{name}.{layer}"]
+            nodes.append(node("Gather", ["cross", index.name], outputs, axis=0))
+    false = numpy_helper.from_array(np.array([False]))
+    nodes += [
+        node("Shape", ["source_lengths"], ["batch_size"]),
+        node("Concat", ["batch_size", "one"], ["column"], axis=0),
+        node("Expand", ["start", "column"], ["token.0"]),
+        node("ConstantOfShape", ["batch_size"], ["ended.0"], value=false),
+        node("Concat", ["batch_size", "cache_size"], ["cache_shape"], axis=0),
+    ]
+    return nodes + [node("ConstantOfShape", ["cache_shape"], [f"{name}.0"]) for name, _ in caches]
+
+
+def _body(
+    step: onnx.GraphProto, manifest: Manifest, caches: list[tuple[str, list[int]]]
+) -> onnx.GraphProto:
+    """One iteration: the decoder's step for all rows, and who has ended."""
+    shape, node = manifest.architecture, helper.make_node
+    weights = [*step.initializer]
+    for name, value in {"end": shape.eos_id, "pad": shape.pad_id, "likeliest": 0}.items():
+        weights.append(numpy_helper.from_array(np.array(value, np.int64), name))
+    before = [
+        node("Cast", ["iteration"], ["place"], to=TensorProto.INT32),
+        node("Sub", ["source_lengths", "source_lengths"], ["zeros"]),
+        node("Add", ["zeros", "place"], ["step.past"]),
+        node("Identity", ["source_lengths"], ["step.source_lengths"]),
+        node("Add", ["iteration", "axis"], ["columns"]),
+        node("Cast", ["columns"], ["columns_32"], to=TensorProto.INT32),
+    ]
+    attentions = [one for one in step.node if one.op_type == "GroupQueryAttention"]
+    biases = attentions[0].input[_BIASES]
+    seen = node("Slice", [biases, "begin", "columns", "columns_axis"], ["biases_seen"])
+    for attention in attentions:
+        attention.input[_COLUMNS] = "columns_32"
+        attention.input[_BIASES] = "biases_seen"
+    maker = next(i for i, one in enumerate(step.node) if biases in one.output)
+    steps = [*step.node[: maker + 1], seen, *step.node[maker + 1 :]]
+    after = [
+        node("Gather", ["step.best", "likeliest"], ["taken"], axis=1),
+        node("Where", ["ended", "pad", "taken"], ["written"]),
+        node("Unsqueeze", ["taken", "axis"], ["next_token"]),
+        node("Equal", ["taken", "end"], ["ends"]),
+        node("Or", ["ended", "ends"], ["now_ended"]),
+        node("Cast", ["now_ended"], ["counted"], to=TensorProto.INT32),
+        node("ReduceMin", ["counted"], ["all_ended"], keepdims=0),
+        node("Equal", ["all_ended", "none"], ["go_on"]),
+    ]
+    for name, values in {"axis": [1], "begin": [0], "columns_axis": [3]}.items():
+        weights.append(numpy_helper.from_array(np.array(values), name))
+    weights.append(numpy_helper.from_array(np.array(0, np.int32), "none"))
+
+    def info(name: str, dtype: int, sizes: list[int | str]) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, dtype, sizes)
+
+    kept = [(name, name.replace("step.", "step.new_"), sizes) for name, sizes in caches]
+    return helper.make_graph(
+        [*before, *steps, *after],
+        "step",
+        [
+            info("iteration", TensorProto.INT64, []),
+            info("goes_on", TensorProto.BOOL, []),
+            info("step.token", TensorProto.INT64, ["batch", 1]),
+            info("ended", TensorProto.BOOL, ["batch"]),
+            *(
+                info(old, TensorProto.FLOAT, ["batch", sizes[0], "past", sizes[2]])
+                for old, _, sizes in kept
+            ),
+        ],
+        [
+            info("go_on", TensorProto.BOOL, []),
+            info("next_token", TensorProto.INT64, ["batch", 1]),
+            info("now_ended", TensorProto.BOOL, ["batch"]),
+            *(
+                info(new, TensorProto.FLOAT, ["batch", sizes[0], "columns", sizes[2]])
+                for _, new, sizes in kept
+            ),
+            info("written", TensorProto.INT64, ["batch"]),
+        ],
+        weights,
+    )
