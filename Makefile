@@ -12,8 +12,8 @@ COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11
 LOCK = $(COMPILE) pyproject.toml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help serve test browser-test screenshots ops-test image-test ray-test soak openapi client \
-	loadtest lint bench bench-servers train export evaluate lock clean
+.PHONY: help serve test browser-test screenshots ops-test image-test ray-test finetune-test soak \
+	openapi client loadtest lint bench bench-servers train export evaluate lock clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -40,6 +40,9 @@ image-test: $(VENV)/dev.stamp  ## build the images and ask the result a question
 
 ray-test: $(VENV)/ray.stamp  ## the service and bulk files on a local Ray cluster (minutes)
 	$(BIN)/pytest -m ray -o faulthandler_timeout=600
+
+finetune-test: $(VENV)/dev.stamp  ## docs/finetune.md with 500 questions, spaced and not (minutes)
+	$(BIN)/pytest -m finetune -o faulthandler_timeout=600
 
 openapi: $(VENV)/dev.stamp  ## accept what changed in the OpenAPI document
 	$(BIN)/pytest tests/service/test_openapi.py --accept

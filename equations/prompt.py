@@ -1,4 +1,4 @@
-"""A question as the text that a model reads, in one of two formats.
+"""A question as the text that a model reads, in one of three formats, and what it writes.
 
 `digits`: what the small models read. Every digit is one token that says all there is to know about
 it: `L-7x1^2` is a 7 on the left side, in a subtracted term, the second (counted from 0) of the
@@ -7,12 +7,16 @@ name carry nothing and stay out; zero terms are dropped (an empty side means zer
 `read_digits(write_digits(e))` is `e` without its zero terms, with `x` for its variable.
 
 `text`: the dataset's own wording, which FLAN-T5 reads.
+
+`spaced`: that wording with every digit apart, `Solve 2 4 = 1 6 0 1*c - 1 6 0 5*c for c.`, since the
+pieces of T5's tokenizer split numbers irregularly (`1601` is `16` `01`). Answers likewise: `- 1 7`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 
 from equations.linear import Equation, Term, render_question
@@ -23,6 +27,9 @@ EMPTY = "0"  # stands for an equation without any term but zeros
 _TOKEN = re.compile(
     r"(?P<side>[LR])(?P<sign>[+-])(?P<digit>[0-9])(?P<term>[xk][0-9])\^(?P<place>[0-9]{1,2})"
 )
+
+
+_BEFORE_DIGIT = re.compile(r"(?<=[0-9-])(?=[0-9])")
 
 
 class OutOfRange(ValueError):
@@ -94,7 +101,56 @@ def digits_factors(token: str) -> tuple[str, ...]:
     return (f"{side}{sign}{digit}", term, f"{term[0]}^{place}")
 
 
+def space_digits(text: str) -> str:
+    """`text` with a space between digits, and between a sign and its number."""
+    return _BEFORE_DIGIT.sub(" ", text)
+
+
+def write_spaced(equation: Equation) -> str:
+    """The `spaced` form of an equation with integer terms."""
+    return space_digits(render_question(equation))
+
+
 PROMPT_FORMATS: dict[str, Callable[[Equation], str]] = {
     "digits": write_digits,
     "text": render_question,
+    "spaced": write_spaced,
 }
+
+WORK = "work"  # the worked form, see equations.work
+
+
+@dataclass(frozen=True)
+class AnswerFormat:
+    """How a bare answer is written for a model to learn, and read from what it wrote."""
+
+    write: Callable[[str], str]
+    read: Callable[[str], str]
+
+
+ANSWER_FORMATS = {
+    "answer": AnswerFormat(str, str.strip),
+    "spaced": AnswerFormat(space_digits, lambda text: "".join(text.split())),
+}
+# What a model that reads a prompt format writes.
+TARGET_FORMATS = {"digits": WORK, "text": "answer", "spaced": "spaced"}
+
+
+FORMAT_KEY = "prompt_format"  # of a checkpoint's config.json, where fine-tuning noted it
+
+
+def format_of_checkpoint(
+    config: Mapping[str, object], token_to_id: Callable[[str], int | None]
+) -> str:
+    """The prompt format of a checkpoint: what its `config.json` notes, else `digits` where the
+    tokens of that prompt are in its vocabulary, else `text`.
+    """
+    noted = config.get(FORMAT_KEY)
+    if noted is not None:
+        return str(noted)
+    return "digits" if token_to_id(digits_vocabulary()[-1]) is not None else "text"
+
+
+def read_bare_answer(target_format: str, text: str) -> str | None:
+    """The answer in what a model wrote; `None` where it wrote nothing."""
+    return ANSWER_FORMATS[target_format].read(text) or None

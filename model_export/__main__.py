@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from equations.errors import EquationError
-from equations.prompt import PROMPT_FORMATS
-from service.engine.bundle import BundleError, Limits
+from equations.prompt import PROMPT_FORMATS, TARGET_FORMATS, format_of_checkpoint
+from service.engine.bundle import NO_PROMPT, BundleError, Limits
 
 _QUESTIONS = Path("data/interpolate/algebra__linear_1d.txt")
 _MAX_SOURCE_TOKENS = 200  # 8 terms of each kind at 12 digits, and the end token, come to 193
@@ -45,24 +45,53 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from model_export.bundle import Identity, sources_of, write_bundle
+    from model_export.bundle import Identity, sources_of, texts_of, write_bundle
     from model_export.card import write_card
 
-    run: Path = arguments.run
-    questions = _questions(arguments.questions, arguments.parity)
+    checkpoint = _checkpoint(arguments.run)
+    if arguments.texts is not None:
+        prompt_format, target_format = NO_PROMPT, "text"
+        sources = texts_of(_lines(arguments.texts)[: arguments.parity], checkpoint)
+    else:
+        prompt_format = arguments.prompt_format or _format_of(checkpoint)
+        target_format = TARGET_FORMATS[prompt_format]
+        questions = _questions(arguments.questions, arguments.parity)
+        sources = sources_of(questions, prompt_format, checkpoint)
     identity = Identity(
         name=arguments.name,
         version=arguments.version,
-        prompt_format=arguments.prompt_format,
-        target_format="work" if arguments.prompt_format == "digits" else "answer",
-        limits=Limits(_MAX_SOURCE_TOKENS, arguments.max_new_tokens),
+        prompt_format=prompt_format,
+        target_format=target_format,
+        limits=Limits(arguments.max_source_tokens, arguments.max_new_tokens),
         precision=arguments.precision,
-        provenance={"commit": _commit(), "training": _training(run, arguments)},
+        provenance={"commit": _commit(), "training": _training(arguments.run, arguments)},
     )
-    sources = sources_of(questions, arguments.prompt_format, run / "model")
-    manifest = write_bundle(run / "model", arguments.out, identity, sources, write_card)
+    manifest = write_bundle(
+        checkpoint, arguments.out, identity, sources, write_card, least_equal=arguments.least_equal
+    )
     size = sum(file["bytes"] for file in manifest.files.values())
-    print(f"{arguments.out}: {manifest.name} {manifest.version}, {size / 1e6:.1f} MB")
+    parity = manifest.provenance["parity"]
+    print(
+        f"{arguments.out}: {manifest.name} {manifest.version}, {manifest.precision}, "
+        f"{size / 1e6:.1f} MB, PyTorch's tokens for {parity['equal']:,} of "
+        f"{parity['questions']:,} questions"
+    )
+
+
+def _checkpoint(run: Path) -> Path:
+    """The checkpoint of a run's folder, or the folder itself where it is one."""
+    for folder in (run / "model", run):
+        if (folder / "config.json").exists() and (folder / "tokenizer.json").exists():
+            return folder
+    raise RunError(f"{run}: neither a run with a model nor a checkpoint with its tokenizer.json")
+
+
+def _format_of(checkpoint: Path) -> str:
+    from tokenizers import Tokenizer
+
+    config = json.loads((checkpoint / "config.json").read_text())
+    tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
+    return format_of_checkpoint(config, tokenizer.token_to_id)
 
 
 def _describe(arguments: argparse.Namespace) -> None:
@@ -117,7 +146,10 @@ def _evaluation(path: Path) -> dict[str, Any]:
     return {**report, "splits": splits}
 
 
-def _training(run: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+def _training(run: Path, arguments: argparse.Namespace) -> dict[str, Any] | None:
+    """What the run's folder says of the training; `None` for a checkpoint of another's."""
+    if not (run / "log.jsonl").exists():
+        return None
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     losses = [entry for entry in log if "loss" in entry]
     if not losses:
@@ -141,6 +173,14 @@ def _commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return result.stdout.strip()
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a file of texts that are not empty."""
+    texts = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not texts:
+        raise RunError(f"{path}: no text; expected one a line")
+    return texts
 
 
 def _questions(path: Path, count: int) -> list[str]:
@@ -190,16 +230,24 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("run", type=Path, help="run folder of `python -m training train`")
+    add("run", type=Path, help="run folder of `training train` or `finetune`, or a checkpoint")
     add("--out", type=Path, default=Path("models/cybersolve-mini"), help="the bundle's folder")
     add("--name", default="cybersolve-mini", help="the model's name in every answer")
     add("--version", default="1.1.1", help="the model's version in every answer")
-    add("--prompt-format", choices=PROMPT_FORMATS, default="digits", help="what the model reads")
-    add("--precision", choices=["fp32", "int8"], default="int8", help="of the products")
+    add("--prompt-format", choices=PROMPT_FORMATS,
+        help="what the model reads; if not given, the checkpoint tells")  # fmt: skip
+    add("--precision", choices=["fp32", "fp16", "int8"], default="int8",
+        help="of the products; fp16 leaves those that overflow it in fp32")  # fmt: skip
+    add("--max-source-tokens", type=int, default=_MAX_SOURCE_TOKENS, help="of what may be asked")
     add("--max-new-tokens", type=int, default=96, help="where generation is cut off")
     add("--questions", type=Path, default=_QUESTIONS,
         help="dataset file to compare with PyTorch on")  # fmt: skip
-    add("--parity", type=int, default=1000, help="how many of its questions to compare")
+    add("--texts", type=Path,
+        help="texts to compare on, one a line, for a model of another task than equations: it is "
+        "served by POST /generate alone")  # fmt: skip
+    add("--parity", type=int, default=1000, help="how many of them to compare")
+    add("--least-equal", type=float,
+        help="share that must have PyTorch's tokens, if not that of the precision")  # fmt: skip
     add("--hardware", default="unrecorded", help="for the model card: what it was trained on")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,19 @@ OPSET = 23
 IR_VERSION = 11  # of OPSET 23
 CONTRIB = "com.microsoft"  # ONNX Runtime's own operators
 Array = npt.NDArray[np.generic]
+_EXTERNAL = 1024  # bytes of a weight that is worth a place in a file of its own
+_PAGE = 4096  # what begins with one can be mapped into memory
 
 
 class GraphBuilder:
-    """Collects nodes and weights of one graph. Names of values are plain strings."""
+    """Collects nodes and weights of one graph. Names of values are plain strings.
 
-    def __init__(self) -> None:
+    Weights are in the model itself, or go straight to the file `data` that is to lie beside it: no
+    model file can be over 2 GB, and what has been written need not stay in memory.
+    """
+
+    def __init__(self, data: Path | None = None) -> None:
+        self._data = data.open("wb") if data is not None else None
         self._nodes: list[onnx.NodeProto] = []
         self._weights: list[onnx.TensorProto] = []
         self._constants: dict[tuple[str, bytes], str] = {}
@@ -55,8 +63,26 @@ class GraphBuilder:
         return names
 
     def weight(self, name: str, value: Array) -> str:
-        self._weights.append(numpy_helper.from_array(value.copy(order="C"), name))
+        tensor = self._external(name, value) if value.nbytes >= _EXTERNAL else None
+        self._weights.append(tensor or numpy_helper.from_array(value.copy(order="C"), name))
         return name
+
+    def _external(self, name: str, value: Array) -> onnx.TensorProto | None:
+        """Write a weight to the data file, if there is one."""
+        if self._data is None:
+            return None
+        self._data.seek(-self._data.tell() % _PAGE, 1)
+        place = {"location": Path(self._data.name).name, "offset": self._data.tell()}
+        self._data.write(np.ascontiguousarray(value).data)
+        tensor = TensorProto(
+            name=name,
+            dims=value.shape,
+            data_type=helper.np_dtype_to_tensor_dtype(value.dtype),
+            data_location=TensorProto.EXTERNAL,
+        )
+        for key, fact in {**place, "length": value.nbytes}.items():
+            tensor.external_data.add(key=key, value=str(fact))
+        return tensor
 
     def ints(self, *values: int) -> str:
         """A shared int64 vector, as shapes and axes need it."""
@@ -72,7 +98,7 @@ class GraphBuilder:
         return self._constants[key]
 
     def model(self, name: str, doc: str) -> onnx.ModelProto:
-        """The finished, checked model."""
+        """The finished model; checked, unless its weights are in a file beside it."""
         graph = helper.make_graph(
             self._nodes, name, self._inputs, self._outputs, self._weights, doc_string=doc
         )
@@ -82,8 +108,12 @@ class GraphBuilder:
             ir_version=IR_VERSION,
             producer_name="cybersolve",
         )
-        onnx.checker.check_model(model)
+        if self._data is None:
+            onnx.checker.check_model(model)
+        else:
+            self._data.close()
         return model
 
 
-FLOAT, INT32, INT64 = TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64
+FLOAT, FLOAT16 = TensorProto.FLOAT, TensorProto.FLOAT16
+INT32, INT64 = TensorProto.INT32, TensorProto.INT64

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import torch
 from tokenizers import Tokenizer
 from transformers import T5ForConditionalGeneration
 
@@ -42,7 +43,8 @@ CARD = "README.md"
 _REFERENCES = 64
 # Share of questions whose tokens must be PyTorch's. In int8 the model takes, now and then, the
 # other of two tokens that are both right; what that costs in accuracy the evaluation says.
-_LEAST_EQUAL = {"fp32": 1.0, "int8": 0.75}
+_LEAST_EQUAL = {"fp32": 1.0, "fp16": 0.95, "int8": 0.75}
+MOST_INLINE = 250_000_000  # parameters; a graph's file holds 2 GB, and is read whole
 _CALIBRATION_PROMPTS = 256
 
 
@@ -60,7 +62,7 @@ class Identity:
     target_format: str
     limits: Limits
     provenance: Mapping[str, Any]
-    precision: str = "fp32"  # or int8
+    precision: str = "fp32"  # or a further key of _LEAST_EQUAL
     calibration: tuple[tuple[float, float], ...] = ()
 
 
@@ -72,29 +74,34 @@ def write_bundle(
     card: Callable[[Manifest], str],
     *,
     least_equal: float | None = None,
+    most_inline: int = MOST_INLINE,
 ) -> Manifest:
     """Export the plain checkpoint as the bundle `out`, replacing what was there.
 
     Answers to `sources` (token ids, end token included) are generated on both sides and compared:
     of `least_equal`, a share that depends on the precision if not given, the tokens must be the
-    same. `card` writes the model card. Raises `graphs.UnsupportedCheckpoint`, `ParityError`.
+    same. `card` writes the model card. Models of over `most_inline` parameters have their weights
+    in files beside their graphs. Raises `graphs.UnsupportedCheckpoint`, `ParityError`.
     """
-    model = T5ForConditionalGeneration.from_pretrained(checkpoint).eval()
+    model = T5ForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32).eval()
     model.generation_config.max_new_tokens = identity.limits.max_new_tokens
     expected = torch_tokens(model, sources)
+    shape = _architecture(model)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        _write_graphs(model, identity.precision, sources, partial)
+        external = partial if shape.parameters > most_inline else None
+        _write_graphs(model, identity.precision, sources, partial, external)
+        del model  # a large one would be in memory twice
         shutil.copyfile(checkpoint / TOKENIZER, partial / TOKENIZER)
-        found = engine_tokens(partial, _manifest(model, identity, partial), sources)
+        found = engine_tokens(partial, _manifest(shape, identity, partial), sources)
         share = _LEAST_EQUAL[identity.precision] if least_equal is None else least_equal
         equal = _require_parity(share, found, expected)
         _write_reference(partial, sources, found)
         parity = {"questions": len(sources), "equal": equal}
         identity = replace(identity, provenance={**identity.provenance, "parity": parity})
-        (partial / CARD).write_text(card(_manifest(model, identity, partial)), encoding="utf-8")
-        manifest = _manifest(model, identity, partial)
+        (partial / CARD).write_text(card(_manifest(shape, identity, partial)), encoding="utf-8")
+        manifest = _manifest(shape, identity, partial)
         (partial / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
         partial.chmod(0o755)
         if out.exists():
@@ -137,15 +144,26 @@ def sources_of(questions: Sequence[str], prompt_format: str, checkpoint: Path) -
     return [tokenizer.encode(prompt(parse(q).with_integers())).ids for q in questions]
 
 
+def texts_of(texts: Sequence[str], checkpoint: Path) -> list[Tokens]:
+    """The token ids of texts that are given to a model as they are."""
+    tokenizer = Tokenizer.from_file(str(checkpoint / TOKENIZER))
+    return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
+
+
 def _write_graphs(
-    model: T5ForConditionalGeneration, precision: str, sources: Sequence[Tokens], folder: Path
+    model: T5ForConditionalGeneration,
+    precision: str,
+    sources: Sequence[Tokens],
+    folder: Path,
+    external: Path | None,
 ) -> None:
     ranges = None
     if precision == "int8":
         ranges = input_ranges(model, sources[:_CALIBRATION_PROMPTS])
-    graphs = write_graphs(model, ranges)
-    onnx.save(graphs.encoder, folder / ENCODER)
-    onnx.save(graphs.decoder, folder / DECODER)
+    graphs = write_graphs(model, ranges, half=precision == "fp16", external=external)
+    for graph, name in ((graphs.encoder, ENCODER), (graphs.decoder, DECODER)):
+        onnx.save(graph, folder / name)
+        onnx.checker.check_model(folder / name)
 
 
 def _write_reference(folder: Path, sources: Sequence[Tokens], tokens: list[list[int]]) -> None:
@@ -168,8 +186,20 @@ def _require_parity(least_equal: float, found: list[list[int]], expected: list[l
     return len(expected) - len(different)
 
 
-def _manifest(model: T5ForConditionalGeneration, identity: Identity, folder: Path) -> Manifest:
+def _architecture(model: T5ForConditionalGeneration) -> Architecture:
     config = model.config
+    return Architecture(
+        decoder_layers=config.num_decoder_layers,
+        heads=config.num_heads,
+        d_kv=config.d_kv,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        pad_id=config.pad_token_id,
+        eos_id=config.eos_token_id,
+        start_id=config.decoder_start_token_id,
+    )
+
+
+def _manifest(shape: Architecture, identity: Identity, folder: Path) -> Manifest:
     return Manifest(
         format=FORMAT,
         name=identity.name,
@@ -177,15 +207,7 @@ def _manifest(model: T5ForConditionalGeneration, identity: Identity, folder: Pat
         prompt_format=identity.prompt_format,
         target_format=identity.target_format,
         precision=identity.precision,
-        architecture=Architecture(
-            decoder_layers=config.num_decoder_layers,
-            heads=config.num_heads,
-            d_kv=config.d_kv,
-            parameters=sum(parameter.numel() for parameter in model.parameters()),
-            pad_id=config.pad_token_id,
-            eos_id=config.eos_token_id,
-            start_id=config.decoder_start_token_id,
-        ),
+        architecture=shape,
         limits=identity.limits,
         calibration=identity.calibration,
         provenance=identity.provenance,

@@ -1,4 +1,4 @@
-"""The model card of a small model, written from its manifest and the run behind it."""
+"""The model card of a bundle, written from its manifest and the run behind it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,36 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from equations.prompt import WORK
 from service.engine.bundle import Manifest
 
-_CARD = """\
-# {name} {version}
-
+_SMALL = """\
 A T5 of {parameters:,} parameters that solves linear equations in one variable, given as digit
 tokens, by writing out its work: running sums of the coefficients and the constants, then a long
 division. Trained from scratch on questions from the DeepMind mathematics generator
 (`algebra__linear_1d`, Saxton et al. 2019). Licence: Apache-2.0.
+"""
+_TUNED = """\
+A T5 of {parameters:,} parameters that solves linear equations in one variable, given as text, and
+writes the bare answer: {base}, fine-tuned on `algebra__linear_1d` of the DeepMind mathematics
+dataset (Saxton et al. 2019).
+"""
+_SMALL_LIMITS = """\
+- Linear equations in one variable whose solution is an integer between -555 and 555; it was
+  trained on solutions between about -160 and 160. Anything else is answered wrongly, and the
+  service's verdict says so.
+- Numbers of at most 12 digits; at most 8 terms with the variable and 8 without.
+- Errors grow with the number and the length of the terms. Real failures:
+"""
+_TUNED_LIMITS = """\
+- Linear equations in one variable whose solution is an integer. Anything else is answered wrongly,
+  and the service's verdict says so.
+- Errors grow with the number and the length of the terms. Real failures:
+"""
+_CARD = """\
+# {name} {version}
+
+{what}
 
 ## Figures
 
@@ -31,13 +52,19 @@ with longer numbers or with more terms. {parity}
 
 ## Limits
 
-- Linear equations in one variable whose solution is an integer between -555 and 555; it was
-  trained on solutions between about -160 and 160. Anything else is answered wrongly, and the
-  service's verdict says so.
-- Numbers of at most 12 digits; at most 8 terms with the variable and 8 without.
-- Errors grow with the number and the length of the terms. Real failures:
+{limits}
 
 {failures}
+"""
+_OTHER_CARD = """\
+# {name} {version}
+
+A T5 of {parameters:,} parameters, text to text: {base}. It does not solve equations; the service
+gives it `POST /generate`, and nothing that it writes is verified. {parity}
+
+## Training
+
+{training}
 """
 
 
@@ -45,13 +72,30 @@ def write_card(manifest: Manifest) -> str:
     """Markdown, from `provenance` as `python -m model_export` fills it."""
     provenance = manifest.provenance
     evaluation = provenance.get("evaluation")
+    training = provenance["training"]
+    small = manifest.target_format == WORK
+    base = (training or {}).get("settings", {}).get("base", "a checkpoint of unrecorded origin")
+    parity = _parity(manifest.precision, provenance["parity"])
+    if not manifest.solves:
+        return _OTHER_CARD.format(
+            name=manifest.name,
+            version=manifest.version,
+            parameters=manifest.architecture.parameters,
+            base=base,
+            parity=parity,
+            training=_training(training),
+        )
+    what = (_SMALL if small else _TUNED).format(
+        parameters=manifest.architecture.parameters, base=base
+    )
     return _CARD.format(
         name=manifest.name,
         version=manifest.version,
-        parameters=manifest.architecture.parameters,
+        what=what.rstrip(),
+        limits=(_SMALL_LIMITS if small else _TUNED_LIMITS).rstrip(),
         evaluation=_evaluation(evaluation) if evaluation else "Not evaluated yet.",
-        parity=_parity(manifest.precision, provenance["parity"]),
-        training=_training(provenance["training"]),
+        parity=parity,
+        training=_training(training),
         failures=_failures(evaluation.get("wrong", []) if evaluation else []),
     )
 
@@ -77,7 +121,9 @@ def _percent(figures: Mapping[str, Any]) -> str:
     return f"{100 * figures['exact_match']:.2f}%"
 
 
-def _training(training: Mapping[str, Any]) -> str:
+def _training(training: Mapping[str, Any] | None) -> str:
+    if training is None:
+        return "- Unrecorded: this bundle was made from a checkpoint without its run."
     settings = json.dumps(training["settings"])
     return "\n".join(
         [

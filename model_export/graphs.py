@@ -22,6 +22,7 @@ its own, `MultiHeadAttention` elsewhere.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -29,7 +30,9 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from model_export.builder import CONTRIB, FLOAT, INT32, INT64
 from model_export.quantisation import InputRanges
-from model_export.stack import Stack, Weights
+from model_export.stack import Numbers, Stack, Weights
+
+EXTERNAL_SUFFIX = ".data"  # of the file that has a graph's weights, where it has them not itself
 
 _MOST_IN_GROUP = 64  # tokens, of which first the likeliest is found
 
@@ -44,19 +47,35 @@ class Graphs:
     decoder: onnx.ModelProto
 
 
-def write_graphs(model: T5ForConditionalGeneration, ranges: InputRanges | None = None) -> Graphs:
-    """Both graphs in fp32, or with int8 products where the inputs' `ranges` are given.
+def write_graphs(
+    model: T5ForConditionalGeneration,
+    ranges: InputRanges | None = None,
+    *,
+    half: bool = False,
+    external: Path | None = None,
+) -> Graphs:
+    """Both graphs in fp32, or with int8 products where the inputs' `ranges` are given, or `half`.
 
+    Weights go to files of the folder `external`, if given: see `stack.Numbers`.
     Raises `UnsupportedCheckpoint`.
     """
     config = model.config
     if config.dense_act_fn not in ("relu", "gelu_new"):
         raise UnsupportedCheckpoint(f"activation {config.dense_act_fn}; expected relu or gelu_new")
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
+    encoder, decoder = (
+        Numbers(half, data=external / f"{name}{EXTERNAL_SUFFIX}" if external else None)
+        for name in ("encoder.onnx", "decoder.onnx")
+    )
     return Graphs(
-        encoder=_Encoder(config, weights, ranges).write(),
+        encoder=_Encoder(config, weights, ranges, encoder).write(),
         decoder=_Decoder(
-            config, weights, ranges, _predictable_tokens(model), _columns(model)
+            config,
+            weights,
+            ranges,
+            decoder,
+            predictable=_predictable_tokens(model),
+            columns=_columns(model),
         ).write(),
     )
 
@@ -145,10 +164,12 @@ class _Decoder(Stack):
         config: T5Config,
         weights: Weights,
         ranges: InputRanges | None,
+        numbers: Numbers,
+        *,
         predictable: int,
         columns: int,
     ) -> None:
-        super().__init__(config, weights, ranges)
+        super().__init__(config, weights, ranges, numbers)
         self._predictable = predictable
         self._columns = columns
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,12 +12,28 @@ import torch
 from transformers import T5Config
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from model_export.builder import CONTRIB, GraphBuilder
+from model_export.builder import CONTRIB, FLOAT, FLOAT16, GraphBuilder
 from model_export.quantisation import INPUT_ZERO, InputRanges, input_scale, quantised
 
 Weights = Mapping[str, npt.NDArray[np.float32]]
 _WIDE = 256  # columns
 _HIDDEN = -1e9  # added to the scores of padding
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What weights are in a graph, and where: in the model or in the file `data` beside it.
+
+    In `half` precision products are fp16, but for those of `keep`: the feed-forward output of
+    FLAN-T5 overflows it. All between products stays fp32.
+    """
+
+    half: bool = False
+    keep: tuple[str, ...] = ("wo",)
+    data: Path | None = None
+
+    def is_half(self, name: str) -> bool:
+        return self.half and name.rpartition(".")[2] not in self.keep
 
 
 class Stack:
@@ -27,11 +45,19 @@ class Stack:
 
     few_rows = False  # whether products are of a few rows only
 
-    def __init__(self, config: T5Config, weights: Weights, ranges: InputRanges | None) -> None:
+    def __init__(
+        self,
+        config: T5Config,
+        weights: Weights,
+        ranges: InputRanges | None,
+        numbers: Numbers = Numbers(),
+    ) -> None:
         self.config = config
         self.weights = weights
         self.ranges = ranges
-        self.graph = GraphBuilder()
+        self.numbers = numbers
+        self.graph = GraphBuilder(numbers.data)
+        self._halves: dict[str, str] = {}  # likewise
         self._quantised: dict[tuple[str, float], str] = {}  # inputs, for all who read them
 
     def linear(self, value: str, *names: str) -> str:
@@ -42,6 +68,8 @@ class Stack:
     def product(self, value: str, matrix: npt.NDArray[np.float32], *names: str) -> str:
         """`value` times `matrix`, which stands for the linear layers `names`."""
         g = self.graph
+        if self.numbers.is_half(names[0]):
+            return self._half_product(value, matrix, names[0])
         if self.ranges is None:
             return g.op("MatMul", value, g.weight(names[0], matrix))
         scale = input_scale(max(self.ranges[name] for name in names))
@@ -63,6 +91,13 @@ class Stack:
             domain=CONTRIB,
         )
         return g.op("Mul", scaled, columns) if apart else scaled
+
+    def _half_product(self, value: str, matrix: npt.NDArray[np.float32], name: str) -> str:
+        g = self.graph
+        if value not in self._halves:
+            self._halves[value] = g.op("Cast", value, to=FLOAT16)
+        weight = g.weight(name, matrix.astype(np.float16))
+        return g.op("Cast", g.op("MatMul", self._halves[value], weight), to=FLOAT)
 
     def norm(self, hidden: str, name: str) -> str:
         """The RMS norm `name`, which begins a stack."""

@@ -15,7 +15,7 @@ from enum import StrEnum
 from equations import work
 from equations.linear import Equation, render
 from equations.parser import parse
-from equations.prompt import PROMPT_FORMATS, OutOfRange
+from equations.prompt import PROMPT_FORMATS, WORK, OutOfRange, read_bare_answer
 from equations.verify import Verdict, verify
 from service.confidence import confidence
 from service.contracts import Answered, Prompt, Timings
@@ -83,7 +83,8 @@ class Solver:
         self._phases = phases or Phases()
         self._eos_id = manifest.architecture.eos_id
         self._prompt = PROMPT_FORMATS[manifest.prompt_format]
-        self._writes_work = manifest.target_format == "work"
+        self._target_format = manifest.target_format
+        self._writes_work = manifest.target_format == WORK
         self._max_source_tokens = manifest.limits.max_source_tokens
         self._calibration = manifest.calibration
 
@@ -183,7 +184,7 @@ class Solver:
 
     def _read(self, text: str, variable: str) -> tuple[str | None, list[str] | None]:
         if not self._writes_work:
-            return text.strip() or None, None
+            return read_bare_answer(self._target_format, text), None
         written = work.read(text)
         return written.answer, written.lines(variable)
 

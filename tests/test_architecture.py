@@ -33,6 +33,7 @@ MAY_IMPORT = {
         "training", "equations", "service.engine", "service.errors", "service.runtime",
         "service.settings", "service.solving",
         "torch", "transformers", "tokenizers", "numpy", "tqdm", "matplotlib", "pyarrow",
+        "accelerate", "huggingface_hub",
     },
     "model_export": {
         "model_export", "equations", "service.engine", "service.contracts",

@@ -1,4 +1,6 @@
-"""`python -m training data | train | evaluate`: every stage of making a model is a command."""
+"""`python -m training data | train | finetune | evaluate`: every stage of making a model is a
+command.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ from pathlib import Path
 from equations.prompt import PROMPT_FORMATS
 from training import data
 from training.errors import RunError
+from training.finetune import command as command_finetune
 
 _TRAIN, _TEST = 1_200_000, 10_000
 _TEST_FRESH = 10_100  # some are left out where training data hold them
@@ -40,6 +43,13 @@ def _data(arguments: argparse.Namespace) -> None:
     )
 
 
+def _import(arguments: argparse.Namespace) -> None:
+    from training.hub_copy import convert
+
+    counts = convert(arguments.train, arguments.test, arguments.out)
+    print(f"{arguments.out}: " + ", ".join(f"{split}: {n:,}" for split, n in counts.items()))
+
+
 def _train(arguments: argparse.Namespace) -> None:
     from training.train import Settings, train
 
@@ -54,7 +64,13 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from training.publish import publish, summary
 
     questions = _questions(arguments)
-    model = load_model(arguments.model, prompt_format=arguments.prompt_format, show_progress=True)
+    model = load_model(
+        arguments.model,
+        prompt_format=arguments.prompt_format,
+        teacher_forced=arguments.teacher_forced,
+        bf16=arguments.bf16,
+        show_progress=True,
+    )
     results = []
     for split, problems in questions.items():
         print(f"{split}: {len(problems):,} questions", file=sys.stderr)
@@ -70,11 +86,20 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     print(json.dumps(summary(report)))
 
 
+def _card(arguments: argparse.Namespace) -> None:
+    from training.finetune.card import push, write_card
+
+    card = write_card(arguments.run_folder, arguments.report)
+    print(card)
+    if arguments.push_to_hub:
+        push(card.parent, arguments.push_to_hub)
+
+
 def _calibrate(arguments: argparse.Namespace) -> None:
     from training import calibration
     from training.served import Bundle
 
-    model = Bundle(arguments.model, second_try=False, show_progress=True)
+    model = Bundle(Path(arguments.model), second_try=False, show_progress=True)
     made = [p for problems in _questions(arguments).values() for p in model.predict(problems)]
     pairs = [(p.logprob, p.exact) for p in made if p.logprob is not None]
     knots = calibration.fit([logprob for logprob, _ in pairs], [exact for _, exact in pairs])
@@ -131,7 +156,20 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--seed", type=int, default=0, help="decides every question")
     make.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
 
+    bring = command("import", _import, "convert the hub's copy of the dataset")
+    bring.add_argument("--train", type=Path, nargs="+", required=True, help="Parquet or JSON lines")
+    bring.add_argument("--test", type=Path, nargs="+", required=True, help="likewise")
+    bring.add_argument("--out", type=Path, default=Path("data"), help="folder to write to")
+
     _add_train(command("train", _train, "train a small T5, or resume where it stopped"))
+
+    tune = command("finetune", command_finetune.run, "fine-tune FLAN-T5 or any T5, or resume")
+    command_finetune.add_arguments(tune)
+
+    describe = command("card", _card, "write the model card of a fine-tuning run")
+    describe.add_argument("run_folder", type=Path, help="of `python -m training finetune`")
+    describe.add_argument("--report", type=Path, help="report.json of `training evaluate`")
+    describe.add_argument("--push-to-hub", metavar="REPOSITORY", help="upload model and card")
 
     _add_evaluate(command("evaluate", _evaluate, "score a model by what it writes, greedily"))
 
@@ -152,13 +190,19 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prompt-format",
         choices=PROMPT_FORMATS,
-        help="what the model reads; if not given, its tokenizer tells",
+        help="what the model reads; if not given, the checkpoint tells",
     )
+    parser.add_argument(
+        "--teacher-forced",
+        action="store_true",
+        help="score as the research did, too: one pass that is told the answer as it goes",
+    )
+    parser.add_argument("--bf16", action="store_true", help="a checkpoint's weights as bfloat16")
 
 
 def _add_questions(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "model", type=Path, help="folder of a bundle, or of a checkpoint, ours or any T5"
+        "model", help="folder of a bundle or of a checkpoint, ours or any T5, or a name on the hub"
     )
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of questions")
     parser.add_argument(

@@ -43,6 +43,7 @@ SPLITS = {
     MORE_TERMS: _HARD,
 }
 TRAIN_SPLITS = ("train-easy", "train-medium", "train-hard")
+MIXED = "train"  # training questions of all difficulties in one file, as the hub has them
 # What models are scored on, from easy to hard. Only the test split is the published benchmark's.
 EVALUATION_SPLITS = ("easy", "medium", TEST_SPLIT, "hard", "beyond-11", "beyond-12", MORE_TERMS)
 GENERATED = "generated.json"  # in a folder that `generate` made: what it was asked for
@@ -100,13 +101,18 @@ def evaluation_splits(folder: Path) -> list[str]:
 
 
 def read_training(folder: Path) -> list[Problem]:
-    """The three training files as one list, without any question that an evaluation file holds."""
+    """The training files as one list, without any question that an evaluation file holds.
+
+    The files are those of `TRAIN_SPLITS` and `MIXED` that are there. Raises `DataError` for none.
+    """
     held_out = {
         problem.question
         for split in evaluation_splits(folder)
         for problem in read(split_file(folder, split))
     }
-    problems = [p for split in TRAIN_SPLITS for p in read(split_file(folder, split))]
+    files = [split_file(folder, split) for split in (*TRAIN_SPLITS, MIXED)]
+    found = [path for path in files if path.exists()]
+    problems = [problem for path in found or files[:1] for problem in read(path)]
     return [problem for problem in problems if problem.question not in held_out]
 
 
@@ -119,7 +125,7 @@ def describe(folder: Path) -> dict[str, Any]:
     """Which data a run learns from: how they were generated, if here, and their fingerprint."""
     digest = hashlib.sha256()
     others = (split for split in EVALUATION_SPLITS if split != TEST_SPLIT)
-    for split in (TEST_SPLIT, *TRAIN_SPLITS, *others):
+    for split in (TEST_SPLIT, *TRAIN_SPLITS, MIXED, *others):
         path = split_file(folder, split)
         digest.update(path.read_bytes() if path.exists() else b"")
     generated = folder / GENERATED

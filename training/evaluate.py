@@ -22,32 +22,40 @@ from transformers import (
 
 from equations import prompt, work
 from equations.parser import parse
+from training.checkpoint import format_of, load
 from training.data import Problem
 from training.errors import RunError
 from training.model import MAX_NEW_TOKENS
 from training.prediction import Prediction, Predictor, judged
 from training.served import Bundle
+from training.teacher_forced import with_teacher_forced
 from training.vocabulary import EOS_ID, PAD_ID
 
 _BATCH = 250
-_MAX_ANSWER_TOKENS = 16  # of a bare answer, where the checkpoint sets no limit
+# Of an answer, bare or with its work, where the checkpoint sets no limit.
+_LIMITS = {False: 16, True: MAX_NEW_TOKENS}
 
 
 def load_model(
-    folder: Path, *, prompt_format: str | None = None, show_progress: bool = False
+    folder: str | Path,
+    *,
+    prompt_format: str | None = None,
+    teacher_forced: bool = False,
+    bf16: bool = False,
+    show_progress: bool = False,
 ) -> Predictor:
-    """The model in a folder, a checkpoint or a bundle; a checkpoint's prompt format is told by its
-    tokenizer if not given.
+    """The model in a folder, a checkpoint or a bundle, or a checkpoint of the hub.
 
+    What follows is for checkpoints: the prompt format, told by the checkpoint if not given; whether
+    to score them as the research did as well; whether weights are bfloat16.
     Raises `RunError` where there is none, or none that can be evaluated.
     """
-    if (folder / "manifest.json").exists():
-        return Bundle(folder, show_progress=show_progress)
-    for name in ("config.json", "tokenizer.json"):
-        if not (folder / name).exists():
-            raise RunError(f"{folder} has no {name}; expected the folder of a T5 checkpoint")
-    model, tokenizer = load(folder)
-    return Checkpoint(model, tokenizer, prompt_format, show_progress)
+    if (Path(folder) / "manifest.json").exists():
+        if teacher_forced or bf16:
+            raise RunError(f"{folder} is a bundle; only checkpoints are teacher-forced, or bf16")
+        return Bundle(Path(folder), show_progress=show_progress)
+    model, tokenizer = load(folder, dtype=torch.bfloat16 if bf16 else torch.float32)
+    return Checkpoint(model, tokenizer, prompt_format, show_progress, teacher_forced)
 
 
 @dataclass(frozen=True)
@@ -58,22 +66,20 @@ class Checkpoint:
     tokenizer: Tokenizer
     prompt_format: str | None
     show_progress: bool
+    teacher_forced: bool
 
     def predict(self, problems: Sequence[Problem]) -> list[Prediction]:
-        return predict(
+        reads = self.prompt_format or format_of(self.model, self.tokenizer)
+        predictions = predict(
             self.model,
             self.tokenizer,
             problems,
-            prompt_format=self.prompt_format,
+            prompt_format=reads,
             show_progress=self.show_progress,
         )
-
-
-def load(folder: Path) -> tuple[T5ForConditionalGeneration, Tokenizer]:
-    """A checkpoint: the model in evaluation mode, on CUDA where there is one."""
-    model = T5ForConditionalGeneration.from_pretrained(folder).eval()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return model.to(device), Tokenizer.from_file(str(folder / "tokenizer.json"))
+        if not self.teacher_forced:
+            return predictions
+        return with_teacher_forced(self.model, self.tokenizer, predictions, reads)
 
 
 def predict(
@@ -88,7 +94,8 @@ def predict(
 
     A question that the prompt format cannot express is answered with nothing, which is wrong.
     """
-    reads = prompt_format or format_of(tokenizer)
+    reads = prompt_format or format_of(model, tokenizer)
+    target = prompt.TARGET_FORMATS[reads]
     sources = [_source(tokenizer, problem, reads) for problem in problems]
     readable = [i for i in range(len(problems)) if sources[i]]
     order = sorted(readable, key=lambda i: len(sources[i]))
@@ -96,18 +103,13 @@ def predict(
     for group in tqdm(list(_groups(order)), unit="batch", disable=not show_progress):
         written = generate(model, tokenizer, [sources[i] for i in group])
         for i, (text, logprob) in zip(group, written, strict=True):
-            answer = work.read(text).answer if reads == "digits" else text.strip() or None
+            answer = (
+                work.read(text).answer
+                if target == prompt.WORK
+                else prompt.read_bare_answer(target, text)
+            )
             predictions[i] = judged(problems[i], text, answer, logprob)
     return [predictions[i] for i in range(len(problems))]
-
-
-def format_of(tokenizer: Tokenizer) -> str:
-    """`digits` where the tokens of that prompt are in the vocabulary, else `text`."""
-    return "digits" if _knows_digits(tokenizer) else "text"
-
-
-def _knows_digits(tokenizer: Tokenizer) -> bool:
-    return tokenizer.token_to_id(prompt.digits_vocabulary()[-1]) is not None
 
 
 def _source(tokenizer: Tokenizer, problem: Problem, prompt_format: str) -> list[int]:
@@ -143,8 +145,7 @@ def generate(
         # A cache of its own: transformers sizes the default one by the number of encoder layers.
         past_key_values=EncoderDecoderCache(DynamicCache(), DynamicCache()),
         logits_processor=LogitsProcessorList([likelihood]),
-        max_new_tokens=limit
-        or (MAX_NEW_TOKENS if _knows_digits(tokenizer) else _MAX_ANSWER_TOKENS),
+        max_new_tokens=limit or _LIMITS[format_of(model, tokenizer) == "digits"],
         do_sample=False,
     )
     texts = [tokenizer.decode(row, skip_special_tokens=True) for row in written.tolist()]

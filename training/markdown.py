@@ -15,6 +15,7 @@ def markdown(report: Report, plots: Mapping[str, str]) -> str:
     """`plots` maps captions to file names beside the text."""
     sections = [
         ("Exact match", _exact(report)),
+        ("Teacher-forced, as the research scored", _teacher_forced(report)),
         ("How near the wrong answers come", _partial(report)),
         ("How far off the wrong answers are", _absolute_error(report)),
         ("The first step that failed", _first_failed(report)),
@@ -72,6 +73,28 @@ def _exact(report: Report) -> str:
         "greedy answer into the equation. Intervals are Wilson's."
     )
     return f"{table(head, rows)}\n\n{note}"
+
+
+def _teacher_forced(report: Report) -> str | None:
+    """`None` where no split was scored so."""
+    head = ["split", "questions", "exact, teacher-forced", "95% interval", "log-probability"]
+    forced = [(name, split.get("teacher_forced")) for name, split in report["splits"].items()]
+    rows = [
+        [
+            name,
+            f"{figures['questions']:,}",
+            percent(figures["exact_match"]),
+            interval(figures),
+            f"{figures['expected_logprob']:.3f}",
+        ]
+        for name, figures in forced
+        if figures
+    ]
+    note = (
+        "One pass that is told the right answer's beginning at every place; nobody who asks a\n"
+        "question knows that. The logarithm is natural, of the right answer, and a mean."
+    )
+    return f"{table(head, rows)}\n\n{note}" if rows else None
 
 
 def _of(part: int, whole: int) -> str | None:

@@ -19,11 +19,19 @@ class Prediction:
     verdict: Verdict  # of the greedy answer
     logprob: float | None = None  # of all tokens of `text` and the end token, natural logarithm
     confidence: float | None = None  # calibrated probability that `answer` is right
+    # What a teacher-forced pass wrote, and the logarithm of its probability of the right answer.
+    teacher_forced: str | None = None
+    expected_logprob: float | None = None
     second: str | None = None  # the answer after the second try; None: not tried, or not found
 
     @property
     def exact(self) -> bool:
         return self.answer == self.problem.answer
+
+    @property
+    def exact_teacher_forced(self) -> bool:
+        """Right as the research counted: told the right answer's beginning at every place."""
+        return self.teacher_forced == self.problem.answer
 
     @property
     def exact_second(self) -> bool:

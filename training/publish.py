@@ -41,4 +41,8 @@ def summary(figures: Mapping[str, Any]) -> dict[str, Any]:
     """A report in one line of JSON: the benchmark's figures, and exact match by split."""
     keys = ("split", "questions", "exact", "exact_match")
     by_split = {name: split["exact_match"] for name, split in figures["splits"].items()}
-    return {**{key: figures[key] for key in keys}, "by_split": by_split}
+    found = {**{key: figures[key] for key in keys}, "by_split": by_split}
+    forced = {name: split["teacher_forced"] for name, split in figures["splits"].items()}
+    if any(forced.values()):
+        found["teacher_forced"] = {name: share["exact_match"] for name, share in forced.items()}
+    return found

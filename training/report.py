@@ -71,6 +71,7 @@ def _figures(rows: Sequence[Graded], tried: bool) -> dict[str, Any]:
         "second_try": _share(sum(g.prediction.exact_second for g in rows), len(rows))
         if tried
         else None,
+        "teacher_forced": _teacher_forced([g.prediction for g in rows]),
         "verdicts": dict(Counter(g.prediction.verdict.value for g in rows)),
         "partial": _partial(wrong),
         "first_failed": _first_failed(wrong) if any(g.worked for g in rows) else None,
@@ -87,6 +88,16 @@ def _share(exact: int, questions: int) -> dict[str, Any]:
         "exact_match": round(exact / questions, 6),
         "interval": wilson(exact, questions),
     }
+
+
+def _teacher_forced(predictions: Sequence[Prediction]) -> dict[str, Any] | None:
+    """The research's figure, and the mean natural logarithm of the right answer's probability."""
+    logprobs = [p.expected_logprob for p in predictions if p.expected_logprob is not None]
+    if not logprobs:
+        return None
+    exact = sum(p.exact_teacher_forced for p in predictions)
+    mean = round(sum(logprobs) / len(logprobs), 6)
+    return {**_share(exact, len(predictions)), "expected_logprob": mean}
 
 
 def _partial(wrong: Sequence[Graded]) -> dict[str, Any]:

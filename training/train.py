@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from training.batches import Batch, Batches
 from training.errors import RunError
 from training.evaluate import exact_match
 from training.model import PRESETS, SmallT5, save_plain
+from training.run_folder import Log, claim
 from training.vocabulary import Vocabulary
 
 _CLIP_NORM = 1.0
@@ -57,13 +56,12 @@ def train(
     step, as a kill would.
     Raises `RunError` if the folder holds a run of other settings, `data.DataError` for bad data.
     """
-    run_folder.mkdir(parents=True, exist_ok=True)
-    _claim(run_folder, settings, data_folder)
+    claim(run_folder, asdict(settings), data_folder)
     torch.manual_seed(settings.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trainer = _Trainer(settings, device)
     trainer.load(run_folder / "checkpoint.pt")
-    log = _Log(run_folder / "log.jsonl", trainer.step)
+    log = Log(run_folder / "log.jsonl", trainer.step)
 
     batches = Batches(
         data.read_training(data_folder), trainer.tokenizer, settings.batch_size, settings.seed
@@ -158,53 +156,3 @@ class _Trainer:
         self.step, self.mean_loss = state["step"], state["mean_loss"]
         self.model.load_state_dict(state["model"])
         self._optimiser.load_state_dict(state["optimiser"])
-
-
-class _Log:
-    """One JSON object a line. What a killed run wrote after its last checkpoint is dropped."""
-
-    def __init__(self, path: Path, step: int) -> None:
-        self._path = path
-        self._started = time.monotonic()
-        kept = [entry for entry in read_log(path) if entry["step"] <= step]
-        _replace(path, "".join(json.dumps(entry) + "\n" for entry in kept))
-
-    def write(self, **entry: float) -> None:
-        """Append an entry; `seconds` count from the start or the last resume."""
-        entry["seconds"] = round(time.monotonic() - self._started, 1)
-        with self._path.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """The entries of a log; a line that a kill has torn ends it."""
-    entries: list[dict[str, Any]] = []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            entries.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return entries
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file such that a kill leaves the old one or the new one, whole."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
-
-
-def _claim(run_folder: Path, settings: Settings, data_folder: Path) -> None:
-    """Note what decides a new run; refuse to mix two runs in one folder."""
-    for name, wanted in (
-        ("settings.json", asdict(settings)),
-        ("data.json", data.describe(data_folder)),
-    ):
-        path = run_folder / name
-        if not path.exists():
-            _replace(path, json.dumps(wanted, indent=2) + "\n")
-            continue
-        found = json.loads(path.read_text())
-        changed = sorted(key for key in wanted if found.get(key) != wanted[key])
-        if changed:
-            raise RunError(f"{path} differs in {', '.join(changed)}; choose another folder")

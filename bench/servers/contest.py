@@ -93,19 +93,19 @@ class Contest:
     def admit(self, entry: Entry) -> None:
         """Search its settings, start it with the best, and check all its answers."""
         try:
-            setup = self._search(entry)
-            contender = self._start(entry, setup)
+            contender = self._start(entry, self._search(entry))
         except (ServerFailed, load.LoadError) as error:
             self._exclude(entry, str(error))
             return
+        self._contenders.append(contender)  # before the check: `close` ends it whatever comes
         try:
             self._check(contender)
         except (ServerFailed, load.LoadError) as error:
+            self._contenders.remove(contender)
             contender.process.close()
             self._exclude(entry, str(error))
         else:
-            self.results.settings[entry.label] = entry.shown(setup)
-            self._contenders.append(contender)
+            self.results.settings[entry.label] = entry.shown(contender.setup)
 
     def _exclude(self, entry: Entry, reason: str) -> None:
         self._say(f"{entry.label} is left out: {reason}")
@@ -147,7 +147,7 @@ class Contest:
         process = ServerProcess(entry.command(), entry.environment(setup), log)
         try:
             process.wait_ready(f"http://127.0.0.1:{setup.port}{entry.ready}")
-        except ServerFailed:
+        except BaseException:  # interrupted too: nothing else knows of it yet
             process.close()
             raise
         return Contender(entry, setup, process)

@@ -26,6 +26,7 @@ _HEAD_END = b"\r\n\r\n"
 NO_ANSWER = 0  # in place of a status: the connection was lost, or the time was over
 _KEPT = 16  # of so many answers under load, one body is kept
 _FOREVER_S = 600.0
+_CONNECT_S = 10.0
 _TICK_S = 0.001  # of uvloop's clock, which may ring that much too early
 _GRACE_S = 20.0  # for what is under way at the end
 _MOST_CONNECTIONS = 512  # what is due beyond them waits, and its wait counts
@@ -186,7 +187,7 @@ class _Load:
         await self._end()
 
     def _again(self, connection: _Connection) -> None:
-        if self._left == 0:
+        if self._left == 0 or not any(one.open for one in self._connections):
             self._enough.set()
         elif not self._stopped and connection.open:
             if self._left is not None:
@@ -220,9 +221,10 @@ class _Load:
     async def _connect(self) -> _Connection:
         loop = asyncio.get_running_loop()
         try:
-            _, connection = await loop.create_connection(_Connection, "127.0.0.1", self._port)
-        except OSError as error:
-            raise LoadError(f"port {self._port}: {error}") from error
+            async with asyncio.timeout(_CONNECT_S):
+                _, connection = await loop.create_connection(_Connection, "127.0.0.1", self._port)
+        except (OSError, TimeoutError) as error:
+            raise LoadError(f"port {self._port}: {error or 'no connection'}") from error
         self._connections.append(connection)
         return connection
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from itertools import islice
-from typing import Any, cast
+from typing import cast
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -73,24 +73,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ServiceError, _expected)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    described = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = described()
-        _name_media_type(document)
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's documentation has it
-
-
-def _name_media_type(document: dict[str, Any]) -> None:
-    """FastAPI takes every model that a response has for `application/json`."""
-    for operations in document["paths"].values():
-        for operation in operations.values():
-            for status, response in operation["responses"].items():
-                content = response.get("content", {})
-                if int(status) >= HTTPStatus.BAD_REQUEST and "application/json" in content:
-                    content[MEDIA_TYPE] = content.pop("application/json")
 
 
 def problem_of(error: EquationError | ServiceError, request_id: str) -> Problem:

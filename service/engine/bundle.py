@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from equations.prompt import PROMPT_FORMATS
+from equations.prompt import PROMPT_FORMATS, TARGET_FORMATS
 
 FORMAT = 3
 MANIFEST = "manifest.json"
@@ -54,7 +54,7 @@ class Manifest:
     name: str
     version: str
     prompt_format: str  # a key of equations.prompt.PROMPT_FORMATS, or "none": no equations
-    target_format: str  # "work": the worked form; "answer": the bare answer; "text": anything
+    target_format: str  # a value of equations.prompt.TARGET_FORMATS, or "text": anything
     precision: str
     architecture: Architecture
     limits: Limits
@@ -92,6 +92,8 @@ class Manifest:
             raise BundleError(f"not a manifest: {type(error).__name__}: {error}") from error
         if manifest.solves and manifest.prompt_format not in PROMPT_FORMATS:
             raise BundleError(f"unknown prompt format {manifest.prompt_format!r}")
+        if manifest.solves and manifest.target_format not in TARGET_FORMATS.values():
+            raise BundleError(f"unknown target format {manifest.target_format!r}")
         return manifest
 
 

@@ -107,6 +107,12 @@ def test_a_lost_connection_counts_as_no_answer() -> None:
     assert Counter(answers.statuses) == {200: len(QUESTIONS) - 1, NO_ANSWER: 1}
 
 
+def test_callers_whose_connections_are_lost_do_not_wait_for_ever() -> None:
+    with echo(hangs_up=True) as port:
+        answers = once(port, [HANG_UP] * 5, callers=2)
+    assert answers.statuses == [NO_ANSWER] * 2
+
+
 def test_nobody_there_is_an_error_that_names_the_port() -> None:
     port = free_port()
     with pytest.raises(LoadError, match=f"port {port}"):
@@ -123,7 +129,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         self.wfile.write(str(worker.pid).encode())
-http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 
 
@@ -161,6 +167,41 @@ def test_who_is_not_installed_is_left_out(tmp_path: Path) -> None:
     contest.close()
     assert contest.results.excluded["bentoml"].endswith("`make bench-servers` installs it")
     assert said[0].startswith("bentoml is left out")
+
+
+# Stands for an interpreter: whatever it is asked to run, it starts the family above.
+STAND_IN = """#!{python}
+import json, os, sys
+sys.argv = ["", str(json.loads(os.environ["BENCH_SERVERS_SETUP"])["port"])]
+open({pid!r}, "w").write(str(os.getpid()))
+{family}
+"""
+
+
+def admitted(folder: Path, workload: Workload) -> Contest:
+    """A contest in which one server, that cannot answer, took part; closed whatever came."""
+    stand_in = folder / "python"
+    family = STAND_IN.format(python=sys.executable, pid=str(folder / "pid"), family=FAMILY)
+    stand_in.write_text(family)
+    stand_in.chmod(0o755)
+    contest = Contest(workload, BUNDLE, folder, Durations(1, 0, 1), cores=1, say=lambda _: None)
+    try:
+        contest.admit(Entry("bentoml", stand_in, {}, "/readyz"))
+    finally:
+        contest.close()
+    return contest
+
+
+def test_who_answers_wrongly_is_left_out_and_ended(tmp_path: Path) -> None:
+    contest = admitted(tmp_path, Workload(["x = 1"], [{}]))
+    assert "no JSON" in contest.results.excluded["bentoml"]
+    assert not running(int((tmp_path / "pid").read_text()))
+
+
+def test_a_bug_in_the_check_leaves_no_server_behind(tmp_path: Path) -> None:
+    with pytest.raises(IndexError):
+        admitted(tmp_path, Workload(["x = 1"], []))
+    assert not running(int((tmp_path / "pid").read_text()))
 
 
 def test_a_contender_gives_the_answers_of_the_service(tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import httpx
 import pytest
@@ -21,14 +23,20 @@ START_S = 60.0  # generous: a bound for a broken start, not a promise
 
 @dataclass(frozen=True)
 class Server:
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     url: str
+    log: IO[str]  # a file: a pipe that nobody reads would fill, and stop the server
 
     def stop(self) -> tuple[int, str]:
         """Ask it to end; its exit status and what it said."""
         self.process.send_signal(signal.SIGTERM)
-        _, errors = self.process.communicate(timeout=START_S)
-        return self.process.returncode, errors
+        status = self.process.wait(timeout=START_S)
+        with self.log:
+            return status, self.said()
+
+    def said(self) -> str:
+        self.log.seek(0)
+        return self.log.read()
 
 
 def free_port() -> int:
@@ -40,19 +48,18 @@ def free_port() -> int:
 
 def start(**environment: str) -> Server:
     """A server that is ready."""
-    port = free_port()
+    port, log = free_port(), tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
     process = subprocess.Popen(
         [sys.executable, "-m", "service.cli", "serve"],
         cwd=ROOT,
         env={**os.environ, "HOST": "127.0.0.1", "PORT": str(port), **environment},
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
+        stderr=log,
     )
-    server = Server(process, f"http://127.0.0.1:{port}")
+    server = Server(process, f"http://127.0.0.1:{port}", log)
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
-        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        assert process.poll() is None, server.said()
         try:
             if httpx.get(f"{server.url}/readyz").status_code == 200:
                 return server

@@ -53,6 +53,5 @@ def test_goodput_at_ten_times_the_sustainable_load(tmp_path: Path, slow: Path) -
         multiples = [0.5, 1.0, 2.0, 5.0, 10.0]
         steps = asyncio.run(loads(server, multiples, LONG_S))
         peak = max(step.goodput for step in steps)
-        for step in steps[3:]:
-            assert step.goodput >= 0.9 * peak
-            assert step.missed < 0.01
+        assert steps[-1].goodput >= 0.9 * peak
+        assert max(step.missed for step in steps) < 0.01

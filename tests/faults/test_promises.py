@@ -13,7 +13,7 @@ DOCUMENT = ROOT / "docs/reliability.md"
 NAMED = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
 
 
-def tests_of(path: str) -> set[str]:
+def functions_of(path: str) -> set[str]:
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     return {
@@ -30,7 +30,7 @@ def named() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("path", "test"), named())
 def test_a_test_that_is_named_exists(path: str, test: str) -> None:
     assert (ROOT / path).is_file()
-    assert not test or test in tests_of(path)
+    assert not test or test in functions_of(path)
 
 
 def test_every_promise_names_a_test() -> None:

@@ -9,7 +9,8 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from model_export.bundle import Identity, ParityError, sources_of, write_bundle
+from model_export.__main__ import main
+from model_export.bundle import MOST_INLINE, Identity, ParityError, sources_of, write_bundle
 from model_export.graphs import UnsupportedCheckpoint
 from model_export.parity import compare, engine_tokens
 from model_export.single import compare_with_reference, single_tokens, write_single
@@ -26,6 +27,7 @@ FAMILY = {
     "short distances": {"relative_attention_max_distance": 12, "relative_attention_num_buckets": 8},
 }
 PREDICTABLE = 200
+SHIPPED = Path(__file__).resolve().parents[2] / "models" / "cybersolve-mini-checkpoint"
 
 
 def checkpoint(folder: Path, predictable: int = PREDICTABLE, **overrides: object) -> Path:
@@ -49,12 +51,18 @@ def checkpoint(folder: Path, predictable: int = PREDICTABLE, **overrides: object
 
 
 def export(
-    folder: Path, out: Path, problems: Sequence[Problem], precision: str = "fp32", steps: int = 16
+    folder: Path,
+    out: Path,
+    problems: Sequence[Problem],
+    precision: str = "fp32",
+    *,
+    steps: int = 16,
+    most_inline: int = MOST_INLINE,
 ) -> Manifest:
     limits = Limits(200, steps)
     identity = Identity("test", "0.0.1", "digits", "work", limits, {}, precision=precision)
     sources = sources_of([p.question for p in problems], "digits", folder)
-    return write_bundle(folder, out, identity, sources, lambda _: "card\n")
+    return write_bundle(folder, out, identity, sources, lambda _: "card\n", most_inline=most_inline)
 
 
 @pytest.mark.parametrize("feature", FAMILY)
@@ -80,9 +88,8 @@ def test_any_number_of_tokens_may_be_predicted(
 
 def test_int8_says_nearly_what_pytorch_says(tmp_path: Path, problems: list[Problem]) -> None:
     """With the shipped weights: random ones are too unsure of what they say."""
-    shipped = Path(__file__).resolve().parents[2] / "models" / "cybersolve-mini-checkpoint"
-    whole = export(shipped, tmp_path / "fp32", problems[:40])
-    small = export(shipped, tmp_path / "int8", problems[:40], "int8")
+    whole = export(SHIPPED, tmp_path / "fp32", problems[:40])
+    small = export(SHIPPED, tmp_path / "int8", problems[:40], "int8")
     assert (small.precision, whole.precision) == ("int8", "fp32")
     assert 30 <= small.provenance["parity"]["equal"] <= 40
     assert small.files["decoder.onnx"]["bytes"] < whole.files["decoder.onnx"]["bytes"] / 2
@@ -140,3 +147,28 @@ def test_an_unknown_activation_is_refused(tmp_path: Path, problems: list[Problem
     folder = checkpoint(tmp_path / "checkpoint", feed_forward_proj="gated-silu")
     with pytest.raises(UnsupportedCheckpoint, match="activation silu; expected relu or gelu_new"):
         export(folder, tmp_path / "bundle", problems[:4])
+
+
+def test_a_model_of_another_task_is_compared_on_texts(tmp_path: Path) -> None:
+    """As `python -m model_export export` does it; equations have no part in it."""
+    texts = tmp_path / "texts.txt"
+    texts.write_text("L+1x0^1 R+4k1^0\n\nR+4k1^0 L+2x0^0\n")
+    folder = checkpoint(tmp_path / "checkpoint")
+    out = tmp_path / "bundle"
+    arguments = f"export {folder} --out {out} --name other --version 2.0.0 --precision fp32"
+    limits = "--max-source-tokens 512 --max-new-tokens 16"
+    assert main([*arguments.split(), *limits.split(), "--texts", str(texts)]) == 0
+    manifest = load_manifest(out)
+    assert not manifest.solves
+    assert manifest.limits == Limits(512, 16)
+    assert manifest.provenance["parity"]["equal"] == manifest.provenance["parity"]["questions"] == 2
+    assert "POST /generate" in (out / "README.md").read_text()
+
+
+def test_a_file_without_texts_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "texts.txt").write_text("\n \n")
+    folder = checkpoint(tmp_path / "checkpoint")
+    assert main(["export", str(folder), "--texts", str(tmp_path / "texts.txt")]) == 1
+    assert "no text; expected one a line" in capsys.readouterr().err

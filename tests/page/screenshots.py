@@ -34,12 +34,10 @@ def main() -> None:
     from playwright.sync_api import sync_playwright
 
     server = start()
-    try:
-        with sync_playwright() as playwright:
-            chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-            draw(chromium, server.url)
-    finally:
-        server.stop()
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        draw(chromium, server.url)
+    server.stop()
 
 
 def draw(browser: Browser, url: str) -> None:

@@ -11,9 +11,10 @@ from transformers import T5Config, T5ForConditionalGeneration
 from equations.parser import parse
 from equations.prompt import write_digits
 from equations.verify import Verdict
+from training.checkpoint import format_of, load
 from training.data import Problem
 from training.errors import RunError
-from training.evaluate import format_of, generate, load, load_model
+from training.evaluate import generate, load_model
 from training.model import PRESETS, SmallT5, save_plain
 from training.vocabulary import EOS_ID, Vocabulary
 
@@ -90,8 +91,8 @@ def test_a_question_beyond_the_prompt_is_answered_with_nothing(ours: Path) -> No
 @needs_t5_tokenizer
 def test_a_t5_reads_text_and_writes_a_bare_answer(flan: Path, problems: list[Problem]) -> None:
     model, tokenizer = load(flan)
-    assert format_of(tokenizer) == "text"
-    assert format_of(Vocabulary.digits().tokenizer()) == "digits"
+    assert format_of(model, tokenizer) == "text"
+    assert format_of(model, Vocabulary.digits().tokenizer()) == "digits"
     predictions = load_model(flan).predict(problems[:3])
     ids = tokenizer.encode(problems[0].question).ids
     ((text, _),) = generate(model, tokenizer, [ids])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from training import data, evaluate
+from training import checkpoint, data
 from training.__main__ import main
 from training.batches import Batches
 from training.data import Problem
@@ -59,7 +59,7 @@ def test_training_learns_and_leaves_a_checkpoint(dataset: Path, tmp_path: Path) 
     run(dataset, tmp_path, replace(SETTINGS, steps=40))
     curve = [loss for _, loss in losses(tmp_path)]
     assert curve[-1] < curve[0] - 0.5
-    model, _ = evaluate.load(tmp_path / "model")
+    model, _ = checkpoint.load(tmp_path / "model")
     assert model.config.d_model == PRESETS["test"].d_model
 
 
@@ -108,7 +108,7 @@ def test_the_plain_checkpoint_computes_the_same(tmp_path: Path) -> None:
     vocabulary = Vocabulary.digits()
     model = SmallT5(PRESETS["test"], vocabulary).eval()
     save_plain(model.plain(), vocabulary.tokenizer(), tmp_path)
-    plain, _ = evaluate.load(tmp_path)
+    plain, _ = checkpoint.load(tmp_path)
     source = torch.randint(vocabulary.targets, len(vocabulary.tokens), (3, 9))
     target = torch.randint(3, vocabulary.targets, (3, 6))
     logits = plain(input_ids=source, labels=target).logits[..., : vocabulary.targets]

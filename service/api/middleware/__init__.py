@@ -33,7 +33,8 @@ def install(
     """From the router outwards; a request passes them in the opposite order.
 
     So a stranger's body is not read, a browser learns why it was refused, and whatever comes of a
-    request is labelled, measured and logged. Raises `KeysError`.
+    request is labelled, measured and logged. To be called when `app` has all its routes. Raises
+    `KeysError`.
     """
     app.add_middleware(BugsAnswered)
     app.add_middleware(
@@ -50,4 +51,9 @@ def install(
             allow_headers=_ASKED_HEADERS,
             expose_headers=_TOLD_HEADERS,
         )
-    app.add_middleware(RequestScope, metrics=metrics, log_questions=settings.log_questions)
+    app.add_middleware(
+        RequestScope,
+        metrics=metrics,
+        paths=app.openapi()["paths"],
+        log_questions=settings.log_questions,
+    )

@@ -90,9 +90,10 @@ function route(path, method, operation) {
 const prose = (text) => text.split("`").map((part, index) => (index % 2 ? el("code", {}, part) : part));
 
 const parameters = (all) =>
-  el("table", {}, el("caption", {}, "Parameters"), el("tbody", {}, all.map((one) =>
-    el("tr", {}, el("th", { scope: "row" }, el("code", {}, one.name), el("small", {}, ` in ${one.in}`)),
-      el("td", {}, el("code", {}, typeOf(one.schema ?? {}))), el("td", {}, one.description ?? "")))));
+  el("div", { class: "table", tabindex: "0", role: "group", "aria-label": "Parameters" },
+    el("table", {}, el("caption", {}, "Parameters"), el("tbody", {}, all.map((one) =>
+      el("tr", {}, el("th", { scope: "row" }, el("code", {}, one.name), el("small", {}, ` in ${one.in}`)),
+        el("td", {}, el("code", {}, typeOf(one.schema ?? {}))), el("td", {}, one.description ?? ""))))));
 
 function trial(id, path, method, takes) {
   const text = takes ? JSON.stringify(exampleOf(takes), null, 2) : "";
@@ -134,7 +135,8 @@ function pretty(text) {
 
 async function draw() {
   const response = await get("openapi.json");
-  const description = await response.json();
+  if (!response.ok) throw new Problem({ status: response.status, detail: "no description of its routes" });
+  const description = JSON.parse(response.text);
   schemas = description.components?.schemas ?? {};
   find("about").textContent = `${description.info.title} ${description.info.version}. ${description.info.description ?? ""}`;
   const routes = Object.entries(description.paths).flatMap(([path, methods]) =>

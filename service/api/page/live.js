@@ -11,7 +11,7 @@ const POINTS = 150; // five minutes
 const GAP_S = 10; // since the last look: more is not one step of a chart
 const LATELY_S = 15; // for percentiles: a single interval holds too few
 const MINUTES_S = 300;
-const QUIET = new Set(["/", "/page", "/docs", "/openapi.json", "/info", "/livez", "/readyz", "/metrics"]);
+const QUIET = /^\/($|page\/|docs$|openapi.json$|info$|livez$|readyz$|metrics$|v2\/health\/)/; // routes
 const OUTCOMES = [["answered", "good"], ["not understood", "unclear"], ["refused", "refused"], ["failed", "bad"]];
 const QUANTILES = [0.5, 0.95, 0.99];
 const PREFIX = "cybersolve_";
@@ -57,7 +57,7 @@ async function look() {
 async function gather() {
   try {
     const response = await get("metrics");
-    const samples = response.ok ? parse(await response.text()) : new Map();
+    const samples = response.ok ? parse(response.text) : new Map();
     if (!select(samples, `${PREFIX}requests_total`).length) return closed(response.status);
     remember(samples);
     for (const card of Object.values(cards)) card.draw();
@@ -116,7 +116,7 @@ function quantilesOf(name, keep, now) {
 
 /** Requests by outcome, but for those about the service itself, this page's among them. */
 function outcomes(grown) {
-  const count = (keep) => total(grown, `${PREFIX}requests_total`, (l) => !QUIET.has(l.route) && keep(Number(l.status))) ?? 0;
+  const count = (keep) => total(grown, `${PREFIX}requests_total`, (l) => !QUIET.test(l.route) && keep(Number(l.status))) ?? 0;
   return [
     count((s) => s < 400),
     count((s) => s >= 400 && s < 500 && s !== 429),

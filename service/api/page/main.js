@@ -63,7 +63,7 @@ function unloaded() {
 async function describe() {
   const response = await get("info");
   if (!response.ok) return {};
-  const info = await response.json();
+  const info = JSON.parse(response.text);
   const provider = info.provider?.replace("ExecutionProvider", "") ?? "starting";
   const words = [`${info.name} ${info.version}`, `${(info.parameters / 1e6).toFixed(1)} million parameters`, info.precision, provider];
   find("model").textContent = words.join(" · ");

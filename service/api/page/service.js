@@ -48,8 +48,12 @@ export async function post(path, content, signal) {
   return { body: answer, tookMs: performance.now() - started };
 }
 
-/** A GET's response, whatever its status; a `Problem` where there is none. */
-export const get = (path) => send(path, { cache: "no-store" });
+/** `{ok, status, text}` of a GET, whatever its status; a `Problem` where there is none. */
+export async function get(path) {
+  const response = await send(path, { cache: "no-store" });
+  // Always read: an unread body holds its connection.
+  return { ok: response.ok, status: response.status, text: await response.text().catch(() => "") };
+}
 
 /** The response to any request; a missing key is asked for, and the request repeated. */
 export async function send(path, options) {

@@ -1,0 +1,80 @@
+"""Any T5 checkpoint, ours or another's, in a folder or on the hub, and what it reads and writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer, T5ForConditionalGeneration
+
+from equations import prompt
+from training.errors import RunError
+
+
+def load(
+    base: str | Path,
+    *,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> tuple[T5ForConditionalGeneration, Tokenizer]:
+    """The model in evaluation mode, on `device` (if not given, CUDA where there is one).
+
+    `base` is a folder or the name of a repository on the hub. Its weights are read as `dtype`,
+    whatever they were stored as. Raises `RunError`.
+    """
+    folder = Path(base)
+    if folder.is_dir() and not (folder / "config.json").exists():
+        raise RunError(f"{folder} has no config.json; expected the folder of a T5 checkpoint")
+    tokenizer = load_tokenizer(base)
+    try:
+        model = T5ForConditionalGeneration.from_pretrained(str(base), dtype=dtype).eval()
+    except (OSError, ValueError) as error:
+        raise RunError(f"{base}: {_first_line(error)}") from error
+    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer
+
+
+def load_tokenizer(base: str | Path) -> Tokenizer:
+    """Raises `RunError` where there is none."""
+    folder = Path(base)
+    if (folder / "tokenizer.json").exists():
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    elif folder.is_dir():
+        raise RunError(
+            f"{folder} has no tokenizer.json; expected the folder of a T5 checkpoint "
+            "(all of T5 1.1 and FLAN-T5 have the same: copy another's)"
+        )
+    else:
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(str(base)).backend_tokenizer
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"{base} is neither a folder nor a model of the hub that can be read: "
+                f"{_first_line(error)}"
+            ) from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def save(
+    model: T5ForConditionalGeneration,
+    tokenizer: Tokenizer,
+    prompt_format: str,
+    folder: Path,
+    *,
+    state: dict[str, torch.Tensor] | None = None,
+) -> None:
+    """A folder that `load` and transformers read; `state` stands for the model's own weights."""
+    setattr(model.config, prompt.FORMAT_KEY, prompt_format)
+    model.save_pretrained(folder, state_dict=state)
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def format_of(model: T5ForConditionalGeneration, tokenizer: Tokenizer) -> str:
+    """The prompt format, see `equations.prompt.format_of_checkpoint`."""
+    return prompt.format_of_checkpoint(model.config.to_dict(), tokenizer.token_to_id)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,131 @@
+"""The card of a fine-tuned model, written from its run, and its upload."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from training.errors import RunError
+from training.markdown import interval, percent, table
+from training.run_folder import DATA, LOG, SETTINGS, read_log
+
+CARD = "README.md"
+_CARD = """\
+---
+base_model: {base}
+library_name: transformers
+pipeline_tag: text2text-generation
+tags: [t5, math, linear-equations]
+---
+
+# {base}, fine-tuned on linear equations in one variable
+
+It reads {reads}, and writes the bare answer. Data: `algebra__linear_1d` of the DeepMind mathematics
+dataset (Saxton et al. 2019).
+
+## Figures
+
+{figures}
+
+## Training
+
+{training}
+
+Padding counts for nothing in the loss; AdamW, its rate falling linearly in each phase.
+
+## Limits
+
+Linear equations in one variable whose solution is an integer, in the dataset's wording. Answers are
+written in one go, without any work, and are often wrong where numbers are longer than in training:
+verify them by substitution, as CyberSolve's service does.
+"""
+_READS = {
+    "text": "`Solve 24 = 1601*c - 1605*c for c.`",
+    "spaced": "digits apart, `Solve 2 4 = 1 6 0 1*c - 1 6 0 5*c for c.`",
+}
+
+
+class Hub(Protocol):
+    """What is needed of `huggingface_hub.HfApi`."""
+
+    def create_repo(self, repo_id: str, *, exist_ok: bool) -> object: ...
+
+    def upload_folder(self, *, repo_id: str, folder_path: str) -> object: ...
+
+
+def write_card(run_folder: Path, report: Path | None = None) -> Path:
+    """`model/README.md`, with the figures of `report.json` where one is given.
+
+    Raises `RunError` for a folder without a finished evaluation.
+    """
+    model = run_folder / "model"
+    log = read_log(run_folder / LOG)
+    if not (model / "config.json").exists() or not any("loss" in entry for entry in log):
+        raise RunError(f"{run_folder} has no fine-tuned model yet")
+    settings = json.loads((run_folder / SETTINGS).read_text())
+    figures = _evaluation(json.loads(report.read_text())) if report else _monitored(log, settings)
+    text = _CARD.format(
+        base=settings["base"],
+        reads=_READS[settings["prompt_format"]],
+        figures=figures,
+        training=_training(settings, log, json.loads((run_folder / DATA).read_text())),
+    )
+    path = model / CARD
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def push(model: Path, repository: str, hub: Hub | None = None) -> None:
+    """Upload a checkpoint's folder, its card included, as whoever is logged in to the hub."""
+    if hub is None:
+        from huggingface_hub import HfApi
+
+        hub = HfApi()
+    hub.create_repo(repository, exist_ok=True)
+    hub.upload_folder(repo_id=repository, folder_path=str(model.resolve()))
+
+
+def _evaluation(report: Mapping[str, Any]) -> str:
+    head = ["split", "questions", "exact match, greedy", "95% interval", "teacher-forced"]
+    rows = []
+    for split, figures in report["splits"].items():
+        forced = figures.get("teacher_forced")
+        rows.append(
+            [
+                split,
+                f"{figures['questions']:,}",
+                f"**{percent(figures['exact_match'])}**",
+                interval(figures),
+                percent(forced["exact_match"]) if forced else None,
+            ]
+        )
+    note = (
+        f"`{report['command']}`\n\nTeacher-forced is what the research that this follows reports:"
+        " every token is\npredicted from the right ones before it."
+    )
+    return f"{table(head, rows)}\n\n{note}"
+
+
+def _monitored(log: list[dict[str, Any]], settings: Mapping[str, Any]) -> str:
+    scores = [entry for entry in log if "exact_match" in entry]
+    rows = [[f"{entry['step']:,}", percent(entry["exact_match"])] for entry in scores]
+    shown = table(["step", "exact match, greedy"], rows)
+    return f"On {settings['monitored']:,} test questions while it was trained:\n\n{shown}"
+
+
+def _training(
+    settings: Mapping[str, Any], log: list[dict[str, Any]], learnt_from: Mapping[str, Any]
+) -> str:
+    last = [entry for entry in log if "loss" in entry][-1]
+    phases = ", then ".join(f"{p['epochs']} epochs at {p['lr']:g}" for p in settings["phases"])
+    return "\n".join(
+        [
+            f"- {phases}; {last['step']:,} steps of {settings['batch_size']} examples, "
+            f"last loss {last['loss']:.4f}.",
+            f"- Data: SHA-256 `{learnt_from['sha256']}`, generated with "
+            f"`{json.dumps(learnt_from['generated'])}`.",
+            f"- All settings: `{json.dumps(settings)}`",
+        ]
+    )

@@ -1,0 +1,138 @@
+"""Problems as token ids, and which of them are in which batch: decided by the seed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from tqdm import tqdm
+
+from equations import prompt
+from equations.parser import parse
+from training.data import Problem
+from training.errors import RunError
+from training.vocabulary import PAD_ID
+
+IGNORED = -100  # labels that the loss leaves out: the research's counted padding
+_BATCHES_PER_POOL = 50  # examples are sorted by length within a pool, to save padding
+_CHUNK = 10_000
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Rows of token ids, end to end: 2 million questions take 100 MB."""
+
+    ids: npt.NDArray[np.int32]
+    ends: Indices
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]]) -> Ragged:
+        lengths = np.array([len(row) for row in rows], np.int64)
+        flat = np.fromiter((i for row in rows for i in row), np.int32, int(lengths.sum()))
+        return cls(flat, np.cumsum(lengths))
+
+    @property
+    def lengths(self) -> Indices:
+        return np.diff(self.ends, prepend=0)
+
+    def row(self, index: int) -> Tensor:
+        start = self.ends[index - 1] if index else 0
+        return torch.from_numpy(self.ids[start : self.ends[index]].astype(np.int64))
+
+    def joined(self, other: Ragged) -> Ragged:
+        last = self.ends[-1] if len(self.ends) else 0
+        return Ragged(
+            np.concatenate([self.ids, other.ids]), np.concatenate([self.ends, other.ends + last])
+        )
+
+
+class Examples:
+    """Sources and targets of training problems, the end token included."""
+
+    def __init__(
+        self,
+        problems: Sequence[Problem],
+        tokenizer: Tokenizer,
+        prompt_format: str,
+        *,
+        show_progress: bool = False,
+    ) -> None:
+        """Raises `RunError` for a prompt format whose targets are no bare answers."""
+        target = prompt.TARGET_FORMATS[prompt_format]
+        if target == prompt.WORK:
+            raise RunError(f"prompt format {prompt_format} is for `training train`")
+        reads, writes = prompt.PROMPT_FORMATS[prompt_format], prompt.ANSWER_FORMATS[target].write
+        self.sources, self.targets = Ragged.of([]), Ragged.of([])
+        chunks = range(0, len(problems), _CHUNK)
+        for start in tqdm(chunks, desc="tokens", unit="chunk", disable=not show_progress):
+            chunk = problems[start : start + _CHUNK]
+            questions = [reads(parse(problem.question).with_integers()) for problem in chunk]
+            answers = [writes(problem.answer) for problem in chunk]
+            sources, targets = (
+                Ragged.of([encoding.ids for encoding in tokenizer.encode_batch(texts)])
+                for texts in (questions, answers)
+            )
+            self.sources = self.sources.joined(sources)
+            self.targets = self.targets.joined(targets)
+
+    def __len__(self) -> int:
+        return len(self.sources.ends)
+
+    def label_tokens(self, indices: Indices) -> int:
+        """How many tokens of these examples count in the loss."""
+        return int(self.targets.lengths[indices].sum())
+
+    def collate(self, indices: Indices) -> dict[str, Tensor]:
+        """What T5 takes: padded at the end, (batch, length) each, int64."""
+        source = pad_sequence([self.sources.row(i) for i in indices], True, PAD_ID)
+        labels = pad_sequence([self.targets.row(i) for i in indices], True, IGNORED)
+        return {
+            "input_ids": source,
+            "attention_mask": (source != PAD_ID).long(),
+            "labels": labels,
+        }
+
+
+class Order:
+    """Epochs of shuffled batches of like lengths, which can be joined at any step.
+
+    What is left of an epoch's examples after its last whole batch waits for another epoch.
+    """
+
+    def __init__(self, lengths: Indices, batch_size: int, seed: int) -> None:
+        """Raises `RunError` for less than one batch."""
+        self.steps_per_epoch = len(lengths) // batch_size
+        if self.steps_per_epoch == 0:
+            raise RunError(f"{len(lengths)} training questions; expected a batch of {batch_size}")
+        self._lengths = lengths
+        self._batch_size = batch_size
+        self._seed = seed
+
+    def after(self, step: int) -> Iterator[Indices]:
+        """The examples of each step from number `step` on, without end."""
+        epoch, first = divmod(step, self.steps_per_epoch)
+        while True:
+            yield from self._epoch(epoch)[first:]
+            epoch, first = epoch + 1, 0
+
+    def _epoch(self, epoch: int) -> list[Indices]:
+        chance = np.random.default_rng([self._seed, epoch])
+        order = chance.permutation(len(self._lengths))[: self.steps_per_epoch * self._batch_size]
+        pool = _BATCHES_PER_POOL * self._batch_size
+        batches = [
+            batch
+            for start in range(0, len(order), pool)
+            for batch in self._by_length(order[start : start + pool])
+        ]
+        return [batches[i] for i in chance.permutation(len(batches))]
+
+    def _by_length(self, indices: Indices) -> list[Indices]:
+        by_length = indices[np.argsort(self._lengths[indices], kind="stable")]
+        return list(by_length.reshape(-1, self._batch_size))

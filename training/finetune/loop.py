@@ -1,0 +1,190 @@
+"""Fine-tune a T5: resumable, logged, on one process or as many as it was started with."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator, InitProcessGroupKwargs
+from tqdm import tqdm
+
+from training import checkpoint, curve, data
+from training.data import Problem
+from training.errors import RunError
+from training.evaluate import predict
+from training.finetune.examples import Examples, Order
+from training.finetune.plan import Layout, Plan, Settings
+from training.finetune.tuner import Tuner
+from training.run_folder import LOG, Log, claim
+
+MODEL = "model"  # in a run's folder: the best checkpoint so far
+_CHECKPOINTS = "checkpoints"
+_CURVES = "tensorboard"
+_SLOWEST = timedelta(hours=2)  # that one process may be behind another: writing and scoring XL
+
+
+def finetune(
+    settings: Settings,
+    layout: Layout,
+    *,
+    data_folder: Path,
+    run_folder: Path,
+    log_every: int = 10,
+    save_every: int = 500,
+    stop_after: int | None = None,
+    mlflow: bool = False,
+) -> bool:
+    """Train in `run_folder`, from its checkpoint if it has one, to the end of the plan.
+
+    Writes `settings.json`, `data.json`, `log.jsonl`, `tensorboard/`, `checkpoints/`, and at each
+    evaluation `curve.png` and, if it is the best so far, the model in `model/`. `stop_after` ends
+    early at that step, as a kill would. True in the process that writes the files.
+    Raises `RunError` if the folder holds a run of other settings, `data.DataError` for bad data.
+    """
+    accelerator = _accelerator(settings, run_folder, mlflow)
+    _check(settings, layout, accelerator.num_processes)
+    main: bool = accelerator.is_main_process
+    if main:
+        claim(run_folder, asdict(settings), data_folder)
+    accelerator.wait_for_everyone()
+
+    model, tokenizer = checkpoint.load(settings.base, device=accelerator.device)
+    problems = _sample(data.read_training(data_folder), settings)
+    examples = Examples(problems, tokenizer, settings.prompt_format, show_progress=main)
+    order = Order(examples.sources.lengths, settings.batch_size, settings.seed)
+    plan = Plan(settings.phases, order.steps_per_epoch)
+    monitored = data.read(data.split_file(data_folder, data.TEST_SPLIT))[: settings.monitored]
+
+    tuner = Tuner(settings, layout, accelerator, model, tokenizer)
+    tuner.load(run_folder / _CHECKPOINTS)
+    record = _Record(accelerator, settings, run_folder, tuner.step, mlflow)
+    last = min(plan.steps, stop_after or plan.steps)
+    bar = tqdm(total=plan.steps, initial=tuner.step, unit="step", mininterval=5, disable=not main)
+    for indices in order.after(tuner.step):
+        if tuner.step >= last or _worn_out(settings, tuner):
+            break
+        tuner.update(indices, examples, plan)
+        bar.update()
+        saving = tuner.step % save_every == 0 or tuner.step == last
+        if tuner.step % log_every == 0 or saving:
+            record.write(tuner.step, loss=tuner.mean_loss(), lr=plan.lr(tuner.step - 1))
+        if _is_evaluated(settings, plan, tuner.step):
+            score = _score(tuner, accelerator, run_folder, monitored)
+            record.write(tuner.step, exact_match=score)
+            record.draw()
+        if saving or _worn_out(settings, tuner):
+            tuner.save(run_folder / _CHECKPOINTS)
+    bar.close()
+    accelerator.end_training()
+    return main
+
+
+def _accelerator(settings: Settings, run_folder: Path, mlflow: bool) -> Accelerator:
+    if mlflow and importlib.util.find_spec("mlflow") is None:
+        raise RunError("MLflow is not installed; `pip install mlflow-skinny` (the extra `mlflow`)")
+    precision = settings.precision
+    if precision == "auto":
+        half = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        precision = "bf16" if half else "fp32"
+    return Accelerator(
+        cpu=not torch.cuda.is_available(),  # without it, processes on the CPU would not find others
+        mixed_precision="bf16" if precision == "bf16" else "no",
+        log_with=["tensorboard", "mlflow"] if mlflow else ["tensorboard"],
+        project_dir=run_folder,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_SLOWEST)],
+    )
+
+
+def _check(settings: Settings, layout: Layout, processes: int) -> None:
+    parts = processes * layout.accumulate
+    if settings.batch_size % parts:
+        raise RunError(
+            f"a batch of {settings.batch_size} for {processes} processes of {layout.accumulate} "
+            f"passes; expected a multiple of {parts}"
+        )
+
+
+def _sample(problems: list[Problem], settings: Settings) -> list[Problem]:
+    """The share of the training data that the settings ask for, at random but for their seed."""
+    if settings.share == 1.0:
+        return problems
+    chosen = np.random.default_rng(settings.seed).permutation(len(problems))
+    return [problems[i] for i in chosen[: round(settings.share * len(problems))]]
+
+
+def _is_evaluated(settings: Settings, plan: Plan, steps: int) -> bool:
+    every = settings.evaluate_every
+    due = plan.ends_epoch(steps) if every is None else steps % every == 0
+    return due or steps == plan.steps
+
+
+def _worn_out(settings: Settings, tuner: Tuner) -> bool:
+    return 0 < settings.patience <= tuner.worse
+
+
+def _score(
+    tuner: Tuner, accelerator: Accelerator, run_folder: Path, monitored: Sequence[Problem]
+) -> float:
+    """Exact match of what is written to disk, over all processes; the best stays in `model`.
+
+    `model` is a link, so that there is always a whole checkpoint behind it.
+    """
+    folder = run_folder / f"{MODEL}-{tuner.step:08d}"
+    tuner.write_model(folder)
+    model, tokenizer = checkpoint.load(folder, device=accelerator.device)
+    mine = monitored[accelerator.process_index :: accelerator.num_processes]
+    exact = sum(prediction.exact for prediction in predict(model, tokenizer, mine)) if mine else 0
+    found = accelerator.reduce(torch.tensor(exact, device=accelerator.device), "sum")
+    score = int(found) / max(1, len(monitored))
+    kept = score >= tuner.best  # of equals the later: it has learnt longer, at lower rates
+    tuner.worse = 0 if score > tuner.best else tuner.worse + 1
+    tuner.best = max(score, tuner.best)
+    if accelerator.is_main_process:
+        if kept:
+            link = run_folder / f"{MODEL}.partial"
+            link.unlink(missing_ok=True)
+            link.symlink_to(folder.name)
+            os.replace(link, run_folder / MODEL)
+        for path in run_folder.glob(f"{MODEL}-*"):
+            if path.name != os.readlink(run_folder / MODEL):
+                shutil.rmtree(path)
+    accelerator.wait_for_everyone()
+    return score
+
+
+class _Record:
+    """Figures of the run, for people who watch it: a log, a picture, TensorBoard, MLflow."""
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        settings: Settings,
+        run_folder: Path,
+        step: int,
+        mlflow: bool,
+    ) -> None:
+        self._accelerator = accelerator
+        self._run_folder = run_folder
+        self._log = Log(run_folder / LOG, step) if accelerator.is_main_process else None
+        # What a killed run wrote after its last checkpoint is dropped here as well.
+        purge = {"purge_step": step + 1}
+        accelerator.init_trackers(_CURVES, init_kwargs={"tensorboard": purge})
+        if mlflow and accelerator.is_main_process:
+            tracker = accelerator.get_tracker("mlflow")
+            tracker.store_init_configuration({k: str(v) for k, v in asdict(settings).items()})
+
+    def write(self, step: int, **figures: float) -> None:
+        self._accelerator.log(figures, step=step)
+        if self._log is not None:
+            self._log.write(step=step, **figures)
+
+    def draw(self) -> None:
+        if self._log is not None:
+            curve.draw(self._run_folder / LOG, self._run_folder / "curve.png")

@@ -1,0 +1,93 @@
+"""What a fine-tuning run does, step by step: settings, the research's presets, rates. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from training.errors import RunError
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Passes over the data with an optimiser of their own, whose rate falls linearly to nothing."""
+
+    epochs: int
+    lr: float
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the weights of a run, beside its data."""
+
+    base: str
+    phases: tuple[Phase, ...] = (Phase(3, 3e-4), Phase(2, 1e-4))
+    batch_size: int = 128  # examples a step, over all processes
+    share: float = 1.0  # of the training data
+    prompt_format: str = "text"
+    precision: str = "auto"  # of the forward pass: fp32, bf16, or bf16 where CUDA has it
+    weight_decay: float = 0.0
+    evaluate_every: int | None = None  # steps; None: at the end of each epoch
+    monitored: int = 500  # test questions answered at each evaluation
+    patience: int = 0  # evaluations without a better score before the run ends; 0: never
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a step is computed; decides no weight but by rounding."""
+
+    accumulate: int = 1  # passes that make one step of one process
+    gradient_checkpointing: bool = False
+
+
+# The research's runs. Batches are over all processes: two A100 took 64 each of the 128.
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "research": {},
+    "downsampled": {"phases": (Phase(3, 1e-4),), "batch_size": 32, "share": 0.1},
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Phases laid out in steps, counted from 0."""
+
+    phases: tuple[Phase, ...]
+    steps_per_epoch: int
+
+    @property
+    def steps(self) -> int:
+        return self._ends()[-1]
+
+    def begins_phase(self, step: int) -> bool:
+        return step in (0, *self._ends()[:-1])
+
+    def ends_epoch(self, steps: int) -> bool:
+        """Whether an epoch is over after so many steps."""
+        return steps % self.steps_per_epoch == 0
+
+    def lr(self, step: int) -> float:
+        """No warm-up: as the research did, and steps are small against AdamW's memory."""
+        start = 0
+        for phase, end in zip(self.phases, self._ends(), strict=True):
+            if step < end:
+                return phase.lr * (end - step) / (end - start)
+            start = end
+        return 0.0
+
+    def _ends(self) -> list[int]:
+        return list(accumulate(phase.epochs * self.steps_per_epoch for phase in self.phases))
+
+
+def read_phases(text: str) -> tuple[Phase, ...]:
+    """`3:3e-4,2:1e-4` is three epochs, then two. Raises `RunError`."""
+    try:
+        pairs = [part.split(":") for part in text.split(",")]
+        phases = tuple(Phase(int(epochs), float(lr)) for epochs, lr in pairs)
+    except ValueError as error:
+        raise RunError(f"phases {text!r}; expected EPOCHS:RATE, as in 3:3e-4,2:1e-4") from error
+    if any(phase.epochs < 1 or phase.lr <= 0 for phase in phases):
+        raise RunError(f"phases {text!r}; expected at least one epoch, and rates over 0")
+    return phases

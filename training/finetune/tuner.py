@@ -1,0 +1,133 @@
+"""The model, its optimiser and the step they are at, on one process or several."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import T5ForConditionalGeneration
+
+from training import checkpoint
+from training.finetune.examples import Examples, Indices
+from training.finetune.plan import Layout, Plan, Settings
+
+_CLIP_NORM = 1.0
+_PROGRESS = "progress.json"
+
+
+class Tuner:
+    """Updates and keeps one model. Every process calls every method; the first one writes files."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        layout: Layout,
+        accelerator: Accelerator,
+        model: T5ForConditionalGeneration,
+        tokenizer: Tokenizer,
+    ) -> None:
+        self._settings = settings
+        self._accumulate = layout.accumulate
+        self._accelerator = accelerator
+        self.tokenizer = tokenizer
+        if layout.gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        optimiser = torch.optim.AdamW(
+            model.parameters(), weight_decay=settings.weight_decay, fused=True
+        )
+        self._model, self._optimiser = accelerator.prepare(model.train(), optimiser)
+        self.step = 0
+        self.best = -1.0  # of the scores so far
+        self.worse = 0  # evaluations since then
+        self._losses: list[Tensor] = []  # of this process, since they were last asked for
+
+    def update(self, indices: Indices, examples: Examples, plan: Plan) -> None:
+        """One step: the gradient of the mean loss over all label tokens of these examples."""
+        if plan.begins_phase(self.step):
+            self._optimiser.state.clear()
+        for group in self._optimiser.param_groups:
+            group["lr"] = plan.lr(self.step)
+        self._seed_dropout()
+        parts = self._parts(indices)
+        tokens = examples.label_tokens(indices)
+        loss_here = torch.zeros((), device=self._accelerator.device)
+        for number, part in enumerate(parts, start=1):
+            last = number == len(parts)
+            batch = {
+                name: value.to(self._accelerator.device)
+                for name, value in examples.collate(part).items()
+            }
+            with nullcontext() if last else self._accelerator.no_sync(self._model):
+                loss = self._model(**batch, use_cache=False).loss
+                # Parts differ in their tokens, and gradients are averaged over processes.
+                share = examples.label_tokens(part) / tokens
+                self._accelerator.backward(loss * share * self._accelerator.num_processes)
+            loss_here += loss.detach() * share
+        self._accelerator.clip_grad_norm_(self._model.parameters(), _CLIP_NORM)
+        self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+        self._losses.append(loss_here)
+        self.step += 1
+
+    def mean_loss(self) -> float:
+        """Over the steps since it was last asked for."""
+        mean = torch.stack(self._losses).mean()
+        self._losses.clear()
+        return float(self._accelerator.reduce(mean, "sum"))
+
+    def _parts(self, indices: Indices) -> list[Indices]:
+        """The process's share of a batch, in parts for one pass each."""
+        processes, rank = self._accelerator.num_processes, self._accelerator.process_index
+        step = processes * self._accumulate
+        return [indices[rank + processes * i :: step] for i in range(self._accumulate)]
+
+    def _seed_dropout(self) -> None:
+        """By the step, so that a resumed run drops what an uninterrupted one does."""
+        place = [self._settings.seed, self.step, self._accelerator.process_index]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+
+    # -- files -----------------------------------------------------------------------------------
+
+    def write_model(self, folder: Path) -> None:
+        """A checkpoint that transformers, evaluation and export read."""
+        state = self._accelerator.get_state_dict(self._model)
+        if self._accelerator.is_main_process:
+            plain = self._accelerator.unwrap_model(self._model)
+            checkpoint.save(
+                plain, self.tokenizer, self._settings.prompt_format, folder, state=state
+            )
+        self._accelerator.wait_for_everyone()
+
+    def save(self, folder: Path) -> None:
+        """All that `load` needs, under a name that appears when it is whole; older ones go."""
+        whole = folder / f"step-{self.step:08d}"
+        partial = whole.with_suffix(".partial")
+        self._accelerator.save_state(str(partial), safe_serialization=False)
+        self._accelerator.wait_for_everyone()
+        if self._accelerator.is_main_process:
+            progress = {"step": self.step, "best": self.best, "worse": self.worse}
+            (partial / _PROGRESS).write_text(json.dumps(progress) + "\n")
+            if whole.exists():
+                shutil.rmtree(whole)
+            partial.rename(whole)
+            for path in folder.iterdir():
+                if path != whole:
+                    shutil.rmtree(path)
+        self._accelerator.wait_for_everyone()
+
+    def load(self, folder: Path) -> None:
+        """Go on from the newest whole checkpoint, if there is one."""
+        found = sorted(path for path in folder.glob("step-*") if path.suffix != ".partial")
+        if not found:
+            return
+        self._accelerator.load_state(str(found[-1]))
+        progress: dict[str, Any] = json.loads((found[-1] / _PROGRESS).read_text())
+        self.step, self.best, self.worse = (progress[name] for name in ("step", "best", "worse"))

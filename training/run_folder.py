@@ -1,0 +1,66 @@
+"""The folder of a run: what decided it, and its log. Shared by `train` and `finetune`."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from training import data
+from training.errors import RunError
+
+SETTINGS, DATA, LOG = "settings.json", "data.json", "log.jsonl"
+
+
+class Log:
+    """One JSON object a line. What a killed run wrote after its last checkpoint is dropped."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        self._path = path
+        self._started = time.monotonic()
+        kept = [entry for entry in read_log(path) if entry["step"] <= step]
+        replace_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
+
+    def write(self, **entry: float) -> None:
+        """Append an entry; `seconds` count from the start or the last resume."""
+        entry["seconds"] = round(time.monotonic() - self._started, 1)
+        with self._path.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The entries of a log; a line that a kill has torn ends it."""
+    entries: list[dict[str, Any]] = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            entries.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return entries
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file such that a kill leaves the old one or the new one, whole."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def claim(run_folder: Path, settings: Mapping[str, Any], data_folder: Path) -> None:
+    """Note what decides a new run; refuse to mix two runs in one folder.
+
+    Makes the folder where there is none. Raises `RunError`.
+    """
+    run_folder.mkdir(parents=True, exist_ok=True)
+    for name, value in ((SETTINGS, settings), (DATA, data.describe(data_folder))):
+        path, wanted = run_folder / name, json.loads(json.dumps(value))
+        if not path.exists():
+            replace_text(path, json.dumps(wanted, indent=2) + "\n")
+            continue
+        found = json.loads(path.read_text())
+        changed = sorted(key for key in wanted if found.get(key) != wanted[key])
+        if changed:
+            raise RunError(f"{path} differs in {', '.join(changed)}; choose another folder")

@@ -1,0 +1,72 @@
+"""The research's own figure: the argmax of one teacher-forced pass, with labels padded in batches.
+
+For comparison only. At each place the model is told what the right answer has before it, and places
+after the answer's end count too where another answer of the batch is longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from tokenizers import Tokenizer
+from transformers import T5ForConditionalGeneration
+
+from equations import prompt
+from equations.parser import parse
+from training.errors import RunError
+from training.prediction import Prediction
+from training.vocabulary import PAD_ID
+
+_BATCH = 32  # the research's
+
+
+def with_teacher_forced(
+    model: T5ForConditionalGeneration,
+    tokenizer: Tokenizer,
+    predictions: Sequence[Prediction],
+    prompt_format: str,
+) -> list[Prediction]:
+    """The predictions with `teacher_forced` and `expected_logprob`, in batches of 32 as they come.
+
+    Raises `RunError` for a model that writes its work: no one text of it is the right one.
+    """
+    target = prompt.TARGET_FORMATS[prompt_format]
+    if target == prompt.WORK:
+        raise RunError(f"teacher forcing needs bare answers; prompt format {prompt_format}")
+    reads, answers = prompt.PROMPT_FORMATS[prompt_format], prompt.ANSWER_FORMATS[target]
+    found: list[Prediction] = []
+    for start in range(0, len(predictions), _BATCH):
+        group = predictions[start : start + _BATCH]
+        questions = [reads(parse(p.problem.question).with_integers()) for p in group]
+        expected = [answers.write(p.problem.answer) for p in group]
+        written = _forced(model, tokenizer, questions, expected)
+        for prediction, (text, logprob) in zip(group, written, strict=True):
+            answer = prompt.read_bare_answer(target, text)
+            found.append(replace(prediction, teacher_forced=answer, expected_logprob=logprob))
+    return found
+
+
+@torch.no_grad()
+def _forced(
+    model: T5ForConditionalGeneration,
+    tokenizer: Tokenizer,
+    questions: Sequence[str],
+    answers: Sequence[str],
+) -> list[tuple[str, float]]:
+    """The likeliest token at every place as text, and the right answer's log-probability."""
+    source, labels = (
+        torch.nn.utils.rnn.pad_sequence(
+            [torch.tensor(tokenizer.encode(text).ids) for text in texts],
+            batch_first=True,
+            padding_value=PAD_ID,
+        ).to(model.device)
+        for texts in (questions, answers)
+    )
+    mask = (source != PAD_ID).long()
+    logits = model(input_ids=source, attention_mask=mask, labels=labels).logits.float()
+    chosen = logits.log_softmax(-1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    logprobs = (chosen * (labels != PAD_ID)).sum(-1).tolist()
+    texts = [tokenizer.decode(row, skip_special_tokens=True) for row in logits.argmax(-1).tolist()]
+    return list(zip(texts, logprobs, strict=True))
