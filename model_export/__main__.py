@@ -14,7 +14,7 @@ from typing import Any
 
 from equations.errors import EquationError
 from equations.prompt import PROMPT_FORMATS, TARGET_FORMATS, format_of_checkpoint
-from service.engine.bundle import BundleError, Limits
+from service.engine.bundle import NO_PROMPT, BundleError, Limits
 
 _QUESTIONS = Path("data/interpolate/algebra__linear_1d.txt")
 _MAX_SOURCE_TOKENS = 200  # 8 terms of each kind at 12 digits, and the end token, come to 193
@@ -45,22 +45,27 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from model_export.bundle import Identity, sources_of, write_bundle
+    from model_export.bundle import Identity, sources_of, texts_of, write_bundle
     from model_export.card import write_card
 
     checkpoint = _checkpoint(arguments.run)
-    prompt_format = arguments.prompt_format or _format_of(checkpoint)
+    if arguments.texts is not None:
+        prompt_format, target_format = NO_PROMPT, "text"
+        sources = texts_of(_lines(arguments.texts)[: arguments.parity], checkpoint)
+    else:
+        prompt_format = arguments.prompt_format or _format_of(checkpoint)
+        target_format = TARGET_FORMATS[prompt_format]
+        questions = _questions(arguments.questions, arguments.parity)
+        sources = sources_of(questions, prompt_format, checkpoint)
     identity = Identity(
         name=arguments.name,
         version=arguments.version,
         prompt_format=prompt_format,
-        target_format=TARGET_FORMATS[prompt_format],
-        limits=Limits(_MAX_SOURCE_TOKENS, arguments.max_new_tokens),
+        target_format=target_format,
+        limits=Limits(arguments.max_source_tokens, arguments.max_new_tokens),
         precision=arguments.precision,
         provenance={"commit": _commit(), "training": _training(arguments.run, arguments)},
     )
-    questions = _questions(arguments.questions, arguments.parity)
-    sources = sources_of(questions, prompt_format, checkpoint)
     manifest = write_bundle(
         checkpoint, arguments.out, identity, sources, write_card, least_equal=arguments.least_equal
     )
@@ -170,6 +175,14 @@ def _commit() -> str | None:
     return result.stdout.strip()
 
 
+def _lines(path: Path) -> list[str]:
+    """The lines of a file of texts that are not empty."""
+    texts = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not texts:
+        raise RunError(f"{path}: no text; expected one a line")
+    return texts
+
+
 def _questions(path: Path, count: int) -> list[str]:
     """The first `count` questions of a dataset file."""
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -225,10 +238,14 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         help="what the model reads; if not given, the checkpoint tells")  # fmt: skip
     add("--precision", choices=["fp32", "fp16", "int8"], default="int8",
         help="of the products; fp16 leaves those that overflow it in fp32")  # fmt: skip
+    add("--max-source-tokens", type=int, default=_MAX_SOURCE_TOKENS, help="of what may be asked")
     add("--max-new-tokens", type=int, default=96, help="where generation is cut off")
     add("--questions", type=Path, default=_QUESTIONS,
         help="dataset file to compare with PyTorch on")  # fmt: skip
-    add("--parity", type=int, default=1000, help="how many of its questions to compare")
+    add("--texts", type=Path,
+        help="texts to compare on, one a line, for a model of another task than equations: it is "
+        "served by POST /generate alone")  # fmt: skip
+    add("--parity", type=int, default=1000, help="how many of them to compare")
     add("--least-equal", type=float,
         help="share that must have PyTorch's tokens, if not that of the precision")  # fmt: skip
     add("--hardware", default="unrecorded", help="for the model card: what it was trained on")

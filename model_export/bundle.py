@@ -144,6 +144,12 @@ def sources_of(questions: Sequence[str], prompt_format: str, checkpoint: Path) -
     return [tokenizer.encode(prompt(parse(q).with_integers())).ids for q in questions]
 
 
+def texts_of(texts: Sequence[str], checkpoint: Path) -> list[Tokens]:
+    """The token ids of texts that are given to a model as they are."""
+    tokenizer = Tokenizer.from_file(str(checkpoint / TOKENIZER))
+    return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
+
+
 def _write_graphs(
     model: T5ForConditionalGeneration,
     precision: str,

@@ -56,6 +56,16 @@ with longer numbers or with more terms. {parity}
 
 {failures}
 """
+_OTHER_CARD = """\
+# {name} {version}
+
+A T5 of {parameters:,} parameters, text to text: {base}. It does not solve equations; the service
+gives it `POST /generate`, and nothing that it writes is verified. {parity}
+
+## Training
+
+{training}
+"""
 
 
 def write_card(manifest: Manifest) -> str:
@@ -65,6 +75,16 @@ def write_card(manifest: Manifest) -> str:
     training = provenance["training"]
     small = manifest.target_format == WORK
     base = (training or {}).get("settings", {}).get("base", "a checkpoint of unrecorded origin")
+    parity = _parity(manifest.precision, provenance["parity"])
+    if not manifest.solves:
+        return _OTHER_CARD.format(
+            name=manifest.name,
+            version=manifest.version,
+            parameters=manifest.architecture.parameters,
+            base=base,
+            parity=parity,
+            training=_training(training),
+        )
     what = (_SMALL if small else _TUNED).format(
         parameters=manifest.architecture.parameters, base=base
     )
@@ -74,7 +94,7 @@ def write_card(manifest: Manifest) -> str:
         what=what.rstrip(),
         limits=(_SMALL_LIMITS if small else _TUNED_LIMITS).rstrip(),
         evaluation=_evaluation(evaluation) if evaluation else "Not evaluated yet.",
-        parity=_parity(manifest.precision, provenance["parity"]),
+        parity=parity,
         training=_training(training),
         failures=_failures(evaluation.get("wrong", []) if evaluation else []),
     )

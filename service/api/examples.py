@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_MODEL = {"name": "cybersolve-mini", "version": "1.1.0"}
+_MODEL = {"name": "cybersolve-mini", "version": "1.1.1"}
 _TIMING_MS = {"queue": 0.152, "inference": 5.826, "total": 9.312}
 _UNFINISHED = {
     "type": "about:blank",
@@ -47,7 +47,7 @@ _SOLVE = (
         "dataset", "A question in the words of the benchmark", 200,
         _answer(
             answer="-6", variable="c", equation="24 = 1601*c - 1605*c",
-            work=["4*c = -24", "c = -6"], confidence=0.8733,
+            work=["4*c = -24", "c = -6"], confidence=0.8742,
         ),
         {"question": "Solve 24 = 1601*c - 1605*c for c."},
     ),
@@ -60,7 +60,7 @@ _SOLVE = (
         "no_solution", "An equation without a solution", 200,
         _answer(
             answer="-5", verdict="unverifiable", reason="no solution", equation="x = x + 1",
-            work=["0*x = 1", "x = -5"], confidence=0.8733,
+            work=["0*x = 1", "x = -5"], confidence=0.8742,
         ),
         {"question": "x = x + 1"},
     ),
@@ -150,7 +150,7 @@ _GENERATE = (
 _INFO = Example(
     "bundled", "The bundled model on a CPU", 200,
     {
-        "name": "cybersolve-mini", "version": "1.1.0", "solves": True, "precision": "int8",
+        "name": "cybersolve-mini", "version": "1.1.1", "solves": True, "precision": "int8",
         "provider": "CPUExecutionProvider", "parameters": 4613888, "max_source_tokens": 200,
         "max_new_tokens": 96, "max_batch_questions": 1000, "max_body_bytes": 1_000_000,
         "default_timeout_ms": 30000.0, "provenance": {},
@@ -162,7 +162,7 @@ _INFER = (
     Example(
         "two_outputs", "One question, two of the outputs", 200,
         {
-            "model_name": "cybersolve-mini", "model_version": "1.1.0", "id": "7",
+            "model_name": "cybersolve-mini", "model_version": "1.1.1", "id": "7",
             "outputs": [
                 {"name": "answer", "datatype": "BYTES", "shape": [1], "data": ["5"]},
                 {"name": "verdict", "datatype": "BYTES", "shape": [1], "data": ["correct"]},

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import httpx
 import pytest
@@ -24,16 +25,18 @@ START_S = 60.0  # generous: a bound for a broken start, not a promise
 class Server:
     process: subprocess.Popen[bytes]
     url: str
-    log: Path  # nobody would read a pipe while tests run, and a full one stops the server
+    log: IO[str]  # a file: a pipe that nobody reads would fill, and stop the server
 
     def stop(self) -> tuple[int, str]:
         """Ask it to end; its exit status and what it said."""
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(timeout=START_S)
-        return status, self.said()
+        with self.log:
+            return status, self.said()
 
     def said(self) -> str:
-        return self.log.read_text()
+        self.log.seek(0)
+        return self.log.read()
 
 
 def free_port() -> int:
@@ -45,16 +48,15 @@ def free_port() -> int:
 
 def start(**environment: str) -> Server:
     """A server that is ready."""
-    port = free_port()
-    with tempfile.NamedTemporaryFile(prefix="cybersolve-", suffix=".log", delete=False) as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "service.cli", "serve"],
-            cwd=ROOT,
-            env={**os.environ, "HOST": "127.0.0.1", "PORT": str(port), **environment},
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-        )
-    server = Server(process, f"http://127.0.0.1:{port}", Path(log.name))
+    port, log = free_port(), tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service.cli", "serve"],
+        cwd=ROOT,
+        env={**os.environ, "HOST": "127.0.0.1", "PORT": str(port), **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=log,
+    )
+    server = Server(process, f"http://127.0.0.1:{port}", log)
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         assert process.poll() is None, server.said()

@@ -22,6 +22,8 @@ COMMANDS = re.findall(r"```console\n\$ (cybersolve .*)\n((?:.+\n)+)```", README)
 def without_times(body: dict[str, Any]) -> dict[str, Any]:
     timing = body.pop("timing_ms", None)
     assert timing is None or set(timing) == {"queue", "inference", "total"}
+    if "confidence" in body:  # its last digits differ from one kind of processor to another
+        body["confidence"] = round(body["confidence"], 1)
     return body
 
 
@@ -51,8 +53,7 @@ def test_commands_print_what_the_readme_says(command: str, printed: str) -> None
 def test_the_settings_named_exist() -> None:
     section = README.split("## Settings")[1].split("## ")[0]
     named = {name.lower() for name in re.findall(r"`([A-Z_]+[A-Z])`", section)}
-    assert named <= set(Settings.__dataclass_fields__)
-    assert len(named) == 13
+    assert named == set(Settings.__dataclass_fields__) - {"host", "port"}
 
 
 def test_the_figures_are_the_cards() -> None:

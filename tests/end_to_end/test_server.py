@@ -143,7 +143,8 @@ def test_a_termination_signal_lets_accepted_requests_finish(problems: list[Probl
     try:
         response = asyncio.run(ask_and_stop())
     finally:
-        server.process.communicate(timeout=60)
+        server.process.wait(timeout=60)
+        server.log.close()
     assert response.status_code == 200
     assert all("answer" in result for result in response.json()["results"])
     assert server.process.returncode == -signal.SIGTERM  # uvicorn raises it again once it is done

@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
+from model_export.__main__ import main
 from model_export.bundle import MOST_INLINE, Identity, ParityError, sources_of, write_bundle
 from model_export.graphs import UnsupportedCheckpoint
 from model_export.parity import compare, engine_tokens
@@ -146,3 +147,28 @@ def test_an_unknown_activation_is_refused(tmp_path: Path, problems: list[Problem
     folder = checkpoint(tmp_path / "checkpoint", feed_forward_proj="gated-silu")
     with pytest.raises(UnsupportedCheckpoint, match="activation silu; expected relu or gelu_new"):
         export(folder, tmp_path / "bundle", problems[:4])
+
+
+def test_a_model_of_another_task_is_compared_on_texts(tmp_path: Path) -> None:
+    """As `python -m model_export export` does it; equations have no part in it."""
+    texts = tmp_path / "texts.txt"
+    texts.write_text("L+1x0^1 R+4k1^0\n\nR+4k1^0 L+2x0^0\n")
+    folder = checkpoint(tmp_path / "checkpoint")
+    out = tmp_path / "bundle"
+    arguments = f"export {folder} --out {out} --name other --version 2.0.0 --precision fp32"
+    limits = "--max-source-tokens 512 --max-new-tokens 16"
+    assert main([*arguments.split(), *limits.split(), "--texts", str(texts)]) == 0
+    manifest = load_manifest(out)
+    assert not manifest.solves
+    assert manifest.limits == Limits(512, 16)
+    assert manifest.provenance["parity"]["equal"] == manifest.provenance["parity"]["questions"] == 2
+    assert "POST /generate" in (out / "README.md").read_text()
+
+
+def test_a_file_without_texts_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "texts.txt").write_text("\n \n")
+    folder = checkpoint(tmp_path / "checkpoint")
+    assert main(["export", str(folder), "--texts", str(tmp_path / "texts.txt")]) == 1
+    assert "no text; expected one a line" in capsys.readouterr().err

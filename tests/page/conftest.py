@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from threading import Thread
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.end_to_end.conftest import START_S, Server, start
+from tests.end_to_end.conftest import Server, start
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page, Request
@@ -55,24 +52,11 @@ def unavailable() -> str:
     return "" if find_spec("playwright") else "needs playwright (make browser-test)"
 
 
-@contextmanager
-def serving() -> Iterator[Server]:
-    """A server whose log somebody reads: thousands of lines would fill the pipe and stop it."""
-    running = start()
-    assert running.process.stderr is not None
-    reader = Thread(target=deque, args=(running.process.stderr, 0))  # keeps none of them
-    reader.start()
-    yield running
-    running.process.terminate()
-    running.process.wait(timeout=START_S)
-    reader.join()
-    running.process.stderr.close()
-
-
 @pytest.fixture(scope="package")
 def server() -> Iterator[Server]:
-    with serving() as running:
-        yield running
+    running = start()
+    yield running
+    running.stop()
 
 
 @pytest.fixture(scope="module")

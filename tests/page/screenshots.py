@@ -16,8 +16,8 @@ import httpx
 from PIL import Image
 
 from loadtest.workload import question
-from tests.end_to_end.conftest import ROOT
-from tests.page.conftest import CHROMIUM, QUIET, ask, serving, unavailable
+from tests.end_to_end.conftest import ROOT, start
+from tests.page.conftest import CHROMIUM, QUIET, ask, unavailable
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -33,9 +33,11 @@ def main() -> None:
         sys.exit(reason)
     from playwright.sync_api import sync_playwright
 
-    with serving() as server, sync_playwright() as playwright:
+    server = start()
+    with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         draw(chromium, server.url)
+    server.stop()
 
 
 def draw(browser: Browser, url: str) -> None:

@@ -63,6 +63,7 @@ def test_a_full_queue_is_429_and_says_when_to_come_back(bundle: Path) -> None:
         # Also who was refused before there was a route to ask.
         assert 'cybersolve_requests_total{route="/solve",status="429"} 2.0' in text
         assert 'cybersolve_rejected_total{reason="queue_full"} 2.0' in text
+        assert 'cybersolve_requests_total{route="/solve",status="429"} 2.0' in text
 
     serve(bundle, scenario, engine=engine, max_queue=2)
 

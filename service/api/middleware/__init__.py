@@ -33,7 +33,8 @@ def install(
     """From the router outwards; a request passes them in the opposite order.
 
     So a stranger's body is not read, a browser learns why it was refused, and whatever comes of a
-    request is labelled, measured and logged. Raises `KeysError`.
+    request is labelled, measured and logged. To be called when `app` has all its routes. Raises
+    `KeysError`.
     """
     app.add_middleware(BugsAnswered)
     app.add_middleware(
@@ -53,6 +54,6 @@ def install(
     app.add_middleware(
         RequestScope,
         metrics=metrics,
-        paths=list(app.openapi()["paths"]),
+        paths=app.openapi()["paths"],
         log_questions=settings.log_questions,
     )

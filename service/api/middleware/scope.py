@@ -27,15 +27,15 @@ class RequestScope:
     """Gives each request an id (`x-request-id`, the caller's own if it fits), measures and logs it.
 
     The log has no question unless `log_questions`, and never a key, a query or a body. `paths` are
-    those of all routes: who is refused before the router has a route too.
+    those of the document, for requests that are refused before any route is found.
     """
 
     def __init__(
-        self, app: ASGIApp, metrics: Metrics, *, paths: Iterable[str], log_questions: bool
+        self, app: ASGIApp, metrics: Metrics, paths: Iterable[str], *, log_questions: bool
     ) -> None:
         self._app = app
         self._metrics = metrics
-        self._paths = [(path, compile_path(path)[0]) for path in paths]
+        self._patterns = [(compile_path(path)[0], path) for path in paths]
         self._log_questions = log_questions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,12 +58,14 @@ class RequestScope:
                 await self._app(scope, receive, labelled)
             finally:
                 record.duration_s = time.perf_counter() - started
-                record.route = getattr(scope.get("route"), "path", None) or self._route(scope)
+                record.route = self._route(scope)
                 self._ended(record)
 
     def _route(self, scope: Scope) -> str:
-        matches = (path for path, pattern in self._paths if pattern.match(scope["path"]))
-        return next(matches, UNMATCHED)
+        if (route := scope.get("route")) is not None:
+            return str(route.path)
+        alike = (path for pattern, path in self._patterns if pattern.match(scope["path"]))
+        return next(alike, UNMATCHED)
 
     def _ended(self, record: RequestRecord) -> None:
         self._metrics.requests.labels(record.route, str(record.status)).inc()
