@@ -79,7 +79,13 @@ class Batcher:
 
     async def start(self) -> None:
         """Returns once every engine takes questions. Raises `EngineRefused`."""
-        await asyncio.gather(*(place.start() for place in self._places))
+        starting = [asyncio.create_task(place.start()) for place in self._places]
+        try:
+            await asyncio.gather(*starting)
+        finally:  # where one was refused, the others are not waited for
+            for start in starting:
+                start.cancel()
+            await asyncio.gather(*starting, return_exceptions=True)
 
     @property
     def engines_up(self) -> int:

@@ -112,10 +112,10 @@ class _Channel(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for message in self._unpacking.feed(data):
-            if self.first.done():
-                self._told(message)
-            else:
+            if not self.first.done():
                 self.first.set_result(message)
+            elif not self.first.cancelled():  # or else nobody waits for this engine
+                self._told(message)
 
     def connection_lost(self, exc: Exception | None) -> None:
         for future in (self.first, self.lost):

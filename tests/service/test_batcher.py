@@ -16,6 +16,7 @@ from service.engine.fake import EchoEngine
 from service.errors import (
     DeadlineExceeded,
     EngineFailed,
+    EngineRefused,
     NotReady,
     Overloaded,
     ShuttingDown,
@@ -269,6 +270,46 @@ def test_an_engine_that_hangs_at_its_start_is_started_again() -> None:
         assert host.starts == 2
         assert (await batcher.submit(Prompt((1,)), LONG_S)).hypothesis.tokens == [1]
         await batcher.drain(LONG_S)
+
+    asyncio.run(main())
+
+
+def test_an_engine_refused_ends_the_start_of_the_others() -> None:
+    """One that was still starting counts as failed once it is closed, and must not start again."""
+
+    class Refusing(ThreadHost):
+        async def start(self, told: Callable[[Report], None]) -> Started:
+            raise EngineRefused("no such provider")
+
+    class Starting(ThreadHost):
+        def __init__(self, limits: BatchLimits) -> None:
+            super().__init__(EchoEngine(), limits)
+            self.starts = 0
+            self.closed = asyncio.Event()
+
+        async def start(self, told: Callable[[Report], None]) -> Started:
+            self.starts += 1
+            await self.closed.wait()
+            raise EngineFailed
+
+        async def close(self) -> None:
+            self.closed.set()
+            await asyncio.sleep(0.05)  # as long as a process takes to end: many restart delays
+
+    async def main() -> None:
+        limits = BatchLimits(8, 100)
+        other = Starting(limits)
+        batcher = Batcher(
+            [other, Refusing(EchoEngine(), limits)],
+            limits,
+            max_queue=9,
+            restart_delay_s=0.001,
+            observer=Remembering(),
+        )
+        with pytest.raises(EngineRefused):
+            await batcher.start()
+        await batcher.drain(LONG_S)
+        assert other.starts == 1
 
     asyncio.run(main())
 

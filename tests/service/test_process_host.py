@@ -130,6 +130,28 @@ def test_an_engine_that_cannot_be_had_says_why(bundle: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_start_that_is_given_up_hears_nothing_of_its_engine(bundle: Path) -> None:
+    """What the engine says first is an answer to the start, and no report."""
+
+    async def main() -> None:
+        told: list[object] = []
+        host = ProcessHost(plan_of(bundle, provider="cuda"))
+        faults: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
+        starting = asyncio.create_task(host.start(told.append))
+        while host.pid is None:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the socket is connected, the engine takes longer to say anything
+        await asyncio.sleep(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        await host.ended()
+        assert (told, faults) == ([], [])
+
+    asyncio.run(main())
+
+
 def test_a_damaged_graph_is_a_failure_to_start(bundle: Path, tmp_path: Path) -> None:
     for file in bundle.iterdir():
         content = b"not a graph" if file.suffix == ".onnx" else file.read_bytes()
