@@ -38,8 +38,8 @@ class Scale:
 
 SCALES = [
     pytest.param(Scale(40, 50, 20, "text"), id="40"),
-    pytest.param(Scale(500, 60, 50, "text"), id="500", marks=pytest.mark.finetune),
-    pytest.param(Scale(500, 60, 50, "spaced"), id="500-spaced", marks=pytest.mark.finetune),
+    pytest.param(Scale(500, 100, 50, "text"), id="500", marks=pytest.mark.finetune),
+    pytest.param(Scale(500, 100, 50, "spaced"), id="500-spaced", marks=pytest.mark.finetune),
 ]
 
 
