@@ -40,8 +40,7 @@ async def solution_of(
 
 
 def answer_of(runtime: Runtime, solution: Solution) -> SolveResponse:
-    manifest = runtime.model.manifest
-    return SolveResponse.of(solution, ModelName(name=manifest.name, version=manifest.version))
+    return SolveResponse.of(solution, ModelName.of(runtime.model.manifest))
 
 
 async def each(

@@ -51,8 +51,7 @@ async def generate(body: GenerateRequest, request: Request, response: Response) 
         written = await while_connected(request, work)
     record.timings = written.timings
     answer = _answer(runtime, written)
-    for part, value_ms in answer.timing_ms:
-        response.headers[f"x-{part}-time"] = str(value_ms)
+    response.headers.update(answer.timing_ms.headers())
     return answer
 
 
@@ -86,5 +85,4 @@ async def _next(events: AsyncGenerator[bytes, None]) -> bytes:
 
 
 def _answer(runtime: Runtime, written: Written) -> GenerateResponse:
-    manifest = runtime.model.manifest
-    return GenerateResponse.of(written, ModelName(name=manifest.name, version=manifest.version))
+    return GenerateResponse.of(written, ModelName.of(runtime.model.manifest))

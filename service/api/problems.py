@@ -53,17 +53,22 @@ class ProblemResponse(JSONResponse):
 
     def __init__(self, problem: Problem, headers: Mapping[str, str]) -> None:
         super().__init__(problem.model_dump(), problem.status, headers, media_type=MEDIA_TYPE)
+        self._problem = problem
+        self._given = headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if (scope["path"] + "/").startswith("/v2/"):
+            await self._in_v2()(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    def _in_v2(self) -> JSONResponse:
+        problem = self._problem
         about = f" (request {problem.request_id})" if problem.request_id else ""
         # The protocol does not know 422.
         invalid = problem.status == HTTPStatus.UNPROCESSABLE_ENTITY
         status = HTTPStatus.BAD_REQUEST if invalid else problem.status
-        self._in_v2 = JSONResponse({"error": problem.detail + about}, status, headers)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (scope["path"] + "/").startswith("/v2/"):
-            await self._in_v2(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+        return JSONResponse({"error": problem.detail + about}, status, self._given)
 
 
 def install(app: FastAPI) -> None:
@@ -98,7 +103,7 @@ def too_large(most: int) -> JSONResponse:
 
 
 def shutting_down() -> JSONResponse:
-    return respond(problem_of(ShuttingDown(), ""), {"retry-after": str(math.ceil(_RETRY_AFTER_S))})
+    return refused(ShuttingDown(), "")
 
 
 def too_slow(most_s: float) -> JSONResponse:

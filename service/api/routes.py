@@ -61,9 +61,12 @@ async def solve(body: SolveRequest, request: Request) -> Response:
         solution = await while_connected(request, work)
     record.timings = solution.timings
     answer = answer_of(runtime, solution)
-    headers = {f"x-{part}-time": str(value_ms) for part, value_ms in answer.timing_ms}
     # Written here: FastAPI would validate once more what has just been made.
-    return Response(answer.model_dump_json(), headers=headers, media_type="application/json")
+    return Response(
+        answer.model_dump_json(),
+        headers=answer.timing_ms.headers(),
+        media_type="application/json",
+    )
 
 
 @router.post("/solve/batch", summary="Answer many questions", responses=PROBLEMS)

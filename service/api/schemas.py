@@ -16,6 +16,8 @@ from pydantic import (
 )
 
 from equations.verify import Verdict
+from service.contracts import Timings
+from service.engine.bundle import Manifest
 from service.generating import FinishReason, Written
 from service.solving import Fallback, Solution, Source
 
@@ -77,6 +79,10 @@ class ModelName(BaseModel):
     name: str
     version: str
 
+    @classmethod
+    def of(cls, manifest: Manifest) -> ModelName:
+        return cls(name=manifest.name, version=manifest.version)
+
 
 class TimingMs(BaseModel):
     """Milliseconds: waiting for a batch, in the batch, and from parsing to verification."""
@@ -84,6 +90,15 @@ class TimingMs(BaseModel):
     queue: float
     inference: float
     total: float
+
+    @classmethod
+    def of(cls, timings: Timings, total_s: float) -> TimingMs:
+        return cls(
+            queue=_ms(timings.queue_s), inference=_ms(timings.inference_s), total=_ms(total_s)
+        )
+
+    def headers(self) -> dict[str, str]:
+        return {f"x-{part}-time": str(value_ms) for part, value_ms in self}
 
 
 class SolveResponse(BaseModel):
@@ -104,7 +119,6 @@ class SolveResponse(BaseModel):
 
     @classmethod
     def of(cls, solution: Solution, model: ModelName) -> SolveResponse:
-        timings = solution.timings
         return cls(
             answer=solution.answer,
             variable=solution.variable,
@@ -116,11 +130,7 @@ class SolveResponse(BaseModel):
             confidence=None if solution.confidence is None else round(solution.confidence, 4),
             tries=solution.tries,
             model=model,
-            timing_ms=TimingMs(
-                queue=_ms(timings.queue_s),
-                inference=_ms(timings.inference_s),
-                total=_ms(solution.total_s),
-            ),
+            timing_ms=TimingMs.of(solution.timings, solution.total_s),
         )
 
 
@@ -135,17 +145,12 @@ class GenerateResponse(BaseModel):
 
     @classmethod
     def of(cls, written: Written, model: ModelName) -> GenerateResponse:
-        timings = written.timings
         return cls(
             text=written.text,
             tokens=written.tokens,
             finish_reason=written.finish_reason,
             model=model,
-            timing_ms=TimingMs(
-                queue=_ms(timings.queue_s),
-                inference=_ms(timings.inference_s),
-                total=_ms(written.total_s),
-            ),
+            timing_ms=TimingMs.of(written.timings, written.total_s),
         )
 
 
