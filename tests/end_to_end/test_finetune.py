@@ -34,13 +34,15 @@ class Scale:
     epochs: int
     batch: int
     prompt_format: str
-    least: float  # share that must be learnt: of 500 so small a model misses one or two
 
 
+# At more than twice this rate attention comes to weights of 1 and learns no more: questions whose
+# one attended piece is the same stay one to the decoder (docs/decisions/0009-finetuning.md).
+RATE = 1.5e-3
 SCALES = [
-    pytest.param(Scale(40, 50, 20, "text", 1.0), id="40"),
-    pytest.param(Scale(500, 80, 50, "text", 0.99), id="500", marks=pytest.mark.finetune),
-    pytest.param(Scale(500, 80, 50, "spaced", 0.99), id="500-spaced", marks=pytest.mark.finetune),
+    pytest.param(Scale(40, 50, 20, "text"), id="40"),
+    pytest.param(Scale(500, 50, 50, "text"), id="500", marks=pytest.mark.finetune),
+    pytest.param(Scale(500, 70, 50, "spaced"), id="500-spaced", marks=pytest.mark.finetune),
 ]
 
 
@@ -78,7 +80,7 @@ def learnt(scale: Scale, tmp_path: Path) -> list[data.Problem]:
     """All of the guide's commands but the last have been run; the questions that were learnt."""
     base = write_flan(
         tmp_path / "base", Tokenizer.from_file(str(T5_TOKENIZER)), T5_PIECES,
-        d_model=64, d_kv=24, num_heads=3, d_ff=1024,
+        d_model=64, d_kv=16, num_heads=6, d_ff=256, num_layers=2,
     )  # fmt: skip
     assert base.exists()
     make, zero_shot, tune, evaluate, card, export, describe, _ = documented()
@@ -90,7 +92,7 @@ def learnt(scale: Scale, tmp_path: Path) -> list[data.Problem]:
     problems = data.read_training(folder)[: scale.questions]
     data.write(data.split_file(folder, "train-easy"), problems)
     run(tmp_path, zero_shot, "--limit", "5")
-    run(tmp_path, tune, "--phases", f"{scale.epochs}:4e-3", "--batch-size", str(scale.batch),
+    run(tmp_path, tune, "--phases", f"{scale.epochs}:{RATE}", "--batch-size", str(scale.batch),
         "--prompt-format", scale.prompt_format, "--evaluate-every", "100000")  # fmt: skip
     # What it has learnt takes the place of the test questions from here on.
     data.write(data.split_file(folder, data.TEST_SPLIT), problems)
@@ -106,21 +108,18 @@ def test_the_guide_from_nothing_to_a_served_model(
 ) -> None:
     run_folder, bundle = tmp_path / "runs" / "large", tmp_path / "bundles" / "large"
     report = json.loads((run_folder / "evaluation" / "report.json").read_text())
-    assert report["questions"] == scale.questions
-    assert report["exact_match"] >= scale.least
-    assert report["splits"]["interpolate"]["teacher_forced"]["exact_match"] >= scale.least
+    assert (report["questions"], report["exact_match"]) == (scale.questions, 1.0)
+    assert report["splits"]["interpolate"]["teacher_forced"]["exact_match"] == 1.0
     zero_shot = json.loads((run_folder / "zero-shot" / "report.json").read_text())
     assert zero_shot["exact_match"] < 0.5
     rows = parquet.read_table(run_folder / "evaluation" / "predictions.parquet").to_pylist()
-    written = [row["answer"] for row in rows]
-    right = [row["answer"] == problem.answer for row, problem in zip(rows, learnt, strict=True)]
-    assert sum(right) == report["exact_match"] * scale.questions
+    assert [row["answer"] for row in rows] == [problem.answer for problem in learnt]
     assert "| interpolate | " in (run_folder / "model" / "README.md").read_text()
 
     manifest = load_manifest(bundle)
     assert (manifest.precision, manifest.prompt_format) == ("fp16", scale.prompt_format)
     assert manifest.provenance["parity"]["equal"] == min(1000, scale.questions)
-    assert manifest.provenance["evaluation"]["exact_match"] == report["exact_match"]
+    assert manifest.provenance["evaluation"]["exact_match"] == 1.0
     assert "fine-tuned on `algebra__linear_1d`" in (bundle / "README.md").read_text()
 
     assert documented()[-1] == "CYBERSOLVE_MODEL=bundles/large cybersolve serve"
@@ -131,5 +130,5 @@ def test_the_guide_from_nothing_to_a_served_model(
     finally:
         server.stop()
     results = response.json()["results"]
-    assert [result["answer"] for result in results] == written
-    assert [result["verdict"] == "correct" for result in results] == right
+    assert [result["answer"] for result in results] == [problem.answer for problem in learnt]
+    assert {result["verdict"] for result in results} == {"correct"}
