@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from equations.errors import EquationError
 from service.api.answering import answer_of, each, runtime_of, solution_of
 from service.api.departure import while_connected
+from service.api.middleware.direct import DirectRoute
 from service.api.problems import problem_of
 from service.api.record import record_of
 from service.api.schemas import (
@@ -67,6 +68,9 @@ async def solve(body: SolveRequest, request: Request) -> Response:
         headers=answer.timing_ms.headers(),
         media_type="application/json",
     )
+
+
+DIRECT = {"/solve": DirectRoute(SolveRequest, solve)}
 
 
 @router.post("/solve/batch", summary="Answer many questions", responses=PROBLEMS)
