@@ -37,8 +37,13 @@ class TextLines(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
         fields = _fields(record)
-        shown = "".join(f" {name}={_encode(value)}" for name, value in fields.items())
+        shown = "".join([f" {name}={_shown(value)}" for name, value in fields.items()])
         return super().formatMessage(record) + shown
+
+
+def _shown(value: object) -> str:
+    """As JSON has it; of numbers the encoder makes a long way."""
+    return repr(value) if type(value) in (int, float) else _encode(value)
 
 
 class JsonLines(logging.Formatter):
