@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from equations.errors import EquationError
-from service.api.answering import answer_of, each, runtime_of, solution_of
+from service.api.answering import answer_of, each, runtime_of, solution_of, timeout_s
 from service.api.departure import while_connected
 from service.api.middleware.direct import DirectRoute
 from service.api.problems import problem_of
@@ -58,6 +58,8 @@ async def solve(body: SolveRequest, request: Request) -> Response:
     record = record_of(request)
     record.questions = (body.question,)
     with runtime.request():
+        if refusal := runtime.hopeless(body.question, timeout_s(runtime, body.timeout_ms)):
+            raise refusal
         work = solution_of(runtime, body.question, body.fallback, body.timeout_ms)
         solution = await while_connected(request, work)
     record.timings = solution.timings

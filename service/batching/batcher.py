@@ -90,7 +90,7 @@ class Batcher:
 
     @property
     def engines_up(self) -> int:
-        return sum(place.started is not None for place in self._places)
+        return len([place for place in self._places if place.started is not None])
 
     @property
     def alive(self) -> bool:
@@ -102,12 +102,17 @@ class Batcher:
         """ONNX Runtime's name of what computes, once an engine is up."""
         return next((place.started.provider for place in self._places if place.started), None)
 
-    def overload(self) -> Overloaded | None:
-        """What the next question is refused with, and counted as, while the queue is full."""
-        if not self._queue.full:
-            return None
-        self._observer.refused("queue_full")
-        return Overloaded(self._retry_after_s())
+    def overload(self, timeout_s: float = math.inf) -> Overloaded | None:
+        """What the next question is refused with, and counted as, while the queue is full or too
+        long for its deadline.
+        """
+        if self._answer_s() > _SURE * timeout_s:
+            self._observer.refused("deadline")
+            return Overloaded(self._retry_after_s(), "the queue is too long for the deadline")
+        if self._queue.full:
+            self._observer.refused("queue_full")
+            return Overloaded(self._retry_after_s())
+        return None
 
     async def drain(self, timeout_s: float) -> None:
         """Take no more requests, let the accepted finish, answer the rest with `ShuttingDown`.
@@ -177,9 +182,8 @@ class Batcher:
     def _admit(
         self, prompt: Prompt, timeout_s: float, heard: Callable[[list[int]], None] | None = None
     ) -> Job:
-        if self._answer_s() > _SURE * timeout_s:
-            self._observer.refused("deadline")
-            raise Overloaded(self._retry_after_s(), "the queue is too long for the deadline")
+        if (refusal := self.overload(timeout_s)) is not None:
+            raise refusal
         job = Job(next(self._keys), prompt, [], enqueued_s=self._clock(), heard=heard)
         if not self._queue.put(job):
             self._observer.refused("queue_full")
