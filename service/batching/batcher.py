@@ -102,11 +102,11 @@ class Batcher:
         """ONNX Runtime's name of what computes, once an engine is up."""
         return next((place.started.provider for place in self._places if place.started), None)
 
-    def overload(self, timeout_s: float = math.inf) -> Overloaded | None:
+    def overload(self, timeout_s: float | None = None) -> Overloaded | None:
         """What the next question is refused with, and counted as, while the queue is full or too
-        long for its deadline.
+        long for its deadline, where that is known.
         """
-        if self._answer_s() > _SURE * timeout_s:
+        if timeout_s is not None and self._answer_s() > _SURE * timeout_s:
             self._observer.refused("deadline")
             return Overloaded(self._retry_after_s(), "the queue is too long for the deadline")
         if self._queue.full:
