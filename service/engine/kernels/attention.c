@@ -18,7 +18,7 @@ typedef struct {
     int64_t heads;
 } Attention;
 
-/* One head of one row: `query` (d_kv), `keys` and `values` (count, d_kv), `bias` (count) or NULL. */
+/* One head of a row: `query` (d_kv), `keys` and `values` (count, d_kv), `bias` (count) or NULL. */
 static inline __attribute__((always_inline)) void attend_head(
     const float *query, const float *keys, const float *values, const float *bias, int64_t count,
     int64_t d_kv, int vectors, float *mixed) {
@@ -112,7 +112,8 @@ static void attend_cached(void *work, size_t row) {
         memcpy(keys + past * w->d_kv, query + width, w->d_kv * sizeof(float));
         memcpy(values + past * w->d_kv, query + 2 * width, w->d_kv * sizeof(float));
         const float *bias = w->biases + (past * w->heads + head) * w->columns;
-        attend(query, keys, values, bias, past + 1, w->d_kv, w->mixed + row * width + head * w->d_kv);
+        float *mixed = w->mixed + row * width + head * w->d_kv;
+        attend(query, keys, values, bias, past + 1, w->d_kv, mixed);
     }
 }
 

@@ -1,4 +1,4 @@
-/* What the kernels share: how an operator is described, how tensors are read, vectors of 16 floats. */
+/* What the kernels share: how an operator is described, how tensors are read and written. */
 #ifndef CYBERSOLVE_KERNEL_H
 #define CYBERSOLVE_KERNEL_H
 

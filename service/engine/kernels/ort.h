@@ -1,7 +1,7 @@
-/* What these kernels use of ONNX Runtime's C interface, declared by hand: its wheels ship no headers.
+/* What these kernels use of ONNX Runtime's C interface, declared by hand: its wheels have no headers.
  *
- * The interface is a table of functions that only ever grows at its end, so places in it are for good.
- * Source of places and signatures: onnxruntime_c_api.h of ONNX Runtime 1.25. */
+ * The interface is a table of functions that only ever grows at its end, so places in it are for
+ * good. Source of places and signatures: onnxruntime_c_api.h of ONNX Runtime 1.25. */
 #ifndef CYBERSOLVE_ORT_H
 #define CYBERSOLVE_ORT_H
 

@@ -1,7 +1,7 @@
 /* Gives a session of ONNX Runtime the kernels of the domain `cybersolve`.
  *
- * On a processor that cannot run them it gives none. ONNX Runtime then does what the model says each
- * operator stands for, in operators of its own. */
+ * On a processor that cannot run them it gives none. ONNX Runtime then does what the model says
+ * each operator stands for, in operators of its own. */
 #include "kernel.h"
 
 #if defined(__x86_64__)

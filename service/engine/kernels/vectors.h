@@ -4,6 +4,7 @@
 
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma")
 #include <immintrin.h>
+#include <stdint.h>
 
 enum { LANES = 16 };
 
@@ -29,6 +30,11 @@ static inline __m512 exponential(__m512 x) {
     return _mm512_scalef_ps(_mm512_add_ps(sum, _mm512_set1_ps(1.0f)), n);
 }
 
+/* Quarters 0 and 2 of `a`, then of `b`, plus quarters 1 and 3. */
+static inline __m512 even_and_odd_quarters(__m512 a, __m512 b) {
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+}
+
 /* Lane i of the result is the sum of the lanes of v[i]. Each round adds neighbours: 16 vectors of
  * 16 parts, 8 of 2 times 8, and so on. */
 static inline __m512 sums_of_lanes(const __m512 v[LANES]) {
@@ -42,12 +48,9 @@ static inline __m512 sums_of_lanes(const __m512 v[LANES]) {
         fours[i] = _mm512_add_ps(
             _mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
     }
-    __m512 low = _mm512_add_ps(
-        _mm512_shuffle_f32x4(fours[0], fours[1], 0x88), _mm512_shuffle_f32x4(fours[0], fours[1], 0xdd));
-    __m512 high = _mm512_add_ps(
-        _mm512_shuffle_f32x4(fours[2], fours[3], 0x88), _mm512_shuffle_f32x4(fours[2], fours[3], 0xdd));
-    return _mm512_add_ps(
-        _mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xdd));
+    __m512 low = even_and_odd_quarters(fours[0], fours[1]);
+    __m512 high = even_and_odd_quarters(fours[2], fours[3]);
+    return even_and_odd_quarters(low, high);
 }
 
 #endif
