@@ -29,7 +29,7 @@ import onnx
 from transformers import T5Config, T5ForConditionalGeneration
 
 from model_export import operators
-from model_export.builder import CONTRIB, FLOAT, INT32, INT64
+from model_export.builder import FLOAT, INT32, INT64
 from model_export.products import Numbers, Weights
 from model_export.quantisation import InputRanges
 from model_export.stack import Stack
@@ -37,7 +37,6 @@ from model_export.stack import Stack
 EXTERNAL_SUFFIX = ".data"  # of the file that has a graph's weights, where it has them not itself
 
 _MOST_IN_GROUP = 64  # tokens, of which first the likeliest is found
-_HIDDEN = -1e9  # added to the scores of padding
 
 
 class UnsupportedCheckpoint(ValueError):
@@ -110,33 +109,28 @@ class _Encoder(Stack):
         g, config = self.graph, self.config
         source = g.input("source", INT64, ["batch", "length"])
         lengths = g.input("source_lengths", INT32, ["batch"])
-        position_bias = self._position_bias(source)
+        farthest = config.relative_attention_max_distance
+        biases = g.weight(
+            "encoder.position_biases",
+            self.distance_biases("encoder", range(-farthest, farthest + 1)),
+        )
 
         hidden = g.op("Gather", g.weight("shared", self.weights["shared.weight"]), source)
         for layer in range(config.num_layers):
             block = f"encoder.block.{layer}.layer"
             attention = f"{block}.0.SelfAttention"
             norm = f"{block}.0.layer_norm"
-            q, k, v = (self.normed_linear(hidden, norm, f"{attention}.{part}") for part in "qkv")
-            mixed = self._attend(q, k, v, lengths, position_bias)
+            joint = self.normed_linear(hidden, norm, *(f"{attention}.{part}" for part in "qkv"))
+            mixed = g.op(
+                "EncoderAttention",
+                *(joint, lengths, biases),
+                domain=operators.DOMAIN,
+                num_heads=config.num_heads,
+            )
             hidden = self.products.added(hidden, mixed, f"{attention}.o")
             hidden = self.feed_forward(hidden, f"{block}.1")
         self._write_cross(hidden)
         return g.model("encoder", __doc__ or "")
-
-    def _attend(self, query: str, key: str, value: str, lengths: str, bias: str) -> str:
-        """Attention of (batch, length, heads * d_kv), which all inputs are -> the same shape.
-
-        Keys and values past a row's `lengths` are not seen. `bias` is added to the scores.
-        """
-        return self.graph.op(
-            "MultiHeadAttention",
-            *(query, key, value, "", lengths, bias),
-            domain=CONTRIB,
-            num_heads=self.config.num_heads,
-            scale=1.0,
-            mask_filter_value=_HIDDEN,
-        )
 
     def _write_cross(self, hidden: str) -> None:
         """Output the keys and values that the decoder's layers will attend to."""
@@ -151,24 +145,6 @@ class _Encoder(Stack):
         cross = g.op("Transpose", g.op("Reshape", joint, shape), perm=[2, 0, 3, 1, 4])
         named = [len(attentions), "batch", config.num_heads, "length", config.d_kv]
         g.output(cross, "cross", FLOAT, named)
-
-    def _position_bias(self, source: str) -> str:
-        """(1, heads, length, length), from the distance of each key from each query."""
-        g, farthest = self.graph, self.config.relative_attention_max_distance
-        length = g.op("Squeeze", g.op("Shape", source, start=1, end=2), g.ints(0))
-        places = g.op("Range", g.scalar(0, np.int64), length, g.scalar(1, np.int64))
-        distance = g.op(
-            "Sub", g.op("Unsqueeze", places, g.ints(0)), g.op("Unsqueeze", places, g.ints(1))
-        )
-        index = g.op("Add", distance, g.scalar(farthest, np.int64))
-        index = g.op("Clip", index, g.scalar(0, np.int64), g.scalar(2 * farthest, np.int64))
-        table = g.weight(
-            "encoder.position_biases",
-            self.distance_biases("encoder", range(-farthest, farthest + 1)),
-        )
-        return g.op(
-            "Unsqueeze", g.op("Transpose", g.op("Gather", table, index), perm=[2, 0, 1]), g.ints(0)
-        )
 
 
 class _Decoder(Stack):

@@ -37,6 +37,37 @@ CrossAttention <num_heads> (query, key, value, lengths) => (mixed) {
 }
 """
 
+# All queries of a row over all keys, of which those past the row's length are not seen. `biases`
+# (distances, heads) are of key minus query, from the farthest before to the farthest after.
+_ENCODER_ATTENTION = """
+EncoderAttention <num_heads> (joint, lengths, biases) => (mixed) {
+    query, key, value = Split <axis: int = -1, num_outputs: int = 3> (joint)
+    zero = Constant <value_int: int = 0> ()
+    one = Constant <value_int: int = 1> ()
+    two = Constant <value_int: int = 2> ()
+    axis_0 = Constant <value_ints: ints = [0]> ()
+    axis_1 = Constant <value_ints: ints = [1]> ()
+    length_1 = Shape <start: int = 1, end: int = 2> (joint)
+    length = Squeeze (length_1)
+    places = Range (zero, length, one)
+    keys = Unsqueeze (places, axis_0)
+    queries = Unsqueeze (places, axis_1)
+    distance = Sub (keys, queries)
+    distances_1 = Shape <start: int = 0, end: int = 1> (biases)
+    distances = Squeeze (distances_1)
+    farthest = Div (distances, two)
+    last = Sub (distances, one)
+    shifted = Add (distance, farthest)
+    index = Clip (shifted, zero, last)
+    by_pair = Gather (biases, index)
+    by_head = Transpose <perm: ints = [2, 0, 1]> (by_pair)
+    bias = Unsqueeze (by_head, axis_0)
+    mixed = com.microsoft.MultiHeadAttention <
+        num_heads: int = @num_heads, scale: float = 1.0, mask_filter_value: float = -1e9
+    > (query, key, value, , lengths, bias)
+}
+"""
+
 # The product of a row's RMS norm, rounded to integers.
 _NORM_LINEAR = """
 NormLinear <epsilon> (x, norm, weight, scales, input_scale) => (y) {
@@ -139,6 +170,7 @@ _DEFINITIONS = {
     "AddLinear": _ADD_LINEAR,
     "CachedAttention": _CACHED_ATTENTION,
     "CrossAttention": _CROSS_ATTENTION,
+    "EncoderAttention": _ENCODER_ATTENTION,
     "Likeliest": _LIKELIEST,
     "NormGatedLinear": _NORM_GATED_LINEAR,
     "NormLinear": _NORM_LINEAR,

@@ -159,6 +159,33 @@ def test_attention_over_what_was_read(
 
 
 @needs_kernels
+@some
+@given(
+    seeds,
+    st.integers(1, 5),
+    st.tuples(st.integers(1, 4), st.sampled_from((8, 16, 20, 32, 64))),
+    st.integers(1, 50),
+    st.integers(1, 60),
+)
+def test_attention_of_the_encoder(
+    seed: int, batch: int, shape: tuple[int, int], length: int, farthest: int
+) -> None:
+    """Of padding nothing is asked."""
+    heads, d_kv = shape
+    random = np.random.default_rng(seed)
+    lengths = random.integers(1, length + 1, batch).astype(np.int32)
+    operator = Operator(
+        "EncoderAttention",
+        {"joint": normal(random, batch, length, 3 * heads * d_kv), "lengths": lengths},
+        {"biases": 3 * normal(random, 2 * farthest + 1, heads)},
+        num_heads=heads,
+    )
+    (found,), (expected,) = operator.by_kernel(), operator.by_definition()
+    for row, used in enumerate(lengths):
+        np.testing.assert_allclose(found[row, :used], expected[row, :used], rtol=1e-4, atol=1e-5)
+
+
+@needs_kernels
 def test_large_scores_do_not_overflow() -> None:
     """The largest score comes last: all before it are corrected to nothing."""
     keys = np.linspace(-50, 50, 40, dtype=np.float32).reshape(1, 1, 40, 1).repeat(16, axis=3)
@@ -182,6 +209,19 @@ def test_places_beyond_the_cache_are_refused(past: int) -> None:
     operator = cached_attention(np.random.default_rng(0), 2, 1, 16, 5)
     operator.inputs["past"][1] = past
     with pytest.raises(Exception, match="past must be from 0 to the last column"):
+        operator.by_kernel()
+
+
+@needs_kernels
+@pytest.mark.parametrize("length", [0, 4])
+def test_lengths_beyond_the_sources_are_refused(length: int) -> None:
+    operator = Operator(
+        "EncoderAttention",
+        {"joint": np.zeros((2, 3, 48), np.float32), "lengths": np.array([3, length], np.int32)},
+        {"biases": np.zeros((3, 1), np.float32)},
+        num_heads=1,
+    )
+    with pytest.raises(Exception, match="must be from 1 to the length of the sources"):
         operator.by_kernel()
 
 

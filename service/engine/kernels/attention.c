@@ -1,4 +1,5 @@
-/* Attention of one query a row, each row over as many keys as it has.
+/* Attention: of one query a row in the decoder, of all of a row in the encoder; each over as many
+ * keys as its row has.
  *
  * Sixteen keys at a time, in one pass: the softmax's largest score and sum are corrected as keys
  * come (Milakov and Gimelshein 2018), so that nothing is kept but one vector of scores. */
@@ -18,10 +19,11 @@ typedef struct {
     int64_t heads;
 } Attention;
 
-/* One head of a row: `query` (d_kv), `keys` and `values` (count, d_kv), `bias` (count) or NULL. */
+/* One query of a head: `query` (d_kv); `keys` and `values`, `count` of d_kv each, which begin
+ * `stride` apart; `bias` (count) or NULL. */
 static inline __attribute__((always_inline)) void attend_head(
-    const float *query, const float *keys, const float *values, const float *bias, int64_t count,
-    int64_t d_kv, int vectors, float *mixed) {
+    const float *query, const float *keys, const float *values, int64_t stride, const float *bias,
+    int64_t count, int64_t d_kv, int vectors, float *mixed) {
     __mmask16 last = first_lanes(d_kv - (int64_t)(vectors - 1) * LANES);
     __m512 q[MOST_VECTORS], sum[MOST_VECTORS];
     for (int v = 0; v < vectors; v++) {
@@ -37,7 +39,7 @@ static inline __attribute__((always_inline)) void attend_head(
         for (int k = 0; k < LANES; k++) {
             products[k] = _mm512_setzero_ps();
             if (k >= many) continue;
-            const float *key = keys + (begin + k) * d_kv;
+            const float *key = keys + (begin + k) * stride;
             for (int v = 0; v < vectors; v++) {
                 __mmask16 lanes = v == vectors - 1 ? last : 0xffff;
                 products[k] = _mm512_fmadd_ps(
@@ -62,7 +64,7 @@ static inline __attribute__((always_inline)) void attend_head(
         total += _mm512_reduce_add_ps(share);
         _mm512_storeu_ps(shares, share);
         for (int k = 0; k < many; k++) {
-            const float *value = values + (begin + k) * d_kv;
+            const float *value = values + (begin + k) * stride;
             for (int v = 0; v < vectors; v++) {
                 __mmask16 lanes = v == vectors - 1 ? last : 0xffff;
                 sum[v] = _mm512_fmadd_ps(
@@ -80,16 +82,25 @@ static inline __attribute__((always_inline)) void attend_head(
 
 /* The usual sizes of a head have code of their own, with its vectors in registers. */
 static void attend(
-    const float *query, const float *keys, const float *values, const float *bias, int64_t count,
-    int64_t d_kv, float *mixed) {
+    const float *query, const float *keys, const float *values, int64_t stride, const float *bias,
+    int64_t count, int64_t d_kv, float *mixed) {
     if (d_kv == 64) {
-        attend_head(query, keys, values, bias, count, 64, 4, mixed);
+        attend_head(query, keys, values, stride, bias, count, 64, 4, mixed);
     } else if (d_kv == 32) {
-        attend_head(query, keys, values, bias, count, 32, 2, mixed);
+        attend_head(query, keys, values, stride, bias, count, 32, 2, mixed);
     } else {
         int vectors = (int)((d_kv + LANES - 1) / LANES);
-        attend_head(query, keys, values, bias, count, d_kv, vectors, mixed);
+        attend_head(query, keys, values, stride, bias, count, d_kv, vectors, mixed);
     }
+}
+
+static Status *check_lengths(Api *api, const int32_t *lengths, int64_t batch, int64_t length) {
+    for (int64_t row = 0; row < batch; row++) {
+        if (lengths[row] < 1 || lengths[row] > length) {
+            return ort_error(api, "source_lengths must be from 1 to the length of the sources");
+        }
+    }
+    return NULL;
 }
 
 /* -- over what the row itself has written ------------------------------------------------------ */
@@ -113,7 +124,7 @@ static void attend_cached(void *work, size_t row) {
         memcpy(values + past * w->d_kv, query + 2 * width, w->d_kv * sizeof(float));
         const float *bias = w->biases + (past * w->heads + head) * w->columns;
         float *mixed = w->mixed + row * width + head * w->d_kv;
-        attend(query, keys, values, bias, past + 1, w->d_kv, mixed);
+        attend(query, keys, values, w->d_kv, bias, past + 1, w->d_kv, mixed);
     }
 }
 
@@ -163,8 +174,8 @@ static void attend_cross(void *work, size_t row) {
         int64_t line = (row * w->heads + head) * w->length * w->d_kv;
         int64_t place = row * width + head * w->d_kv;
         attend(
-            w->query + place, w->keys + line, w->values + line, NULL, w->lengths[row], w->d_kv,
-            w->mixed + place);
+            w->query + place, w->keys + line, w->values + line, w->d_kv, NULL, w->lengths[row],
+            w->d_kv, w->mixed + place);
     }
 }
 
@@ -181,13 +192,74 @@ static Status *compute_cross(void *kernel, Context *context) {
     int64_t batch = keys.shape[0], length = keys.shape[2], d_kv = keys.shape[3];
     Cross work = {
         attention->heads, length, d_kv, query.data, keys.data, values.data, lengths.data, 0};
-    for (int64_t row = 0; row < batch; row++) {
-        if (work.lengths[row] < 1 || work.lengths[row] > length) {
-            return ort_error(api, "CrossAttention: source_lengths must be from 1 to the length");
-        }
-    }
+    TRY(check_lengths(api, work.lengths, batch, length));
     TRY(write_output(api, context, 0, query.shape, 3, (void **)&work.mixed));
     return ort_parallel(api, context, attend_cross, batch, &work);
+}
+
+/* -- of the encoder ---------------------------------------------------------------------------- */
+
+typedef struct {
+    int64_t heads, length, d_kv;
+    const float *joint, *biases;
+    const int32_t *lengths;
+    float *mixed;
+} Encoder;
+
+/* All queries of one head of one row. What is written for padding is zeros, and read by nobody. */
+static void attend_encoder(void *work, size_t index) {
+    const Encoder *w = work;
+    int64_t row = index / w->heads, head = index % w->heads, width = w->heads * w->d_kv;
+    const float *joint = w->joint + row * w->length * 3 * width + head * w->d_kv;
+    const float *biases = w->biases + head * (2 * w->length - 1);
+    float *mixed = w->mixed + row * w->length * width + head * w->d_kv;
+    for (int64_t i = 0; i < w->length; i++) {
+        if (i < w->lengths[row]) {
+            attend(
+                joint + i * 3 * width, joint + width, joint + 2 * width, 3 * width,
+                biases + w->length - 1 - i, w->lengths[row], w->d_kv, mixed + i * width);
+        } else {
+            memset(mixed + i * width, 0, w->d_kv * sizeof(float));
+        }
+    }
+}
+
+/* Of each head the bias of each distance, from 1 - length to length - 1, those that are far alike:
+ * `table` (distances, heads) -> (heads, 2 * length - 1). */
+static float *biases_by_distance(const Tensor *table, int64_t length) {
+    int64_t distances = table->shape[0], heads = table->shape[1], farthest = distances / 2;
+    float *biases = malloc(heads * (2 * length - 1) * sizeof(float));
+    if (!biases) return NULL;
+    for (int64_t distance = 1 - length; distance < length; distance++) {
+        int64_t near = distance < -farthest ? -farthest : distance > farthest ? farthest : distance;
+        for (int64_t head = 0; head < heads; head++) {
+            biases[head * (2 * length - 1) + distance + length - 1] =
+                ((const float *)table->data)[(near + farthest) * heads + head];
+        }
+    }
+    return biases;
+}
+
+/* joint (batch, length, 3 * heads * d_kv), lengths (batch), biases (distances, heads)
+ * -> mixed (batch, length, heads * d_kv). */
+static Status *compute_encoder(void *kernel, Context *context) {
+    const Attention *attention = kernel;
+    Api *api = attention->api;
+    Tensor joint, lengths, table;
+    TRY(read_input(api, context, 0, &joint));
+    TRY(read_input(api, context, 1, &lengths));
+    TRY(read_input(api, context, 2, &table));
+    int64_t batch = joint.shape[0], length = joint.shape[1], width = joint.shape[2] / 3;
+    int64_t shape[] = {batch, length, width}, heads = attention->heads;
+    Encoder work = {heads, length, width / heads, joint.data, 0, lengths.data, 0};
+    TRY(check_lengths(api, work.lengths, batch, length));
+    TRY(write_output(api, context, 0, shape, 3, (void **)&work.mixed));
+    float *biases = biases_by_distance(&table, length);
+    if (!biases) return ort_error(api, "out of memory");
+    work.biases = biases;
+    Status *status = ort_parallel(api, context, attend_encoder, batch * heads, &work);
+    free(biases);
+    return status;
 }
 
 static Status *create(const Operator *operator, Api *api, const Info *info, void **kernel) {
@@ -204,11 +276,14 @@ static Status *create(const Operator *operator, Api *api, const Info *info, void
 static const ElementType CACHED_INPUTS[] = {FLOAT, FLOAT, FLOAT, INT32, FLOAT};
 static const ElementType CACHED_OUTPUTS[] = {FLOAT, FLOAT, FLOAT};
 static const ElementType CROSS_INPUTS[] = {FLOAT, FLOAT, FLOAT, INT32};
-static const ElementType CROSS_OUTPUTS[] = {FLOAT};
+static const ElementType MIXED[] = {FLOAT};
 
-Kernel ATTENTION_KERNELS[2] = {
+static const ElementType ENCODER_INPUTS[] = {FLOAT, INT32, FLOAT};
+
+Kernel ATTENTION_KERNELS[3] = {
     KERNEL("CachedAttention", CACHED_INPUTS, CACHED_OUTPUTS, create, compute_cached, free),
-    KERNEL("CrossAttention", CROSS_INPUTS, CROSS_OUTPUTS, create, compute_cross, free),
+    KERNEL("CrossAttention", CROSS_INPUTS, MIXED, create, compute_cross, free),
+    KERNEL("EncoderAttention", ENCODER_INPUTS, MIXED, create, compute_encoder, free),
 };
 
 #endif

@@ -28,7 +28,7 @@ typedef struct {
         .output_count = COUNT(gives)                                                       \
     }
 
-extern Kernel ATTENTION_KERNELS[2], LINEAR_KERNELS[3], LIKELIEST_KERNEL;
+extern Kernel ATTENTION_KERNELS[3], LINEAR_KERNELS[3], LIKELIEST_KERNEL;
 
 static inline Status *read_input(Api *api, Context *context, size_t index, Tensor *tensor) {
     const Value *value;

@@ -147,7 +147,7 @@ static void destroy(void *kernel) {
     free(l->matrix.factors), free(l->matrix.scales), free(l->matrix.starts), free(l);
 }
 
-/* From `first` on the inputs are weight, scales and input_scale; the norm, if any, is before them. */
+/* From `first` on the inputs are weight, scales and input_scale; the norm, if any, is before. */
 static Status *make(
     Api *api, const Info *info, size_t first, int normed, int gated, void **kernel) {
     Tensor norm, weight, scales, input_scale;

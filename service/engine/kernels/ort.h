@@ -1,4 +1,4 @@
-/* What these kernels use of ONNX Runtime's C interface, declared by hand: its wheels have no headers.
+/* What these kernels use of ONNX Runtime's C interface. Its wheels have no headers.
  *
  * The interface is a table of functions that only ever grows at its end, so places in it are for
  * good. Source of places and signatures: onnxruntime_c_api.h of ONNX Runtime 1.25. */

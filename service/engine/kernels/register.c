@@ -65,8 +65,9 @@ Status *RegisterCustomOps(Options *options, const ApiBase *base) {
     if (domain) return ort_add_domain(api, options, domain);
     TRY(ort_new_domain(api, "cybersolve", &domain));
     Kernel *kernels[] = {
-        &ATTENTION_KERNELS[0], &ATTENTION_KERNELS[1], &LINEAR_KERNELS[0], &LINEAR_KERNELS[1],
-        &LINEAR_KERNELS[2], &LIKELIEST_KERNEL,
+        &ATTENTION_KERNELS[0], &ATTENTION_KERNELS[1], &ATTENTION_KERNELS[2],
+        &LINEAR_KERNELS[0],    &LINEAR_KERNELS[1],    &LINEAR_KERNELS[2],
+        &LIKELIEST_KERNEL,
     };
     for (size_t i = 0; i < COUNT(kernels); i++) TRY(add(api, domain, kernels[i]));
     return ort_add_domain(api, options, domain);
