@@ -58,7 +58,8 @@ async def solve(body: SolveRequest, request: Request) -> Response:
     record = record_of(request)
     record.questions = (body.question,)
     with runtime.request():
-        if refusal := runtime.hopeless(body.question, timeout_s(runtime, body.timeout_ms)):
+        refusal = runtime.hopeless(body.question, timeout_s(runtime, body.timeout_ms))
+        if refusal is not None:
             raise refusal
         work = solution_of(runtime, body.question, body.fallback, body.timeout_ms)
         solution = await while_connected(request, work)
