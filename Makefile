@@ -42,7 +42,7 @@ ray-test: $(VENV)/ray.stamp  ## the service and bulk files on a local Ray cluste
 	$(BIN)/pytest -m ray -o faulthandler_timeout=600
 
 finetune-test: $(VENV)/dev.stamp  ## docs/finetune.md with 500 questions, spaced and not (minutes)
-	$(BIN)/pytest -m finetune -o faulthandler_timeout=600
+	$(BIN)/pytest -m finetune -o faulthandler_timeout=1800
 
 openapi: $(VENV)/dev.stamp  ## accept what changed in the OpenAPI document
 	$(BIN)/pytest tests/service/test_openapi.py --accept

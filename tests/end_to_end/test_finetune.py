@@ -36,13 +36,13 @@ class Scale:
     prompt_format: str
 
 
-# At more than twice this rate attention comes to weights of 1 and learns no more: questions whose
-# one attended piece is the same stay one to the decoder (docs/decisions/0009-finetuning.md).
-RATE = 1.5e-3
+# At twice this rate attention comes to weights of 1 and learns no more: questions whose one
+# attended piece is the same stay one to the decoder (docs/decisions/0009-finetuning.md).
+RATE = 2e-3
 SCALES = [
     pytest.param(Scale(40, 50, 20, "text"), id="40"),
     pytest.param(Scale(500, 50, 50, "text"), id="500", marks=pytest.mark.finetune),
-    pytest.param(Scale(500, 70, 50, "spaced"), id="500-spaced", marks=pytest.mark.finetune),
+    pytest.param(Scale(500, 100, 50, "spaced"), id="500-spaced", marks=pytest.mark.finetune),
 ]
 
 
@@ -109,11 +109,12 @@ def test_the_guide_from_nothing_to_a_served_model(
     run_folder, bundle = tmp_path / "runs" / "large", tmp_path / "bundles" / "large"
     report = json.loads((run_folder / "evaluation" / "report.json").read_text())
     assert (report["questions"], report["exact_match"]) == (scale.questions, 1.0)
-    assert report["splits"]["interpolate"]["teacher_forced"]["exact_match"] == 1.0
     zero_shot = json.loads((run_folder / "zero-shot" / "report.json").read_text())
     assert zero_shot["exact_match"] < 0.5
     rows = parquet.read_table(run_folder / "evaluation" / "predictions.parquet").to_pylist()
     assert [row["answer"] for row in rows] == [problem.answer for problem in learnt]
+    # The research's figure counts places after an answer's end too, of which nothing is learnt.
+    assert all(row["teacher_forced"].startswith(row["answer"]) for row in rows)
     assert "| interpolate | " in (run_folder / "model" / "README.md").read_text()
 
     manifest = load_manifest(bundle)
