@@ -8,12 +8,10 @@ processor time the kernel counts apart from the client's.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import logging
 import os
-import platform
 import socket
 import statistics
 import time
@@ -26,6 +24,7 @@ from typing import Any
 import uvloop
 from fastapi import FastAPI
 
+from bench import command
 from loadtest.server import started
 from service.api.record import RequestRecord
 from service.app import create_app
@@ -48,11 +47,12 @@ _QUESTIONS = [_question(number) for number in range(200)]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--requests", type=int, default=2000, help="of each round (2000)")
+    parser = command.parser("bench.overhead", __doc__)
+    parser.add_argument("--requests", type=int, default=2000, help="of each round")
     requests: int = parser.parse_args().requests
     figures = {
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "machine": command.machine(),
+        "commit": command.commit(),
         "application_us": _summary(uvloop.run(_by_calls(requests))),
         "server_us": _summary(_by_http(requests)),
         "log_line_us": _summary(_log_lines(requests)),
