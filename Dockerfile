@@ -15,7 +15,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/apt /var/log/dpkg.log
 
 FROM python AS build
-RUN apt-get update && apt-get install --yes --no-install-recommends python3-venv
+RUN apt-get update && apt-get install --yes --no-install-recommends \
+    gcc libc6-dev python3-venv
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 # pip stays here: the images get environments without it.
 RUN python3 -m venv /pip && python3 -m venv --without-pip /opt/cybersolve

@@ -109,7 +109,9 @@ lock: $(VENV)/dev.stamp  ## resolve requirements/*.txt anew from pyproject.toml
 clean:  ## remove the virtual environments
 	rm -rf $(VENV) $(RIVALS) $(RIVAL_SERVERS)
 
-$(VENV)/serve.stamp: requirements/serve.txt pyproject.toml
+KERNELS := $(wildcard service/engine/kernels/*.[ch])
+
+$(VENV)/serve.stamp: requirements/serve.txt pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --require-hashes -r requirements/serve.txt
 	$(BIN)/pip install -q --no-deps -e .

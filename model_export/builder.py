@@ -11,6 +11,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from model_export import operators
+
 OPSET = 23
 IR_VERSION = 11  # of OPSET 23
 CONTRIB = "com.microsoft"  # ONNX Runtime's own operators
@@ -53,7 +55,7 @@ class GraphBuilder:
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """One node of the operator `kind` with one output; an input left out is an empty name.
 
-        Operators are ONNX's own, or ONNX Runtime's with `domain=CONTRIB`.
+        Operators are ONNX's own, ONNX Runtime's with `domain=CONTRIB`, or those of `operators`.
         """
         return self.ops(kind, *inputs, outputs=1, **attributes)[0]
 
@@ -102,9 +104,15 @@ class GraphBuilder:
         graph = helper.make_graph(
             self._nodes, name, self._inputs, self._outputs, self._weights, doc_string=doc
         )
+        own = {node.op_type for node in self._nodes if node.domain == operators.DOMAIN}
         model = helper.make_model(
             graph,
-            opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)],
+            opset_imports=[
+                helper.make_opsetid("", OPSET),
+                helper.make_opsetid(CONTRIB, 1),
+                helper.make_opsetid(operators.DOMAIN, 1),
+            ],
+            functions=[operators.definition(kind) for kind in sorted(own)],
             ir_version=IR_VERSION,
             producer_name="cybersolve",
         )

@@ -15,8 +15,8 @@ nothing is copied. `columns` is fixed at export: the most tokens that generation
 The graphs hold what T5's family needs: relative position biases (as a table by distance: buckets
 depend on nothing else), RMS norms without means, attention without scaling, gated or plain
 feed-forward. Source: Raffel et al. 2020 and the T5 1.1 / FLAN-T5 configurations of `transformers`.
-Attention is one operator of ONNX Runtime's own: `GroupQueryAttention` where a row has a length of
-its own, `MultiHeadAttention` elsewhere.
+What a decoder's step does to a row is in operators of our own, which the file defines in others:
+see `operators`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ import numpy as np
 import onnx
 from transformers import T5Config, T5ForConditionalGeneration
 
-from model_export.builder import CONTRIB, FLOAT, INT32, INT64
+from model_export import operators
+from model_export.builder import FLOAT, INT32, INT64
+from model_export.products import Numbers, Weights
 from model_export.quantisation import InputRanges
-from model_export.stack import Numbers, Stack, Weights
+from model_export.stack import Stack
 
 EXTERNAL_SUFFIX = ".data"  # of the file that has a graph's weights, where it has them not itself
 
@@ -107,23 +109,30 @@ class _Encoder(Stack):
         g, config = self.graph, self.config
         source = g.input("source", INT64, ["batch", "length"])
         lengths = g.input("source_lengths", INT32, ["batch"])
-        position_bias = self._position_bias(source)
+        farthest = config.relative_attention_max_distance
+        biases = g.weight(
+            "encoder.position_biases",
+            self.distance_biases("encoder", range(-farthest, farthest + 1)),
+        )
 
         hidden = g.op("Gather", g.weight("shared", self.weights["shared.weight"]), source)
-        blocks = [f"encoder.block.{layer}.layer" for layer in range(config.num_layers)]
-        after = [f"{block}.0.layer_norm" for block in blocks[1:]] + ["encoder.final_layer_norm"]
-        normed = self.norm(hidden, f"{blocks[0]}.0.layer_norm")
-        for block, next_norm in zip(blocks, after, strict=True):
+        for layer in range(config.num_layers):
+            block = f"encoder.block.{layer}.layer"
             attention = f"{block}.0.SelfAttention"
-            q, k, v = (self.linear(normed, f"{attention}.{part}") for part in "qkv")
-            mixed = self.linear(self.attend(q, k, v, lengths, position_bias), f"{attention}.o")
-            normed, hidden = self.add_and_norm(hidden, mixed, f"{block}.1.layer_norm")
-            update = self.feed_forward(normed, f"{block}.1")
-            normed, hidden = self.add_and_norm(hidden, update, next_norm)
-        self._write_cross(normed)
+            norm = f"{block}.0.layer_norm"
+            joint = self.normed_linear(hidden, norm, *(f"{attention}.{part}" for part in "qkv"))
+            mixed = g.op(
+                "EncoderAttention",
+                *(joint, lengths, biases),
+                domain=operators.DOMAIN,
+                num_heads=config.num_heads,
+            )
+            hidden = self.products.added(hidden, mixed, f"{attention}.o")
+            hidden = self.feed_forward(hidden, f"{block}.1")
+        self._write_cross(hidden)
         return g.model("encoder", __doc__ or "")
 
-    def _write_cross(self, states: str) -> None:
+    def _write_cross(self, hidden: str) -> None:
         """Output the keys and values that the decoder's layers will attend to."""
         g, config = self.graph, self.config
         attentions = [
@@ -131,34 +140,14 @@ class _Encoder(Stack):
             for layer in range(config.num_decoder_layers)
             for part in "kv"
         ]
-        joint = self.linear(states, *attentions)
+        joint = self.normed_linear(hidden, "encoder.final_layer_norm", *attentions)
         shape = g.ints(0, 0, len(attentions), config.num_heads, config.d_kv)
         cross = g.op("Transpose", g.op("Reshape", joint, shape), perm=[2, 0, 3, 1, 4])
         named = [len(attentions), "batch", config.num_heads, "length", config.d_kv]
         g.output(cross, "cross", FLOAT, named)
 
-    def _position_bias(self, source: str) -> str:
-        """(1, heads, length, length), from the distance of each key from each query."""
-        g, farthest = self.graph, self.config.relative_attention_max_distance
-        length = g.op("Squeeze", g.op("Shape", source, start=1, end=2), g.ints(0))
-        places = g.op("Range", g.scalar(0, np.int64), length, g.scalar(1, np.int64))
-        distance = g.op(
-            "Sub", g.op("Unsqueeze", places, g.ints(0)), g.op("Unsqueeze", places, g.ints(1))
-        )
-        index = g.op("Add", distance, g.scalar(farthest, np.int64))
-        index = g.op("Clip", index, g.scalar(0, np.int64), g.scalar(2 * farthest, np.int64))
-        table = g.weight(
-            "encoder.position_biases",
-            self.distance_biases("encoder", range(-farthest, farthest + 1)),
-        )
-        return g.op(
-            "Unsqueeze", g.op("Transpose", g.op("Gather", table, index), perm=[2, 0, 1]), g.ints(0)
-        )
-
 
 class _Decoder(Stack):
-    few_rows = True
-
     def __init__(
         self,
         config: T5Config,
@@ -178,52 +167,50 @@ class _Decoder(Stack):
         token = g.input("token", INT64, ["batch", 1])
         self._past = g.input("past", INT32, ["batch"])
         self._lengths = g.input("source_lengths", INT32, ["batch"])
-        self._position_bias = g.op("Gather", self._position_biases(), self._past)
+        self._biases = self._position_biases()
 
         # The decoder reads nothing but the start token and what it may predict.
         embedding = g.weight("shared", self.weights["shared.weight"][: self._predictable])
         hidden = g.op("Gather", embedding, token)
-        blocks = [f"decoder.block.{layer}.layer" for layer in range(config.num_decoder_layers)]
-        after = [f"{block}.0.layer_norm" for block in blocks[1:]] + ["decoder.final_layer_norm"]
-        normed = self.norm(hidden, f"{blocks[0]}.0.layer_norm")
-        for layer, (block, next_norm) in enumerate(zip(blocks, after, strict=True)):
-            mixed = self._self_attention(layer, normed, f"{block}.0.SelfAttention")
-            normed, hidden = self.add_and_norm(hidden, mixed, f"{block}.1.layer_norm")
-            mixed = self._cross_attention(layer, normed, f"{block}.1.EncDecAttention")
-            normed, hidden = self.add_and_norm(hidden, mixed, f"{block}.2.layer_norm")
-            update = self.feed_forward(normed, f"{block}.2")
-            normed, hidden = self.add_and_norm(hidden, update, next_norm)
-        self._write_best(normed)
+        for layer in range(config.num_decoder_layers):
+            block = f"decoder.block.{layer}.layer"
+            hidden = self._self_attention(layer, hidden, f"{block}.0")
+            hidden = self._cross_attention(layer, hidden, f"{block}.1")
+            hidden = self.feed_forward(hidden, f"{block}.2")
+        self._write_best(hidden)
         return g.model("decoder", __doc__ or "")
 
-    def _self_attention(self, layer: int, normed: str, name: str) -> str:
+    def _self_attention(self, layer: int, hidden: str, name: str) -> str:
         g, config = self.graph, self.config
-        joint = self.linear(normed, *(f"{name}.{part}" for part in "qkv"))
+        norm, attention = f"{name}.layer_norm", f"{name}.SelfAttention"
+        joint = self.normed_linear(hidden, norm, *(f"{attention}.{part}" for part in "qkv"))
         shape = ["batch", config.num_heads, self._columns, config.d_kv]
         key = g.input(f"key.{layer}", FLOAT, shape)
         value = g.input(f"value.{layer}", FLOAT, shape)
-        longest = g.scalar(self._columns, np.int32)
         mixed, new_key, new_value = g.ops(
-            "GroupQueryAttention",
-            *(joint, "", "", key, value, self._past, longest, "", "", ""),
-            self._position_bias,
+            "CachedAttention",
+            *(joint, key, value, self._past, self._biases),
             outputs=3,
-            domain=CONTRIB,
+            domain=operators.DOMAIN,
             num_heads=config.num_heads,
-            kv_num_heads=config.num_heads,
-            scale=1.0,
         )
         g.output(new_key, f"new_key.{layer}", FLOAT, shape)
         g.output(new_value, f"new_value.{layer}", FLOAT, shape)
-        return self.linear(mixed, f"{name}.o")
+        return self.products.added(hidden, mixed, f"{attention}.o")
 
-    def _cross_attention(self, layer: int, normed: str, name: str) -> str:
+    def _cross_attention(self, layer: int, hidden: str, name: str) -> str:
         g, config = self.graph, self.config
         shape = ["batch", config.num_heads, "length", config.d_kv]
         key = g.input(f"cross_key.{layer}", FLOAT, shape)
         value = g.input(f"cross_value.{layer}", FLOAT, shape)
-        query = self.linear(normed, f"{name}.q")
-        return self.linear(self.attend(query, key, value, self._lengths), f"{name}.o")
+        query = self.normed_linear(hidden, f"{name}.layer_norm", f"{name}.EncDecAttention.q")
+        mixed = g.op(
+            "CrossAttention",
+            *(query, key, value, self._lengths),
+            domain=operators.DOMAIN,
+            num_heads=config.num_heads,
+        )
+        return self.products.added(hidden, mixed, f"{name}.EncDecAttention.o")
 
     def _position_biases(self) -> str:
         """(columns, heads, 1, columns): for each number of tokens before, the bias of each column.
@@ -243,27 +230,10 @@ class _Decoder(Stack):
         head = self.weights["lm_head.weight"]
         if config.scale_decoder_outputs:  # the first T5, whose head is its embeddings
             head = head * config.d_model**-0.5
-        logits = self.product(hidden, head[: self._predictable].T, "lm_head")
-        best, logprobs = self._two_largest(g.op("LogSoftmax", logits, axis=-1))
-        g.output(best, "best", INT64, ["batch", 2])
-        g.output(logprobs, "logprobs", FLOAT, ["batch", 2])
-
-    def _two_largest(self, values: str) -> tuple[str, str]:
-        """Of (batch, 1, predictable): places and values, (batch, 2) each, the largest first.
-
-        The largest two are in the two groups with the largest members. `ReduceMax` is vectorised
-        and `TopK` is not: of 32 rows of 2,684 values 18 microseconds instead of 61.
-        """
-        g = self.graph
+        matrix = head[: self._predictable].T
+        logits = self.products.normed(hidden, "decoder.final_layer_norm", matrix, "lm_head")
         most = min(_MOST_IN_GROUP, self._predictable // 2)  # there are at least two groups
         size = max(n for n in range(1, most + 1) if self._predictable % n == 0)
-        groups = g.op("Reshape", values, g.ints(-1, self._predictable // size, size))
-        largest = g.op("ReduceMax", groups, g.ints(-1), keepdims=0)
-        _, group = g.ops("TopK", largest, g.ints(2), outputs=2, axis=-1)
-        members = g.op("GatherND", groups, g.op("Unsqueeze", group, g.ints(-1)), batch_dims=1)
-        members = g.op("Reshape", members, g.ints(-1, 2 * size))
-        best, place = g.ops("TopK", members, g.ints(2), outputs=2, axis=-1)
-        width = g.scalar(size, np.int64)
-        nth = g.op("Div", place, width)
-        begin = g.op("Mul", g.op("Sub", g.op("GatherElements", group, nth, axis=1), nth), width)
-        return g.op("Add", place, begin), best
+        best, logprobs = g.ops("Likeliest", logits, outputs=2, domain=operators.DOMAIN, size=size)
+        g.output(best, "best", INT64, ["batch", 2])
+        g.output(logprobs, "logprobs", FLOAT, ["batch", 2])

@@ -23,7 +23,7 @@ from service.contracts import Tokens
 InputRanges = Mapping[str, float]  # of each linear layer's name: the largest magnitude of its input
 _MOST_WEIGHT = 63
 _MOST_INPUT = 127
-INPUT_ZERO = 128  # inputs are unsigned: what x86 multiplies fastest
+_COLUMNS, _INPUTS = 16, 4  # of a block of weights: what one instruction of VNNI takes
 
 
 def input_ranges(model: T5ForConditionalGeneration, sources: Sequence[Tokens]) -> InputRanges:
@@ -66,3 +66,16 @@ def quantised(
     """Integers and the scale of each column: `integers * scales` is nearly `matrix`."""
     scales = np.maximum(np.abs(matrix).max(axis=0), 1e-12) / _MOST_WEIGHT
     return np.round(matrix / scales).astype(np.int8), scales.astype(np.float32)
+
+
+def in_blocks(integers: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    """(inputs, columns) -> (blocks, inputs / 4, 16, 4), with columns of zeros to fill the last.
+
+    Raises `ValueError` where inputs are no multiple of four: no T5's are.
+    """
+    inputs, columns = integers.shape
+    if inputs % _INPUTS:
+        raise ValueError(f"{inputs} inputs of a linear layer; expected a multiple of {_INPUTS}")
+    padded = np.pad(integers, ((0, 0), (0, -columns % _COLUMNS)))
+    quads = padded.reshape(inputs // _INPUTS, _INPUTS, -1, _COLUMNS)
+    return np.ascontiguousarray(quads.transpose(2, 0, 3, 1))

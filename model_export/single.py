@@ -3,7 +3,8 @@
 Inputs: `source` (batch, length) int64, padded at the end, and `source_lengths` (batch) int32.
 Output: `tokens` (batch, steps) int64, greedy, padding after each row's end token. The steps are an
 ONNX `Loop` around the decoder; all rows go in step, and it stops when the last has ended. It does
-not do what the service's engine does: rows that join, forced tokens, probabilities.
+not do what the service's engine does: rows that join, forced tokens, probabilities; nor does it
+use the engine's kernels, but what they stand for.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, compose, helper, numpy_helper
+from onnx import TensorProto, compose, helper, inliner, numpy_helper
 
 from service.contracts import Tokens
 from service.engine.bundle import DECODER, ENCODER, REFERENCE, Manifest
@@ -27,8 +28,10 @@ _Nodes = list[onnx.NodeProto]
 
 def write_single(bundle: Path, manifest: Manifest, out: Path) -> None:
     """Write the graphs in `bundle` as the file `out`."""
-    encoder = onnx.load(bundle / ENCODER)
-    decoder = compose.add_prefix(onnx.load(bundle / DECODER), "step.", rename_functions=False)
+    encoder, decoder = (
+        inliner.inline_local_functions(onnx.load(bundle / name)) for name in (ENCODER, DECODER)
+    )
+    decoder = compose.add_prefix(decoder, "step.", rename_functions=False)
     graph = encoder.graph
     caches = _caches(decoder.graph)
     graph.node.extend(_before(graph, manifest, caches))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 from service.contracts import Prompt
 from service.engine.bundle import REFERENCE, read_manifest
 from service.engine.generate import generate
+from service.engine.kernels import library
 from service.engine.ort import OrtEngine, OrtModel
 
+_LOG = logging.getLogger(__name__)
 _WARM_UP = 8  # answers: enough to have run alone and in company
 
 
@@ -21,6 +24,8 @@ def open_engine(
     Raises `BundleError` or `ProviderMissing`, each with one line that says what to do.
     """
     model = OrtModel(folder, read_manifest(folder), threads=threads, provider=provider)
+    if model.device == "cpu" and library() is None:
+        _LOG.info("no kernels of our own for this processor or installation: decoding is slower")
     return OrtEngine(model, rows=rows), model.provider
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from service.contracts import Hypothesis, Prompt
 from service.engine.bundle import DECODER, ENCODER, Manifest
+from service.engine.kernels import library
 from service.engine.memory import Block
 from service.engine.rows import Rows
 from service.engine.sessions import device_of, open_sessions
@@ -22,17 +23,26 @@ from service.engine.sessions import device_of, open_sessions
 class OrtModel:
     """The graphs of the bundle in `folder`, loaded once for any number of engines.
 
-    `threads` is for the arithmetic of one call; `provider` is `auto`, `cpu` or `cuda`. Raises
-    `sessions.ProviderMissing`.
+    `threads` is for the arithmetic of one call; `provider` is `auto`, `cpu` or `cuda`. A CPU
+    has `own_kernels` where it can, or else ONNX Runtime's. Raises `sessions.ProviderMissing`.
     """
 
     def __init__(
-        self, folder: Path, manifest: Manifest, *, threads: int, provider: str = "auto"
+        self,
+        folder: Path,
+        manifest: Manifest,
+        *,
+        threads: int,
+        provider: str = "auto",
+        own_kernels: bool = True,
     ) -> None:
         self.architecture = manifest.architecture
         self.limits = manifest.limits
         self.provider, (self.encoder, self.decoder) = open_sessions(
-            [folder / ENCODER, folder / DECODER], threads=threads, provider=provider
+            [folder / ENCODER, folder / DECODER],
+            threads=threads,
+            provider=provider,
+            kernels=library() if own_kernels else None,
         )
         self.device = device_of(self.provider)
 

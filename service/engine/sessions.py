@@ -17,16 +17,19 @@ class ProviderMissing(ValueError):
     """CUDA was asked for, and this installation or machine has none."""
 
 
-def open_sessions(paths: Sequence[Path], *, threads: int, provider: str) -> tuple[str, Sessions]:
+def open_sessions(
+    paths: Sequence[Path], *, threads: int, provider: str, kernels: Path | None = None
+) -> tuple[str, Sessions]:
     """ONNX Runtime's name of the provider that runs them, and a session for each graph.
 
     `threads` work on one call, the caller's among them. `provider` is `cpu`, `cuda`, or `auto`:
-    CUDA where it works, else the CPU. Raises `ProviderMissing`.
+    CUDA where it works, else the CPU, which takes the operators in `kernels` from there. Raises
+    `ProviderMissing`.
     """
     ort.disable_telemetry_events()
     built_in = has_cuda()
     if provider == "cpu" or (provider == "auto" and not built_in):
-        return _CPU, [_open(path, threads, _CPU) for path in paths]
+        return _CPU, [_open(path, threads, _CPU, kernels) for path in paths]
     if not built_in:
         raise ProviderMissing(
             "provider cuda: this installation of ONNX Runtime has no CUDA; "
@@ -34,12 +37,12 @@ def open_sessions(paths: Sequence[Path], *, threads: int, provider: str) -> tupl
         )
     ort.preload_dlls()  # the CUDA libraries that pip installed
     try:
-        return _CUDA, [_open(path, threads, _CUDA) for path in paths]
+        return _CUDA, [_open(path, threads, _CUDA, None) for path in paths]
     except ProviderMissing:
         if provider == "cuda":
             raise
         _LOG.warning("CUDA does not work on this machine; the model runs on the CPU")
-        return _CPU, [_open(path, threads, _CPU) for path in paths]
+        return _CPU, [_open(path, threads, _CPU, kernels) for path in paths]
 
 
 def has_cuda() -> bool:
@@ -52,7 +55,7 @@ def device_of(provider: str) -> str:
     return "cuda" if provider == _CUDA else "cpu"
 
 
-def _open(path: Path, threads: int, provider: str) -> ort.InferenceSession:
+def _open(path: Path, threads: int, provider: str, kernels: Path | None) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -60,6 +63,8 @@ def _open(path: Path, threads: int, provider: str) -> ort.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # In fp32 all of a float counts: TF32 would round products to ten bits.
     settings = {"use_tf32": "0"} if provider == _CUDA else {}
+    if kernels is not None:
+        options.register_custom_ops_library(str(kernels))
     session = ort.InferenceSession(str(path), options, providers=[(provider, settings)])
     if session.get_providers()[0] != provider:  # it falls back with no more than a log line
         raise ProviderMissing(f"{provider} does not work on this machine; see the log above")

@@ -1,0 +1,182 @@
+"""The operators that CyberSolve adds to ONNX, each defined in ONNX Runtime's own.
+
+A model carries these definitions as functions. Where a session has a kernel for one of them (see
+`service/engine/kernels`), that does it at once; everywhere else ONNX Runtime puts the definition in
+its place, so that the same file runs with any client, on any processor and on a GPU.
+
+Weights of integers are (blocks, inputs / 4, 16, 4), the order in which the kernels read them:
+`quantisation.in_blocks`. Definitions put them back in order, which ONNX Runtime does at loading.
+"""
+
+from __future__ import annotations
+
+import onnx
+from onnx import parser
+
+DOMAIN = "cybersolve"
+
+# One query a row, over what it has written. The new token's keys and values are put at `past`.
+_CACHED_ATTENTION = """
+CachedAttention <num_heads> (joint, key, value, past, biases) => (mixed, new_key, new_value) {
+    bias = Gather (biases, past)
+    columns_1 = Shape <start: int = 2, end: int = 3> (key)
+    columns_64 = Squeeze (columns_1)
+    columns = Cast <to: int = 6> (columns_64)
+    mixed, new_key, new_value = com.microsoft.GroupQueryAttention <
+        num_heads: int = @num_heads, kv_num_heads: int = @num_heads, scale: float = 1.0
+    > (joint, , , key, value, past, columns, , , , bias)
+}
+"""
+
+# One query a row, over what the encoder has read; what is past a row's length is not seen.
+_CROSS_ATTENTION = """
+CrossAttention <num_heads> (query, key, value, lengths) => (mixed) {
+    mixed = com.microsoft.MultiHeadAttention <
+        num_heads: int = @num_heads, scale: float = 1.0, mask_filter_value: float = -1e9
+    > (query, key, value, , lengths)
+}
+"""
+
+# All queries of a row over all keys, of which those past the row's length are not seen. `biases`
+# (distances, heads) are of key minus query, from the farthest before to the farthest after.
+_ENCODER_ATTENTION = """
+EncoderAttention <num_heads> (joint, lengths, biases) => (mixed) {
+    query, key, value = Split <axis: int = -1, num_outputs: int = 3> (joint)
+    zero = Constant <value_int: int = 0> ()
+    one = Constant <value_int: int = 1> ()
+    two = Constant <value_int: int = 2> ()
+    axis_0 = Constant <value_ints: ints = [0]> ()
+    axis_1 = Constant <value_ints: ints = [1]> ()
+    length_1 = Shape <start: int = 1, end: int = 2> (joint)
+    length = Squeeze (length_1)
+    places = Range (zero, length, one)
+    keys = Unsqueeze (places, axis_0)
+    queries = Unsqueeze (places, axis_1)
+    distance = Sub (keys, queries)
+    distances_1 = Shape <start: int = 0, end: int = 1> (biases)
+    distances = Squeeze (distances_1)
+    farthest = Div (distances, two)
+    last = Sub (distances, one)
+    shifted = Add (distance, farthest)
+    index = Clip (shifted, zero, last)
+    by_pair = Gather (biases, index)
+    by_head = Transpose <perm: ints = [2, 0, 1]> (by_pair)
+    bias = Unsqueeze (by_head, axis_0)
+    mixed = com.microsoft.MultiHeadAttention <
+        num_heads: int = @num_heads, scale: float = 1.0, mask_filter_value: float = -1e9
+    > (query, key, value, , lengths, bias)
+}
+"""
+
+# The product of a row's RMS norm, rounded to integers.
+_NORM_LINEAR = """
+NormLinear <epsilon> (x, norm, weight, scales, input_scale) => (y) {
+    normed = RMSNormalization <axis: int = -1, epsilon: float = @epsilon> (x, norm)
+    zero = Constant <value: tensor = uint8 {128}> ()
+    bytes = QuantizeLinear (normed, input_scale, zero)
+    ordered = Transpose <perm: ints = [1, 3, 0, 2]> (weight)
+    quads = Shape <start: int = 1, end: int = 2> (weight)
+    four = Constant <value_int: int = 4> ()
+    inputs = Mul (quads, four)
+    rest = Constant <value_ints: ints = [-1]> ()
+    shape = Concat <axis: int = 0> (inputs, rest)
+    padded = Reshape (ordered, shape)
+    begin = Constant <value_ints: ints = [0]> ()
+    columns = Shape (scales)
+    axis = Constant <value_ints: ints = [1]> ()
+    matrix = Slice (padded, begin, columns, axis)
+    one = Constant <value_float: float = 1.0> ()
+    sums = com.microsoft.MatMulIntegerToFloat (bytes, matrix, input_scale, one, zero)
+    y = Mul (sums, scales)
+}
+"""
+
+# A row and the product of another, rounded to integers.
+_ADD_LINEAR = """
+AddLinear (residual, x, weight, scales, input_scale) => (y) {
+    zero = Constant <value: tensor = uint8 {128}> ()
+    bytes = QuantizeLinear (x, input_scale, zero)
+    ordered = Transpose <perm: ints = [1, 3, 0, 2]> (weight)
+    quads = Shape <start: int = 1, end: int = 2> (weight)
+    four = Constant <value_int: int = 4> ()
+    inputs = Mul (quads, four)
+    rest = Constant <value_ints: ints = [-1]> ()
+    shape = Concat <axis: int = 0> (inputs, rest)
+    padded = Reshape (ordered, shape)
+    begin = Constant <value_ints: ints = [0]> ()
+    columns = Shape (scales)
+    axis = Constant <value_ints: ints = [1]> ()
+    matrix = Slice (padded, begin, columns, axis)
+    one = Constant <value_float: float = 1.0> ()
+    sums = com.microsoft.MatMulIntegerToFloat (bytes, matrix, input_scale, one, zero)
+    product = Mul (sums, scales)
+    y = Add (residual, product)
+}
+"""
+
+# Two products of a row's RMS norm, rounded to integers: gelu of the first times the second. Blocks
+# of the two alternate in `weight`, (blocks, 2, inputs / 4, 16, 4); `scales` are (2, columns).
+_NORM_GATED_LINEAR = """
+NormGatedLinear <epsilon> (x, norm, weight, scales, input_scale) => (y) {
+    normed = RMSNormalization <axis: int = -1, epsilon: float = @epsilon> (x, norm)
+    zero = Constant <value: tensor = uint8 {128}> ()
+    bytes = QuantizeLinear (normed, input_scale, zero)
+    ordered = Transpose <perm: ints = [2, 4, 1, 0, 3]> (weight)
+    quads = Shape <start: int = 2, end: int = 3> (weight)
+    four = Constant <value_int: int = 4> ()
+    inputs = Mul (quads, four)
+    rest = Constant <value_ints: ints = [-1]> ()
+    shape = Concat <axis: int = 0> (inputs, rest)
+    matrix = Reshape (ordered, shape)
+    one = Constant <value_float: float = 1.0> ()
+    sums = com.microsoft.MatMulIntegerToFloat (bytes, matrix, input_scale, one, zero)
+    both_scales = Reshape (scales, rest)
+    both = Mul (sums, both_scales)
+    gate, up = Split <axis: int = -1, num_outputs: int = 2> (both)
+    active = Gelu <approximate: string = "tanh"> (gate)
+    y = Mul (active, up)
+}
+"""
+
+# The two likeliest tokens and the natural logarithms of their probabilities, the likeliest first.
+# They are in the two groups of `size` tokens with the largest members: `ReduceMax` is vectorised,
+# `TopK` is not.
+_LIKELIEST = """
+Likeliest <size> (logits) => (best, logprobs) {
+    values = LogSoftmax <axis: int = -1> (logits)
+    width = Constant <value_int: int = @size> ()
+    last = Constant <value_ints: ints = [-1]> ()
+    width_1 = Reshape (width, last)
+    rows = Constant <value_ints: ints = [0, -1]> ()
+    shape = Concat <axis: int = 0> (rows, width_1)
+    groups = Reshape (values, shape)
+    largest = ReduceMax <keepdims: int = 0> (groups, last)
+    two = Constant <value_ints: ints = [2]> ()
+    largest_two, group = TopK <axis: int = -1> (largest, two)
+    group_1 = Unsqueeze (group, last)
+    members = GatherND <batch_dims: int = 1> (groups, group_1)
+    candidates = Reshape (members, rows)
+    logprobs, place = TopK <axis: int = -1> (candidates, two)
+    nth = Div (place, width)
+    of_group = GatherElements <axis: int = 1> (group, nth)
+    groups_before = Sub (of_group, nth)
+    begin = Mul (groups_before, width)
+    best = Add (place, begin)
+}
+"""
+
+_IMPORTS = '<domain: "cybersolve", opset_import: ["": 23, "com.microsoft": 1]>'
+_DEFINITIONS = {
+    "AddLinear": _ADD_LINEAR,
+    "CachedAttention": _CACHED_ATTENTION,
+    "CrossAttention": _CROSS_ATTENTION,
+    "EncoderAttention": _ENCODER_ATTENTION,
+    "Likeliest": _LIKELIEST,
+    "NormGatedLinear": _NORM_GATED_LINEAR,
+    "NormLinear": _NORM_LINEAR,
+}
+
+
+def definition(kind: str) -> onnx.FunctionProto:
+    """What the operator `kind` of `DOMAIN` stands for."""
+    return parser.parse_function(_IMPORTS + _DEFINITIONS[kind])

@@ -1,0 +1,171 @@
+"""The products of a T5's layers, with a norm before or a residual or gate after.
+
+In floats these are ONNX's operators one by one. In integers they are operators of our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from transformers import T5Config
+
+from model_export import operators
+from model_export.builder import FLOAT, FLOAT16, GraphBuilder
+from model_export.quantisation import InputRanges, in_blocks, input_scale, quantised
+
+Matrix = npt.NDArray[np.float32]
+Weights = Mapping[str, Matrix]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What weights are in a graph, and where: in the model or in the file `data` beside it.
+
+    In `half` precision products are fp16, but for those of `keep`: the feed-forward output of
+    FLAN-T5 overflows it. All between products stays fp32.
+    """
+
+    half: bool = False
+    keep: tuple[str, ...] = ("wo",)
+    data: Path | None = None
+
+    def is_half(self, name: str) -> bool:
+        return self.half and name.rpartition(".")[2] not in self.keep
+
+
+class Products(Protocol):
+    """Matrices are (inputs, columns); each stands for the linear layers `names`."""
+
+    def normed(self, hidden: str, norm: str, matrix: Matrix, *names: str) -> str:
+        """The RMS norm `norm` of `hidden`, times `matrix`."""
+        ...
+
+    def gated(self, hidden: str, norm: str, gate: str, up: str) -> str:
+        """Of the norm, the active `gate` times `up`: linear layers by name."""
+        ...
+
+    def added(self, residual: str, value: str, name: str) -> str:
+        """`residual` and the linear layer `name` of `value`."""
+        ...
+
+
+class FloatProducts:
+    """Implements `Products` in fp32, or with products in fp16."""
+
+    def __init__(
+        self, graph: GraphBuilder, config: T5Config, weights: Weights, numbers: Numbers
+    ) -> None:
+        self._graph = graph
+        self._config = config
+        self._weights = weights
+        self._numbers = numbers
+        self._norms: dict[str, str] = {}  # for all who read them
+        self._halves: dict[str, str] = {}  # likewise
+
+    def normed(self, hidden: str, norm: str, matrix: Matrix, *names: str) -> str:
+        return self._product(self._norm(hidden, norm), matrix, names[0])
+
+    def gated(self, hidden: str, norm: str, gate: str, up: str) -> str:
+        # Two products: splitting one of twice the width costs as much as a tenth of it.
+        first, second = (
+            self.normed(hidden, norm, self._weights[f"{name}.weight"].T, name)
+            for name in (gate, up)
+        )
+        return self._graph.op("Mul", activation(self._graph, self._config, first), second)
+
+    def added(self, residual: str, value: str, name: str) -> str:
+        product = self._product(value, self._weights[f"{name}.weight"].T, name)
+        return self._graph.op("Add", residual, product)
+
+    def _norm(self, hidden: str, name: str) -> str:
+        # An operator that adds the residual too would not be vectorised: it takes longer than two.
+        if name not in self._norms:
+            scale = self._graph.weight(name, self._weights[f"{name}.weight"])
+            epsilon = self._config.layer_norm_epsilon
+            self._norms[name] = self._graph.op(
+                "RMSNormalization", hidden, scale, axis=-1, epsilon=epsilon
+            )
+        return self._norms[name]
+
+    def _product(self, value: str, matrix: Matrix, name: str) -> str:
+        g = self._graph
+        if not self._numbers.is_half(name):
+            return g.op("MatMul", value, g.weight(name, matrix))
+        if value not in self._halves:
+            self._halves[value] = g.op("Cast", value, to=FLOAT16)
+        weight = g.weight(name, matrix.astype(np.float16))
+        return g.op("Cast", g.op("MatMul", self._halves[value], weight), to=FLOAT)
+
+
+class IntegerProducts:
+    """Implements `Products` in 8-bit integers; `ranges` are those of the layers' inputs."""
+
+    def __init__(
+        self, graph: GraphBuilder, config: T5Config, weights: Weights, ranges: InputRanges
+    ) -> None:
+        self._graph = graph
+        self._config = config
+        self._weights = weights
+        self._ranges = ranges
+        self._norms: dict[str, str] = {}
+
+    def normed(self, hidden: str, norm: str, matrix: Matrix, *names: str) -> str:
+        integers, scales = quantised(matrix)
+        return self._own(
+            "NormLinear",
+            *(hidden, self._norm(norm)),
+            *self._matrix(in_blocks(integers), scales, *names),
+            epsilon=self._config.layer_norm_epsilon,
+        )
+
+    def gated(self, hidden: str, norm: str, gate: str, up: str) -> str:
+        g, config = self._graph, self._config
+        matrices = [self._weights[f"{name}.weight"].T for name in (gate, up)]
+        if config.dense_act_fn != "gelu_new" or matrices[0].shape[1] % 16:
+            first, second = (
+                self.normed(hidden, norm, matrix, name)
+                for matrix, name in zip(matrices, (gate, up), strict=True)
+            )
+            return g.op("Mul", activation(g, config, first), second)
+        pairs = [quantised(matrix) for matrix in matrices]
+        blocks = np.stack([in_blocks(integers) for integers, _ in pairs], axis=1)
+        return self._own(
+            "NormGatedLinear",
+            *(hidden, self._norm(norm)),
+            *self._matrix(blocks, np.stack([scales for _, scales in pairs]), gate, up),
+            epsilon=config.layer_norm_epsilon,
+        )
+
+    def added(self, residual: str, value: str, name: str) -> str:
+        integers, scales = quantised(self._weights[f"{name}.weight"].T)
+        matrix = self._matrix(in_blocks(integers), scales, name)
+        return self._own("AddLinear", residual, value, *matrix)
+
+    def _own(self, kind: str, *inputs: str, **attributes: float) -> str:
+        return self._graph.op(kind, *inputs, domain=operators.DOMAIN, **attributes)
+
+    def _norm(self, name: str) -> str:
+        if name not in self._norms:
+            self._norms[name] = self._graph.weight(name, self._weights[f"{name}.weight"])
+        return self._norms[name]
+
+    def _matrix(
+        self, blocks: npt.NDArray[np.int8], scales: npt.NDArray[np.float32], *names: str
+    ) -> list[str]:
+        g = self._graph
+        return [
+            g.weight(names[0], blocks),
+            g.weight(f"{names[0]}.scales", scales),
+            g.scalar(input_scale(max(self._ranges[name] for name in names))),
+        ]
+
+
+def activation(graph: GraphBuilder, config: T5Config, value: str) -> str:
+    if config.dense_act_fn == "relu":
+        return graph.op("Relu", value)
+    return graph.op("Gelu", value, approximate="tanh")

@@ -1,0 +1,289 @@
+/* Attention: of one query a row in the decoder, of all of a row in the encoder; each over as many
+ * keys as its row has.
+ *
+ * Sixteen keys at a time, in one pass: the softmax's largest score and sum are corrected as keys
+ * come (Milakov and Gimelshein 2018), so that nothing is kept but one vector of scores. */
+#if defined(__x86_64__)
+
+#include "kernel.h"
+#include "vectors.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_VECTORS = 16 }; /* of a head: d_kv of up to 256 */
+
+typedef struct {
+    Api *api;
+    int64_t heads;
+} Attention;
+
+/* One query of a head: `query` (d_kv); `keys` and `values`, `count` of d_kv each, which begin
+ * `stride` apart; `bias` (count) or NULL. */
+static inline __attribute__((always_inline)) void attend_head(
+    const float *query, const float *keys, const float *values, int64_t stride, const float *bias,
+    int64_t count, int64_t d_kv, int vectors, float *mixed) {
+    __mmask16 last = first_lanes(d_kv - (int64_t)(vectors - 1) * LANES);
+    __m512 q[MOST_VECTORS], sum[MOST_VECTORS];
+    for (int v = 0; v < vectors; v++) {
+        __mmask16 lanes = v == vectors - 1 ? last : 0xffff;
+        q[v] = _mm512_maskz_loadu_ps(lanes, query + v * LANES);
+        sum[v] = _mm512_setzero_ps();
+    }
+    float largest = -INFINITY, total = 0.0f;
+    for (int64_t begin = 0; begin < count; begin += LANES) {
+        int many = count - begin < LANES ? (int)(count - begin) : LANES;
+        __mmask16 present = first_lanes(many);
+        __m512 products[LANES];
+        for (int k = 0; k < LANES; k++) {
+            products[k] = _mm512_setzero_ps();
+            if (k >= many) continue;
+            const float *key = keys + (begin + k) * stride;
+            for (int v = 0; v < vectors; v++) {
+                __mmask16 lanes = v == vectors - 1 ? last : 0xffff;
+                products[k] = _mm512_fmadd_ps(
+                    q[v], _mm512_maskz_loadu_ps(lanes, key + v * LANES), products[k]);
+            }
+        }
+        __m512 scores = sums_of_lanes(products);
+        if (bias) scores = _mm512_add_ps(scores, _mm512_maskz_loadu_ps(present, bias + begin));
+        scores = _mm512_mask_blend_ps(present, _mm512_set1_ps(-INFINITY), scores);
+        float now = _mm512_reduce_max_ps(scores);
+        if (now > largest) {
+            float correction = begin ? expf(largest - now) : 0.0f;
+            total *= correction;
+            for (int v = 0; v < vectors; v++) {
+                sum[v] = _mm512_mul_ps(sum[v], _mm512_set1_ps(correction));
+            }
+            largest = now;
+        }
+        float shares[LANES];
+        __m512 share = _mm512_maskz_mov_ps(
+            present, exponential(_mm512_sub_ps(scores, _mm512_set1_ps(largest))));
+        total += _mm512_reduce_add_ps(share);
+        _mm512_storeu_ps(shares, share);
+        for (int k = 0; k < many; k++) {
+            const float *value = values + (begin + k) * stride;
+            for (int v = 0; v < vectors; v++) {
+                __mmask16 lanes = v == vectors - 1 ? last : 0xffff;
+                sum[v] = _mm512_fmadd_ps(
+                    _mm512_set1_ps(shares[k]), _mm512_maskz_loadu_ps(lanes, value + v * LANES),
+                    sum[v]);
+            }
+        }
+    }
+    __m512 scale = _mm512_set1_ps(1.0f / total);
+    for (int v = 0; v < vectors; v++) {
+        __mmask16 lanes = v == vectors - 1 ? last : 0xffff;
+        _mm512_mask_storeu_ps(mixed + v * LANES, lanes, _mm512_mul_ps(sum[v], scale));
+    }
+}
+
+/* The usual sizes of a head have code of their own, with its vectors in registers. */
+static void attend(
+    const float *query, const float *keys, const float *values, int64_t stride, const float *bias,
+    int64_t count, int64_t d_kv, float *mixed) {
+    if (d_kv == 64) {
+        attend_head(query, keys, values, stride, bias, count, 64, 4, mixed);
+    } else if (d_kv == 32) {
+        attend_head(query, keys, values, stride, bias, count, 32, 2, mixed);
+    } else {
+        int vectors = (int)((d_kv + LANES - 1) / LANES);
+        attend_head(query, keys, values, stride, bias, count, d_kv, vectors, mixed);
+    }
+}
+
+static Status *check_lengths(Api *api, const int32_t *lengths, int64_t batch, int64_t length) {
+    for (int64_t row = 0; row < batch; row++) {
+        if (lengths[row] < 1 || lengths[row] > length) {
+            return ort_error(api, "source_lengths must be from 1 to the length of the sources");
+        }
+    }
+    return NULL;
+}
+
+/* -- over what the row itself has written ------------------------------------------------------ */
+
+typedef struct {
+    int64_t heads, columns, d_kv;
+    const float *joint, *biases;
+    const int32_t *past;
+    float *keys, *values, *mixed;
+} Cached;
+
+static void attend_cached(void *work, size_t row) {
+    const Cached *w = work;
+    int64_t width = w->heads * w->d_kv, past = w->past[row];
+    const float *joint = w->joint + row * 3 * width;
+    for (int64_t head = 0; head < w->heads; head++) {
+        int64_t line = (row * w->heads + head) * w->columns;
+        float *keys = w->keys + line * w->d_kv, *values = w->values + line * w->d_kv;
+        const float *query = joint + head * w->d_kv;
+        memcpy(keys + past * w->d_kv, query + width, w->d_kv * sizeof(float));
+        memcpy(values + past * w->d_kv, query + 2 * width, w->d_kv * sizeof(float));
+        const float *bias = w->biases + (past * w->heads + head) * w->columns;
+        float *mixed = w->mixed + row * width + head * w->d_kv;
+        attend(query, keys, values, w->d_kv, bias, past + 1, w->d_kv, mixed);
+    }
+}
+
+/* joint (batch, 1, 3 * heads * d_kv), keys and values (batch, heads, columns, d_kv), past (batch),
+ * biases (columns, heads, 1, columns) -> mixed (batch, 1, heads * d_kv), and keys and values with
+ * one more column; nothing is copied where these are bound to the memory that came in. */
+static Status *compute_cached(void *kernel, Context *context) {
+    const Attention *attention = kernel;
+    Api *api = attention->api;
+    Tensor joint, keys, values, past, biases;
+    TRY(read_input(api, context, 0, &joint));
+    TRY(read_input(api, context, 1, &keys));
+    TRY(read_input(api, context, 2, &values));
+    TRY(read_input(api, context, 3, &past));
+    TRY(read_input(api, context, 4, &biases));
+    int64_t batch = keys.shape[0], columns = keys.shape[2], d_kv = keys.shape[3];
+    int64_t shape[] = {batch, 1, attention->heads * d_kv};
+    Cached work = {attention->heads, columns, d_kv, joint.data, biases.data, past.data, 0, 0, 0};
+    TRY(write_output(api, context, 0, shape, 3, (void **)&work.mixed));
+    TRY(write_output(api, context, 1, keys.shape, 4, (void **)&work.keys));
+    TRY(write_output(api, context, 2, keys.shape, 4, (void **)&work.values));
+    const int32_t *places = past.data;
+    for (int64_t row = 0; row < batch; row++) {
+        if (places[row] < 0 || places[row] >= columns) {
+            return ort_error(api, "CachedAttention: past must be from 0 to the last column");
+        }
+    }
+    size_t bytes = batch * attention->heads * columns * d_kv * sizeof(float);
+    if (work.keys != keys.data) memcpy(work.keys, keys.data, bytes);
+    if (work.values != values.data) memcpy(work.values, values.data, bytes);
+    return ort_parallel(api, context, attend_cached, batch, &work);
+}
+
+/* -- over what the encoder has read ------------------------------------------------------------ */
+
+typedef struct {
+    int64_t heads, length, d_kv;
+    const float *query, *keys, *values;
+    const int32_t *lengths;
+    float *mixed;
+} Cross;
+
+static void attend_cross(void *work, size_t row) {
+    const Cross *w = work;
+    int64_t width = w->heads * w->d_kv;
+    for (int64_t head = 0; head < w->heads; head++) {
+        int64_t line = (row * w->heads + head) * w->length * w->d_kv;
+        int64_t place = row * width + head * w->d_kv;
+        attend(
+            w->query + place, w->keys + line, w->values + line, w->d_kv, NULL, w->lengths[row],
+            w->d_kv, w->mixed + place);
+    }
+}
+
+/* query (batch, 1, heads * d_kv), keys and values (batch, heads, length, d_kv), lengths (batch)
+ * -> mixed, as query. */
+static Status *compute_cross(void *kernel, Context *context) {
+    const Attention *attention = kernel;
+    Api *api = attention->api;
+    Tensor query, keys, values, lengths;
+    TRY(read_input(api, context, 0, &query));
+    TRY(read_input(api, context, 1, &keys));
+    TRY(read_input(api, context, 2, &values));
+    TRY(read_input(api, context, 3, &lengths));
+    int64_t batch = keys.shape[0], length = keys.shape[2], d_kv = keys.shape[3];
+    Cross work = {
+        attention->heads, length, d_kv, query.data, keys.data, values.data, lengths.data, 0};
+    TRY(check_lengths(api, work.lengths, batch, length));
+    TRY(write_output(api, context, 0, query.shape, 3, (void **)&work.mixed));
+    return ort_parallel(api, context, attend_cross, batch, &work);
+}
+
+/* -- of the encoder ---------------------------------------------------------------------------- */
+
+typedef struct {
+    int64_t heads, length, d_kv;
+    const float *joint, *biases;
+    const int32_t *lengths;
+    float *mixed;
+} Encoder;
+
+/* All queries of one head of one row. What is written for padding is zeros, and read by nobody. */
+static void attend_encoder(void *work, size_t index) {
+    const Encoder *w = work;
+    int64_t row = index / w->heads, head = index % w->heads, width = w->heads * w->d_kv;
+    const float *joint = w->joint + row * w->length * 3 * width + head * w->d_kv;
+    const float *biases = w->biases + head * (2 * w->length - 1);
+    float *mixed = w->mixed + row * w->length * width + head * w->d_kv;
+    for (int64_t i = 0; i < w->length; i++) {
+        if (i < w->lengths[row]) {
+            attend(
+                joint + i * 3 * width, joint + width, joint + 2 * width, 3 * width,
+                biases + w->length - 1 - i, w->lengths[row], w->d_kv, mixed + i * width);
+        } else {
+            memset(mixed + i * width, 0, w->d_kv * sizeof(float));
+        }
+    }
+}
+
+/* Of each head the bias of each distance, from 1 - length to length - 1, those that are far alike:
+ * `table` (distances, heads) -> (heads, 2 * length - 1). */
+static float *biases_by_distance(const Tensor *table, int64_t length) {
+    int64_t distances = table->shape[0], heads = table->shape[1], farthest = distances / 2;
+    float *biases = malloc(heads * (2 * length - 1) * sizeof(float));
+    if (!biases) return NULL;
+    for (int64_t distance = 1 - length; distance < length; distance++) {
+        int64_t near = distance < -farthest ? -farthest : distance > farthest ? farthest : distance;
+        for (int64_t head = 0; head < heads; head++) {
+            biases[head * (2 * length - 1) + distance + length - 1] =
+                ((const float *)table->data)[(near + farthest) * heads + head];
+        }
+    }
+    return biases;
+}
+
+/* joint (batch, length, 3 * heads * d_kv), lengths (batch), biases (distances, heads)
+ * -> mixed (batch, length, heads * d_kv). */
+static Status *compute_encoder(void *kernel, Context *context) {
+    const Attention *attention = kernel;
+    Api *api = attention->api;
+    Tensor joint, lengths, table;
+    TRY(read_input(api, context, 0, &joint));
+    TRY(read_input(api, context, 1, &lengths));
+    TRY(read_input(api, context, 2, &table));
+    int64_t batch = joint.shape[0], length = joint.shape[1], width = joint.shape[2] / 3;
+    int64_t shape[] = {batch, length, width}, heads = attention->heads;
+    Encoder work = {heads, length, width / heads, joint.data, 0, lengths.data, 0};
+    TRY(check_lengths(api, work.lengths, batch, length));
+    TRY(write_output(api, context, 0, shape, 3, (void **)&work.mixed));
+    float *biases = biases_by_distance(&table, length);
+    if (!biases) return ort_error(api, "out of memory");
+    work.biases = biases;
+    Status *status = ort_parallel(api, context, attend_encoder, batch * heads, &work);
+    free(biases);
+    return status;
+}
+
+static Status *create(const Operator *operator, Api *api, const Info *info, void **kernel) {
+    (void)operator;
+    int64_t heads;
+    TRY(ort_integer(api, info, "num_heads", &heads));
+    Attention *attention = malloc(sizeof *attention);
+    if (!attention) return ort_error(api, "out of memory");
+    *attention = (Attention){api, heads};
+    *kernel = attention;
+    return NULL;
+}
+
+static const ElementType CACHED_INPUTS[] = {FLOAT, FLOAT, FLOAT, INT32, FLOAT};
+static const ElementType CACHED_OUTPUTS[] = {FLOAT, FLOAT, FLOAT};
+static const ElementType CROSS_INPUTS[] = {FLOAT, FLOAT, FLOAT, INT32};
+static const ElementType MIXED[] = {FLOAT};
+
+static const ElementType ENCODER_INPUTS[] = {FLOAT, INT32, FLOAT};
+
+Kernel ATTENTION_KERNELS[3] = {
+    KERNEL("CachedAttention", CACHED_INPUTS, CACHED_OUTPUTS, create, compute_cached, free),
+    KERNEL("CrossAttention", CROSS_INPUTS, MIXED, create, compute_cross, free),
+    KERNEL("EncoderAttention", ENCODER_INPUTS, MIXED, create, compute_encoder, free),
+};
+
+#endif

@@ -1,0 +1,47 @@
+/* What the kernels share: how an operator is described, how tensors are read and written. */
+#ifndef CYBERSOLVE_KERNEL_H
+#define CYBERSOLVE_KERNEL_H
+
+#include "ort.h"
+
+typedef struct {
+    Operator operator; /* first, so that a pointer to it is a pointer to this */
+    const char *name;
+    const ElementType *inputs, *outputs;
+    size_t input_count, output_count;
+} Kernel;
+
+/* An input or output: where it begins, and its shape. */
+typedef struct {
+    void *data;
+    const int64_t *shape;
+    size_t rank;
+} Tensor;
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* The operator `kind`: a kernel of it is made by `make`, run by `run` and freed by `end`. */
+#define KERNEL(kind, takes, gives, make, run, end)                                         \
+    {                                                                                      \
+        .operator = {.create = (make), .compute = (run), .destroy = (end)},                \
+        .name = (kind), .inputs = takes, .outputs = gives, .input_count = COUNT(takes),    \
+        .output_count = COUNT(gives)                                                       \
+    }
+
+extern Kernel ATTENTION_KERNELS[3], LINEAR_KERNELS[3], LIKELIEST_KERNEL;
+
+static inline Status *read_input(Api *api, Context *context, size_t index, Tensor *tensor) {
+    const Value *value;
+    TRY(ort_input(api, context, index, &value));
+    TRY(ort_data(api, value, &tensor->data));
+    return ort_shape(api, value, &tensor->shape, &tensor->rank);
+}
+
+static inline Status *write_output(
+    Api *api, Context *context, size_t index, const int64_t *shape, size_t rank, void **data) {
+    Value *value;
+    TRY(ort_output(api, context, index, shape, rank, &value));
+    return ort_data(api, value, data);
+}
+
+#endif

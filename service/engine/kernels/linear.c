@@ -1,0 +1,206 @@
+/* A T5's products in 8-bit integers with what surrounds them: the norm before, and the residual or
+ * the gate after. */
+#if defined(__x86_64__)
+
+#include "integers.h"
+#include "kernel.h"
+
+#include <stdlib.h>
+
+enum { CHUNK = 64 }; /* blocks of a task */
+
+typedef struct {
+    Api *api;
+    Matrix matrix;
+    int gated; /* blocks of columns are gate, up, gate, up */
+} Linear;
+
+typedef struct {
+    const Linear *linear;
+    const float *x, *residual;
+    float *out;
+    int64_t rows;
+    size_t chunks;
+} Work;
+
+/* -- what follows a product -------------------------------------------------------------------- */
+
+/* x times the logistic function of 2u: `gelu_new`, the approximation by tanh. */
+static inline __m512 gelu(__m512 x) {
+    __m512 cube = _mm512_mul_ps(_mm512_mul_ps(x, x), x);
+    __m512 inner = _mm512_fmadd_ps(cube, _mm512_set1_ps(0.044715f), x);
+    __m512 power = exponential(_mm512_mul_ps(inner, _mm512_set1_ps(-1.5957691216057308f)));
+    return _mm512_div_ps(x, _mm512_add_ps(power, _mm512_set1_ps(1.0f)));
+}
+
+static void write_row(
+    const Work *w, int64_t row, int64_t begin, int blocks, const float *sums) {
+    const Linear *l = w->linear;
+    int step = l->gated ? 2 : 1;
+    for (int b = 0; b < blocks; b += step) {
+        int64_t column = (begin + b) / step * LANES;
+        __mmask16 present = first_lanes(l->matrix.columns - column);
+        __m512 value = _mm512_loadu_ps(sums + b * LANES);
+        int64_t place = row * l->matrix.columns + column;
+        if (l->gated) {
+            value = _mm512_mul_ps(gelu(value), _mm512_loadu_ps(sums + (b + 1) * LANES));
+        } else if (w->residual) {
+            value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(present, w->residual + place));
+        }
+        _mm512_mask_storeu_ps(w->out + place, present, value);
+    }
+}
+
+static void run_task(void *work, size_t index) {
+    const Work *w = work;
+    const Matrix *m = &w->linear->matrix;
+    int64_t first_row = (int64_t)(index / w->chunks) * ROWS;
+    int64_t begin = (int64_t)(index % w->chunks) * CHUNK;
+    int64_t end = begin + CHUNK < m->blocks ? begin + CHUNK : m->blocks;
+    int rows = w->rows - first_row < ROWS ? (int)(w->rows - first_row) : ROWS;
+    int64_t stride = (m->quads * 4 + 63) / 64 * 64;
+    uint8_t bytes[ROWS * stride];
+    for (int r = 0; r < rows; r++) {
+        round_row(m, w->x + (first_row + r) * m->inputs, bytes + r * stride);
+    }
+    float sums[ROWS][BLOCKS * LANES];
+    for (int64_t block = begin; block < end; block += BLOCKS) {
+        int blocks = end - block < BLOCKS ? (int)(end - block) : BLOCKS;
+        products(m, bytes, stride, block, rows, blocks, sums);
+        for (int r = 0; r < rows; r++) write_row(w, first_row + r, block, blocks, sums[r]);
+    }
+}
+
+static Status *compute(const Linear *l, Context *context, const Tensor *x, const float *residual) {
+    Api *api = l->api;
+    Work work = {l, x->data, residual, 0, 1, (size_t)((l->matrix.blocks + CHUNK - 1) / CHUNK)};
+    int64_t shape[8];
+    if (x->rank > COUNT(shape) || x->shape[x->rank - 1] != l->matrix.inputs) {
+        return ort_error(api, "the last dimension of x must be the weights' number of inputs");
+    }
+    for (size_t i = 0; i + 1 < x->rank; i++) work.rows *= shape[i] = x->shape[i];
+    shape[x->rank - 1] = l->matrix.columns;
+    TRY(write_output(api, context, 0, shape, x->rank, (void **)&work.out));
+    size_t tiles = (size_t)((work.rows + ROWS - 1) / ROWS);
+    return ort_parallel(api, context, run_task, tiles * work.chunks, &work);
+}
+
+static Status *compute_alone(void *kernel, Context *context) {
+    const Linear *l = kernel;
+    Tensor x;
+    TRY(read_input(l->api, context, 0, &x));
+    return compute(l, context, &x, NULL);
+}
+
+static Status *compute_added(void *kernel, Context *context) {
+    const Linear *l = kernel;
+    Tensor residual, x;
+    TRY(read_input(l->api, context, 0, &residual));
+    TRY(read_input(l->api, context, 1, &x));
+    return compute(l, context, &x, residual.data);
+}
+
+/* -- making a kernel --------------------------------------------------------------------------- */
+
+static Status *read_constant(Api *api, const Info *info, size_t index, Tensor *tensor) {
+    int is_constant = 0;
+    const Value *value = NULL;
+    TRY(ort_constant(api, info, index, &is_constant, &value));
+    if (!is_constant) return ort_error(api, "weights and scales must be constants");
+    TRY(ort_data(api, value, &tensor->data));
+    return ort_shape(api, value, &tensor->shape, &tensor->rank);
+}
+
+static int32_t sum_of_column(const Matrix *m, int64_t column) {
+    const int8_t *weight = m->weight + column / LANES * m->quads * 4 * LANES + column % LANES * 4;
+    int32_t sum = 0;
+    for (int64_t quad = 0; quad < m->quads; quad++, weight += 4 * LANES) {
+        for (int i = 0; i < 4; i++) sum += weight[i];
+    }
+    return sum;
+}
+
+static Status *prepare(Linear *l, const Tensor *norm, const Tensor *scales, float input_scale) {
+    Matrix *m = &l->matrix;
+    int64_t padded = (m->blocks + BLOCKS - 1) / BLOCKS * BLOCKS * LANES;
+    m->factors = malloc(m->inputs * sizeof(float));
+    m->scales = calloc(padded, sizeof(float));
+    m->starts = calloc(padded, sizeof(int32_t));
+    if (!m->factors || !m->scales || !m->starts) return ort_error(l->api, "out of memory");
+    for (int64_t i = 0; i < m->inputs; i++) {
+        m->factors[i] = (norm ? ((float *)norm->data)[i] : 1.0f) / input_scale;
+    }
+    for (int64_t i = 0; i < m->blocks * LANES; i++) m->starts[i] = -ZERO * sum_of_column(m, i);
+    /* Scales of a gate are (2, columns); its blocks alternate. */
+    int step = l->gated ? 2 : 1;
+    for (int64_t part = 0; part < step; part++) {
+        for (int64_t i = 0; i < m->columns; i++) {
+            int64_t place = (i / LANES * step + part) * LANES + i % LANES;
+            m->scales[place] = ((float *)scales->data)[part * m->columns + i] * input_scale;
+        }
+    }
+    return NULL;
+}
+
+static void destroy(void *kernel) {
+    Linear *l = kernel;
+    free(l->matrix.factors), free(l->matrix.scales), free(l->matrix.starts), free(l);
+}
+
+/* From `first` on the inputs are weight, scales and input_scale; the norm, if any, is before. */
+static Status *make(
+    Api *api, const Info *info, size_t first, int normed, int gated, void **kernel) {
+    Tensor norm, weight, scales, input_scale;
+    if (normed) TRY(read_constant(api, info, first - 1, &norm));
+    TRY(read_constant(api, info, first, &weight));
+    TRY(read_constant(api, info, first + 1, &scales));
+    TRY(read_constant(api, info, first + 2, &input_scale));
+    Linear *l = calloc(1, sizeof *l);
+    if (!l) return ort_error(api, "out of memory");
+    Matrix *m = &l->matrix;
+    l->api = api;
+    l->gated = gated;
+    m->normed = normed;
+    m->weight = weight.data;
+    m->blocks = weight.shape[0] * (gated ? weight.shape[1] : 1);
+    m->quads = weight.shape[weight.rank - 3];
+    m->columns = scales.shape[scales.rank - 1];
+    m->inputs = normed ? norm.shape[0] : m->quads * 4;
+    Status *failed = normed ? ort_float(api, info, "epsilon", &m->epsilon) : NULL;
+    if (!failed) {
+        failed = prepare(l, normed ? &norm : NULL, &scales, *(float *)input_scale.data);
+    }
+    if (failed) {
+        destroy(l);
+        return failed;
+    }
+    *kernel = l;
+    return NULL;
+}
+
+static Status *make_normed(const Operator *operator, Api *api, const Info *info, void **kernel) {
+    (void)operator;
+    return make(api, info, 2, 1, 0, kernel);
+}
+
+static Status *make_gated(const Operator *operator, Api *api, const Info *info, void **kernel) {
+    (void)operator;
+    return make(api, info, 2, 1, 1, kernel);
+}
+
+static Status *make_added(const Operator *operator, Api *api, const Info *info, void **kernel) {
+    (void)operator;
+    return make(api, info, 2, 0, 0, kernel);
+}
+
+static const ElementType NORMED[] = {FLOAT, FLOAT, INT8, FLOAT, FLOAT};
+static const ElementType ADDED[] = {FLOAT, FLOAT, INT8, FLOAT, FLOAT};
+static const ElementType OUTPUTS[] = {FLOAT};
+
+Kernel LINEAR_KERNELS[3] = {
+    KERNEL("NormLinear", NORMED, OUTPUTS, make_normed, compute_alone, destroy),
+    KERNEL("NormGatedLinear", NORMED, OUTPUTS, make_gated, compute_alone, destroy),
+    KERNEL("AddLinear", ADDED, OUTPUTS, make_added, compute_added, destroy),
+};
+
+#endif
