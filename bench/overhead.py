@@ -3,7 +3,8 @@
 Everything is the service's own: framework, parsing, prompt, tokens, reading and verifying the
 answer, metrics and the log line. Only the answers are kept ones, so that no engine computes. Two
 ways: calls of the ASGI application without a socket, and a server of its own over HTTP, whose
-processor time the kernel counts apart from the client's.
+processor time the kernel counts apart from the client's. Without a socket also what it costs to
+refuse a question that could not be answered in time, which under overload most are.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import socket
 import statistics
 import time
 import timeit
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,16 +45,19 @@ def _question(number: int) -> str:
 
 
 _QUESTIONS = [_question(number) for number in range(200)]
+_REFUSED = [_question(number) for number in range(200, 400)]  # never answered, so never kept
 
 
 def main() -> None:
     parser = command.parser("bench.overhead", __doc__)
     parser.add_argument("--requests", type=int, default=2000, help="of each round")
     requests: int = parser.parse_args().requests
+    answers_us, refusals_us = uvloop.run(_by_calls(requests))
     figures = {
         "machine": command.machine(),
         "commit": command.commit(),
-        "application_us": _summary(uvloop.run(_by_calls(requests))),
+        "application_us": _summary(answers_us),
+        "refusal_us": _summary(refusals_us),
         "server_us": _summary(_by_http(requests)),
         "log_line_us": _summary(_log_lines(requests)),
     }
@@ -70,10 +74,18 @@ def _bodies(requests: int) -> Iterator[bytes]:
         yield json.dumps({"question": _QUESTIONS[number % len(_QUESTIONS)]}).encode()
 
 
+def _hopeless(requests: int) -> Iterator[bytes]:
+    """With a deadline in which no engine answers."""
+    for number in range(requests):
+        question = _REFUSED[number % len(_REFUSED)]
+        yield json.dumps({"question": question, "timeout_ms": 1}).encode()
+
+
 # -- without a socket ------------------------------------------------------------------------------
 
 
-async def _by_calls(requests: int) -> list[float]:
+async def _by_calls(requests: int) -> tuple[list[float], list[float]]:
+    """Microseconds of processor time for each answer, and for each refusal."""
     settings = replace(Settings(), workers=1)
     with Path(os.devnull).open("w") as nowhere:
         configure_logging("json", stream=nowhere)
@@ -81,19 +93,21 @@ async def _by_calls(requests: int) -> list[float]:
         async with app.router.lifespan_context(app):
             while not app.state.runtime.ready:
                 await asyncio.sleep(0.01)
-            await _ask(app, len(_QUESTIONS))  # the engine answers each once
-            return [await _ask(app, requests) for _ in range(_ROUNDS)]
+            asked, refused = list(_bodies(requests)), list(_hopeless(requests))
+            await _ask(app, asked[: len(_QUESTIONS)], 200)  # the engine answers each once
+            answers_us = [await _ask(app, asked, 200) for _ in range(_ROUNDS)]
+            return answers_us, [await _ask(app, refused, 429) for _ in range(_ROUNDS)]
 
 
-async def _ask(app: FastAPI, requests: int) -> float:
-    """Microseconds of processor time for each of `requests`."""
+async def _ask(app: FastAPI, bodies: Sequence[bytes], status: int) -> float:
+    """Microseconds of processor time for each."""
     spent_s = time.process_time()
-    for body in _bodies(requests):
-        await _call(app, body)
-    return 1e6 * (time.process_time() - spent_s) / requests
+    for body in bodies:
+        await _call(app, body, status)
+    return 1e6 * (time.process_time() - spent_s) / len(bodies)
 
 
-async def _call(app: FastAPI, body: bytes) -> None:
+async def _call(app: FastAPI, body: bytes, status: int) -> None:
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> dict[str, Any]:
@@ -103,7 +117,7 @@ async def _call(app: FastAPI, body: bytes) -> None:
         raise AssertionError
 
     async def send(message: Any) -> None:
-        if message["type"] == "http.response.start" and message["status"] != 200:
+        if message["type"] == "http.response.start" and message["status"] != status:
             raise SystemExit(f"a request was answered {message['status']}")
 
     headers = [

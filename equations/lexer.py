@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from enum import Enum
 from fractions import Fraction
+from string import ascii_letters
 from typing import NamedTuple
 
 from equations.errors import EquationError, Span
+from equations.linear import Rational, whole
 
 MAX_CHARACTERS = 500
 MAX_DIGITS = 30  # of one number, before and after its decimal point together
@@ -39,8 +41,12 @@ class Token(NamedTuple):
 
     kind: Kind
     text: str
-    span: Span
-    value: Fraction | None = None
+    start: int
+    value: Rational | None = None
+
+    @property
+    def span(self) -> Span:
+        return Span(self.start, self.start + len(self.text))
 
 
 _SYMBOLS = {
@@ -56,12 +62,16 @@ _SYMBOLS = {
     ")": Kind.CLOSE,
 }
 _WORDS = {"solve": Kind.SOLVE, "for": Kind.FOR}
+_KINDS = {
+    **_SYMBOLS, **dict.fromkeys(ascii_letters, Kind.NAME), "Solve": Kind.SOLVE, "for": Kind.FOR,
+}  # fmt: skip
+_SPACE = "[ \t\r\n\u00a0\u2009\u202f]*"
 _TOKEN = re.compile(
-    r"(?P<space>[ \t\r\n\u00a0\u2009\u202f]+)"
-    r"|(?P<number>[0-9]+(?:\.[0-9]+)?)"
-    r"|(?P<word>[A-Za-z]+)"
-    r"|(?P<symbol>" + "|".join(map(re.escape, _SYMBOLS)) + ")"  # "**" comes before "*"
+    _SPACE + r"(?:([0-9]+(?:\.[0-9]+)?)"
+    r"|([A-Za-z]+|" + "|".join(map(re.escape, _SYMBOLS)) + ")"  # "**" comes before "*"
+    r"|\Z)"
 )
+_BEGINNING = re.compile(_SPACE)
 
 
 def tokenize(source: str) -> list[Token]:
@@ -79,44 +89,53 @@ def tokenize(source: str) -> list[Token]:
         )
     tokens: list[Token] = []
     position = 0
-    while position < len(source):
-        match = _TOKEN.match(source, position)
-        if match is None:
-            raise EquationError(
-                f"unexpected character U+{ord(source[position]):04X}",
-                source=source,
-                span=Span(position, position + 1),
-                expected="digits, a variable, + - * / ( ) or =",
-            )
+    while (match := _TOKEN.match(source, position)) is not None:
+        number, other = match.groups()
         position = match.end()
-        if match.lastgroup != "space":
-            tokens.append(_token(source, match))
-    tokens.append(Token(Kind.END, "", Span(len(source), len(source))))
-    return tokens
+        if other:
+            start = position - len(other)
+            tokens.append(Token(_KINDS.get(other) or _word(source, other, start), other, start))
+        elif number:
+            start = position - len(number)
+            tokens.append(Token(Kind.NUMBER, number, start, _number(source, number, start)))
+        else:
+            tokens.append(Token(Kind.END, "", len(source)))
+            return tokens
+    raise _unexpected_character(source, position)
 
 
-def _token(source: str, match: re.Match[str]) -> Token:
-    text, span = match.group(), Span(match.start(), match.end())
-    if match.lastgroup == "number":
-        decimal = "." in text
-        digits = len(text) - decimal
-        if digits > MAX_DIGITS:
-            raise EquationError(
-                f"a number of {digits} digits",
-                source=source,
-                span=span,
-                expected=f"at most {MAX_DIGITS}",
-            )
-        return Token(Kind.NUMBER, text, span, Fraction(text if decimal else int(text)))
-    if match.lastgroup == "symbol":
-        return Token(_SYMBOLS[text], text, span)
-    if len(text) == 1:
-        return Token(Kind.NAME, text, span)
-    if text.lower() in _WORDS:
-        return Token(_WORDS[text.lower()], text, span)
+def _number(source: str, text: str, start: int) -> Rational:
+    decimal = "." in text
+    digits = len(text) - decimal
+    if digits > MAX_DIGITS:
+        raise EquationError(
+            f"a number of {digits} digits",
+            source=source,
+            span=Span(start, start + len(text)),
+            expected=f"at most {MAX_DIGITS}",
+        )
+    return whole(Fraction(text)) if decimal else int(text)
+
+
+def _word(source: str, text: str, start: int) -> Kind:
+    if (kind := _WORDS.get(text.lower())) is not None:
+        return kind
     raise EquationError(
         f"unexpected word {text[:20]!r}",
         source=source,
-        span=span,
+        span=Span(start, start + len(text)),
         expected="a variable of one letter",
+    )
+
+
+def _unexpected_character(source: str, position: int) -> EquationError:
+    """The one behind the space at `position`."""
+    beginning = _BEGINNING.match(source, position)
+    assert beginning is not None, "space may be empty: this is a bug"
+    at = beginning.end()
+    return EquationError(
+        f"unexpected character U+{ord(source[at]):04X}",
+        source=source,
+        span=Span(at, at + 1),
+        expected="digits, a variable, + - * / ( ) or =",
     )

@@ -11,28 +11,20 @@ from fractions import Fraction
 from math import lcm
 from typing import NamedTuple
 
-
-@dataclass(frozen=True)
-class Linear:
-    """`coefficient * x + constant`, exact. Addition and scaling are all that a linear form has."""
-
-    coefficient: Fraction
-    constant: Fraction
-
-    def __add__(self, other: Linear) -> Linear:
-        return Linear(self.coefficient + other.coefficient, self.constant + other.constant)
-
-    def __sub__(self, other: Linear) -> Linear:
-        return Linear(self.coefficient - other.coefficient, self.constant - other.constant)
-
-    def __neg__(self) -> Linear:
-        return Linear(-self.coefficient, -self.constant)
-
-    def scaled(self, factor: Fraction) -> Linear:
-        return Linear(self.coefficient * factor, self.constant * factor)
+# Whole numbers stay `int`, at a tenth of the cost; both have a numerator and a denominator.
+Rational = int | Fraction
 
 
-ZERO = Linear(Fraction(0), Fraction(0))
+def whole(number: Rational) -> Rational:
+    """The same number, as an `int` where it is one."""
+    return number.numerator if number.denominator == 1 else number
+
+
+class Linear(NamedTuple):
+    """`coefficient * x + constant`, exact."""
+
+    coefficient: Rational
+    constant: Rational
 
 
 class Term(NamedTuple):
@@ -41,16 +33,17 @@ class Term(NamedTuple):
     The sign stands apart because the dataset writes `-0` and means it when wordings are compared.
     """
 
-    size: Fraction
+    size: Rational
     is_coefficient: bool
     negative: bool
 
     @classmethod
-    def of(cls, value: Fraction, *, is_coefficient: bool) -> Term:
-        return cls(abs(value), is_coefficient, value < 0)
+    def of(cls, value: Rational, *, is_coefficient: bool) -> Term:
+        negative = value < 0
+        return cls(-value if negative else value, is_coefficient, negative)
 
     @property
-    def value(self) -> Fraction:
+    def value(self) -> Rational:
         return -self.size if self.negative else self.size
 
 
@@ -77,12 +70,14 @@ class Equation:
                     coefficient += signed
                 else:
                     constant += signed
+        if common == 1:
+            return Linear(coefficient, constant)
         return Linear(Fraction(coefficient, common), Fraction(constant, common))
 
     def solution(self) -> Fraction | None:
         """The one solution; `None` where there is none or every number is one."""
         net = self.net()
-        return None if net.coefficient == 0 else -net.constant / net.coefficient
+        return None if net.coefficient == 0 else Fraction(-net.constant, net.coefficient)
 
     def common_denominator(self) -> int:
         return lcm(*(term.size.denominator for term in (*self.left, *self.right)))
@@ -93,7 +88,7 @@ class Equation:
         if factor == 1:
             return self
         left, right = (
-            tuple(term._replace(size=term.size * factor) for term in side)
+            tuple(term._replace(size=whole(term.size * factor)) for term in side)
             for side in (self.left, self.right)
         )
         return Equation(left, right, self.variable)

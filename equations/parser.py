@@ -13,11 +13,13 @@ from typing import NamedTuple, NoReturn
 
 from equations.errors import EquationError, NotLinear, Span
 from equations.lexer import Kind, Token, tokenize
-from equations.linear import ZERO, Equation, Linear, Term
+from equations.linear import Equation, Rational, Term, whole
 
 MAX_DEPTH = 32
 MAX_BITS = 200  # of a numerator or denominator: about 60 digits
-_VARIABLE = Linear(Fraction(1), Fraction(0))
+_SIGNS = (Kind.PLUS, Kind.MINUS)
+_SAME_PRODUCT = (Kind.TIMES, Kind.DIVIDE)
+_UNSIGNED = (Kind.NAME, Kind.OPEN)  # these two multiply without a sign
 
 
 def parse(source: str) -> Equation:
@@ -31,14 +33,18 @@ def parse(source: str) -> Equation:
 
 
 class _Product(NamedTuple):
-    """The value of a product, and what a zero would otherwise forget of how it was written."""
+    """`coefficient * x + constant`, and what a zero would forget of how it was written."""
 
-    value: Linear
+    coefficient: Rational
+    constant: Rational
     has_variable: bool
     negative: bool
 
 
-@dataclass
+_VARIABLE = _Product(1, 0, has_variable=True, negative=False)
+
+
+@dataclass(slots=True)
 class _Group:
     """One open parenthesis, or a whole side: finished terms and the product being read."""
 
@@ -95,8 +101,7 @@ class _Parser:
             while self._peek().kind is Kind.CLOSE:
                 if len(groups) == 1:
                     self._fail("unmatched ')'", self._peek().span, "an operator or '='")
-                span = self._next().span
-                self._close_parenthesis(groups, span)
+                self._close_parenthesis(groups, self._next())
             if not self._operator(groups[-1]):
                 if groups[-1].opened is not None:
                     self._unexpected("an operator or ')'")
@@ -107,6 +112,14 @@ class _Parser:
         """Signs and open parentheses, up to and including a number or the variable."""
         while True:
             token = self._next()
+            if token.value is not None:
+                number = _Product(0, token.value, has_variable=False, negative=False)
+                self._multiply(groups[-1], number, token, token)
+                return
+            if token.kind is Kind.NAME:
+                self._name(token)
+                self._multiply(groups[-1], _VARIABLE, token, token)
+                return
             if token.kind is Kind.MINUS:
                 groups[-1].sign *= -1
             elif token.kind is Kind.OPEN:
@@ -115,14 +128,6 @@ class _Parser:
                         "too many open parentheses", token.span, f"at most {MAX_DEPTH} at a time"
                     )
                 groups.append(_Group(opened=token))
-            elif token.value is not None:
-                number = Linear(ZERO.coefficient, token.value)
-                self._multiply(groups[-1], number, has_variable=False, span=token.span)
-                return
-            elif token.kind is Kind.NAME:
-                self._name(token)
-                self._multiply(groups[-1], _VARIABLE, has_variable=True, span=token.span)
-                return
             elif token.kind is not Kind.PLUS:
                 self._position -= 1
                 self._unexpected("a number, the variable or '('")
@@ -130,60 +135,72 @@ class _Parser:
     def _operator(self, group: _Group) -> bool:
         """Take what joins the operand just read to the next one; false where the sum ends."""
         token = self._peek()
-        if token.kind in (Kind.PLUS, Kind.MINUS):
+        if token.kind in _SIGNS:
             group.close_term()
-        elif token.kind in (Kind.TIMES, Kind.DIVIDE):
+        elif token.kind in _SAME_PRODUCT:
             self._next()
             group.divides = token.kind is Kind.DIVIDE
         elif token.kind is Kind.POWER:
             self._fail("a power", token.span, "a linear equation", NotLinear)
-        elif token.kind not in (Kind.NAME, Kind.OPEN):  # those two multiply without a sign
+        elif token.kind not in _UNSIGNED:
             return False
         return True
 
-    def _close_parenthesis(self, groups: list[_Group], span: Span) -> None:
+    def _close_parenthesis(self, groups: list[_Group], closed: Token) -> None:
         group = groups.pop()
         group.close_term()
         opened = group.opened
         assert opened is not None, "a group that closes was opened: this is a bug"
-        total = sum((term.value for term in group.terms), start=ZERO)
-        if _size(total) > MAX_BITS:
-            self._fail(
-                "a sum too long", Span(opened.span.start, span.end), f"at most {MAX_BITS} bits"
-            )
-        has_variable = any(term.has_variable for term in group.terms)
-        span = Span(opened.span.start, span.end)
-        self._multiply(groups[-1], total, has_variable=has_variable, span=span)
+        total = _Product(
+            sum(term.coefficient for term in group.terms),
+            sum(term.constant for term in group.terms),
+            any(term.has_variable for term in group.terms),
+            negative=False,
+        )
+        if _is_long(total):
+            self._fail("a sum too long", _from(opened, closed), f"at most {MAX_BITS} bits")
+        self._multiply(groups[-1], total, opened, closed)
 
     # -- arithmetic ------------------------------------------------------------------------------
 
-    def _multiply(self, group: _Group, operand: Linear, *, has_variable: bool, span: Span) -> None:
-        product, divides, negative = group.product, group.divides, group.sign < 0
-        if negative:
-            operand = -operand
-        group.sign, group.divides = 1, False
+    def _multiply(self, group: _Group, operand: _Product, first: Token, last: Token) -> None:
+        """Let `operand`, from token `first` to `last`, be the next of the group's product."""
+        if group.sign < 0:
+            group.sign = 1
+            operand = _Product(
+                -operand.coefficient, -operand.constant, operand.has_variable, negative=True
+            )
+        product = group.product
         if product is None:
-            group.product = _Product(operand, has_variable, negative)
+            group.product = operand
             return
-        if divides:
-            value = product.value.scaled(1 / self._divisor(operand, span))
+        if group.divides:
+            group.divides = False
+            factor: Rational = Fraction(1, self._divisor(operand, first, last))
+            scaled = product
         elif not operand.coefficient:
-            value = product.value.scaled(operand.constant)
-        elif not product.value.coefficient:
-            value = operand.scaled(product.value.constant)
+            factor, scaled = operand.constant, product
+        elif not product.coefficient:
+            factor, scaled = product.constant, operand
         else:
-            self._fail("a product of variables", span, "a linear equation", NotLinear)
-        if _size(value) > MAX_BITS:
-            self._fail("a number too long", span, f"at most {MAX_BITS} bits in a product")
+            place = _from(first, last)
+            self._fail("a product of variables", place, "a linear equation", NotLinear)
         group.product = _Product(
-            value, product.has_variable or has_variable, product.negative != negative
+            scaled.coefficient * factor,
+            scaled.constant * factor,
+            product.has_variable or operand.has_variable,
+            product.negative != operand.negative,
         )
+        if _is_long(group.product):
+            expected = f"at most {MAX_BITS} bits in a product"
+            self._fail("a number too long", _from(first, last), expected)
 
-    def _divisor(self, operand: Linear, span: Span) -> Fraction:
+    def _divisor(self, operand: _Product, first: Token, last: Token) -> Rational:
         if operand.coefficient:
-            self._fail("division by the variable", span, "a linear equation", NotLinear)
+            place = _from(first, last)
+            self._fail("division by the variable", place, "a linear equation", NotLinear)
         if not operand.constant:
-            self._fail("division by zero", span, "a divisor other than zero")
+            self._fail("division by zero", _from(first, last), "a divisor other than zero")
         return operand.constant
 
     def _name(self, token: Token) -> None:
@@ -220,21 +237,29 @@ class _Parser:
         raise error(message, source=self._source, span=span, expected=expected)
 
 
-def _size(value: Linear) -> int:
-    """Bits of the longest numerator or denominator."""
-    numbers = (value.coefficient, value.constant)
-    return max(max(n.numerator.bit_length(), n.denominator.bit_length()) for n in numbers)
+def _from(first: Token, last: Token) -> Span:
+    return Span(first.start, last.span.end)
+
+
+def _is_long(product: _Product) -> bool:
+    """Whether a numerator or denominator has over `MAX_BITS`."""
+    coefficient, constant = product.coefficient, product.constant
+    return (
+        coefficient.numerator.bit_length() > MAX_BITS
+        or coefficient.denominator.bit_length() > MAX_BITS
+        or constant.numerator.bit_length() > MAX_BITS
+        or constant.denominator.bit_length() > MAX_BITS
+    )
 
 
 def _terms(products: list[_Product]) -> tuple[Term, ...]:
     """Each product as a coefficient, a constant, or both in that order."""
     terms: list[Term] = []
-    for product in products:
-        coefficient, constant = product.value.coefficient, product.value.constant
+    for coefficient, constant, has_variable, negative in products:
         if coefficient:
-            terms.append(Term.of(coefficient, is_coefficient=True))
+            terms.append(Term.of(whole(coefficient), is_coefficient=True))
         if constant:
-            terms.append(Term.of(constant, is_coefficient=False))
+            terms.append(Term.of(whole(constant), is_coefficient=False))
         if not coefficient and not constant:
-            terms.append(Term(Fraction(0), product.has_variable, product.negative))
+            terms.append(Term(0, has_variable, negative))
     return tuple(terms)

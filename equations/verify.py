@@ -31,7 +31,7 @@ def read_answer(text: str) -> Fraction | None:
     """`-6`, `3/4` or `0.5` as an exact number; `None` for any other text."""
     if len(text) > MAX_ANSWER_CHARACTERS or not _ANSWER.fullmatch(text):
         return None
-    return Fraction(text)
+    return Fraction(int(text) if text.lstrip("+-").isdigit() else text)
 
 
 def verify(equation: Equation, answer: str) -> Verification:
@@ -47,6 +47,6 @@ def verify(equation: Equation, answer: str) -> Verification:
     value = read_answer(answer)
     if value is None:
         return Verification(Verdict.WRONG, "the answer is not a number")
-    if net.coefficient * value + net.constant == 0:
+    if net.coefficient * value.numerator + net.constant * value.denominator == 0:
         return Verification(Verdict.CORRECT)
     return Verification(Verdict.WRONG)

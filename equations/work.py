@@ -26,6 +26,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from itertools import count, zip_longest
 from random import Random
 
@@ -67,14 +68,21 @@ def read(text: str) -> Work:
     net: dict[str, int | None] = {"x": None, "k": None}
     row: str | None = None  # the kind whose row is being read
     for token in text.split():
-        if token[1:].endswith(":") and token[0] in net:
+        if row is not None and (value := _digit(token)) is not None:
+            net[row] = (net[row] or 0) + value
+        elif token[1:].endswith(":") and token[0] in net:
             row, net[token[0]] = token[0], 0
-        elif row is not None and (match := _DIGIT.fullmatch(token)):
-            net[row] = (net[row] or 0) + int(match[2]) * 10 ** int(match[4])
         else:
             row = None  # a closed row, or the quotient, whose remainders nobody needs
     answer = _ANSWER.search(text)
     return Work(net["x"], net["k"], answer[1].replace(" .", "") if answer else None)
+
+
+@lru_cache(maxsize=4096)  # more than the vocabulary has
+def _digit(token: str) -> int | None:
+    """What a digit of a row adds to its number; `None` for any other token."""
+    match = _DIGIT.fullmatch(token)
+    return int(match[2]) * 10 ** int(match[4]) if match else None
 
 
 def expressible(solution: Fraction | None) -> bool:

@@ -61,7 +61,8 @@ def create_app(
         app.include_router(health.metrics_router)
     openapi.install(app, settings)
     problems.install(app)
-    middleware.install(app, settings, runtime.metrics, runtime.refusal)
+    direct = routes.DIRECT if model.manifest.solves else {}
+    middleware.install(app, settings, runtime.metrics, runtime.refusal, direct)
     return app
 
 
@@ -73,7 +74,7 @@ def create_metrics_app(runtime: Runtime) -> FastAPI:
     app.include_router(health.metrics_router)
     problems.install(app)
     settings = replace(runtime.settings, api_keys_file=None, cors_origins=())
-    middleware.install(app, settings, runtime.metrics, runtime.refusal)
+    middleware.install(app, settings, runtime.metrics, runtime.refusal, direct={})
     return app
 
 

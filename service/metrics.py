@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TypeVar
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from equations.verify import Verdict
 from service.engine.bundle import Manifest
 from service.solving import Solution, Source
 
+Labelled = TypeVar("Labelled", Counter, Histogram)
 _SECONDS = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 )  # fmt: skip
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _RATIO = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
+
+
+def by_labels(metric: Labelled) -> Callable[..., Labelled]:
+    """Its series for given labels; found once, because to find it costs more than to count."""
+    return lru_cache(maxsize=None)(metric.labels)
 
 
 class Metrics:
@@ -32,9 +42,13 @@ class Metrics:
         ) -> Histogram:
             return Histogram(f"cybersolve_{name}", text, labels, registry=registry, buckets=buckets)
 
-        self.requests = counter("requests", "HTTP requests answered.", "route", "status")
-        self.request_duration = histogram(
-            "request_duration_seconds", "From the first byte read to the last written.", "route"
+        self._requests = by_labels(
+            counter("requests", "HTTP requests answered.", "route", "status")
+        )
+        self._request_duration = by_labels(
+            histogram(
+                "request_duration_seconds", "From the first byte read to the last written.", "route"
+            )
         )
         self.in_flight = gauge("in_flight_requests", "HTTP requests being handled.")
         self._queue_wait = histogram("queue_wait_seconds", "From admission to an engine.")
@@ -53,21 +67,25 @@ class Metrics:
         self.engines = gauge("engines", "Engines side by side.")
         self.rows = gauge("rows", "Rows of all engines together.")
         self._tokens = counter("generated_tokens", "Tokens generated.")
-        self._verdicts = counter("verdicts", "Answers given.", "verdict", "source")
-        self._second_tries = counter(
-            "second_tries", "Questions whose first answer was wrong.", "outcome"
+        self._verdicts = by_labels(counter("verdicts", "Answers given.", "verdict", "source"))
+        self._second_tries = by_labels(
+            counter("second_tries", "Questions whose first answer was wrong.", "outcome")
         )
-        self._rejected = counter("rejected", "Questions refused before any work.", "reason")
-        self._reused = counter("reused", "Answers that were not computed anew.", "how")
-        self._abandoned = counter(
-            "abandoned", "Questions whose caller left or whose deadline passed.", "reason"
+        self._rejected = by_labels(
+            counter("rejected", "Questions refused before any work.", "reason")
+        )
+        self._reused = by_labels(counter("reused", "Answers that were not computed anew.", "how"))
+        self._abandoned = by_labels(
+            counter("abandoned", "Questions whose caller left or whose deadline passed.", "reason")
         )
         for reason in ("left", "deadline"):
-            self._abandoned.labels(reason)
+            self._abandoned(reason)
         self.engines_up = gauge("engines_up", "Engines that take questions.")
-        self._engine_ends = counter("engine_ends", "Engines that ended unasked.", "reason")
+        self._engine_ends = by_labels(
+            counter("engine_ends", "Engines that ended unasked.", "reason")
+        )
         for reason in ("crashed", "hung"):
-            self._engine_ends.labels(reason)
+            self._engine_ends(reason)
         self.engine_up = gauge("engine_up", "1 while every engine takes questions.")
         self._model = gauge(
             "model_info", "The model served.", "name", "version", "precision", "provider"
@@ -76,11 +94,16 @@ class Metrics:
     def model_loaded(self, manifest: Manifest, provider: str) -> None:
         self._model.labels(manifest.name, manifest.version, manifest.precision, provider).set(1)
 
+    def request(self, route: str, status: int, duration_s: float) -> None:
+        """One that was answered; `route` is one of the document's, or one name for all others."""
+        self._requests(route, status).inc()
+        self._request_duration(route).observe(duration_s)
+
     def answered(self, solution: Solution) -> None:
-        self._verdicts.labels(solution.verdict, solution.source).inc()
+        self._verdicts(solution.verdict, solution.source).inc()
         if solution.tries > 1:
             mended = solution.verdict is Verdict.CORRECT and solution.source is Source.MODEL
-            self._second_tries.labels("mended" if mended else "failed").inc()
+            self._second_tries("mended" if mended else "failed").inc()
 
     # -- Observer --------------------------------------------------------------------------------
 
@@ -88,13 +111,13 @@ class Metrics:
         self._queue_depth.set(depth)
 
     def refused(self, reason: str) -> None:
-        self._rejected.labels(reason).inc()
+        self._rejected(reason).inc()
 
     def abandoned(self, reason: str) -> None:
-        self._abandoned.labels(reason).inc()
+        self._abandoned(reason).inc()
 
     def reused(self, how: str) -> None:
-        self._reused.labels(how).inc()
+        self._reused(how).inc()
 
     def joined(self, waits_s: list[float], lengths: list[int]) -> None:
         for wait_s in waits_s:
@@ -112,7 +135,7 @@ class Metrics:
         self._tokens.inc(tokens)
 
     def engine_ended(self, reason: str) -> None:
-        self._engine_ends.labels(reason).inc()
+        self._engine_ends(reason).inc()
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""

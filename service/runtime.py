@@ -20,6 +20,7 @@ from service.generating import Generator
 from service.hosting.plan import EnginePlan
 from service.hosting.process import ProcessHost
 from service.metrics import Metrics
+from service.recent import RecentQuestions
 from service.settings import Settings
 from service.solving import Solver
 from service.tracing import Phases
@@ -100,6 +101,7 @@ class Runtime:
                 max_tries=settings.max_tries,
                 phases=self._phases,
             )
+        self.asked = RecentQuestions(settings.cached_answers + settings.max_queue)
         self.refused: EngineRefused | None = None  # why there will be no engine
         self._draining = False
         self._requests = 0
@@ -120,6 +122,12 @@ class Runtime:
     def refusal(self) -> ServiceError | None:
         """Why the next request would not be answered, counted as refused; `None` if it might."""
         return self._closed() or self.batcher.overload()
+
+    def hopeless(self, question: str, timeout_s: float) -> ServiceError | None:
+        """Why `question` would not be answered in time, found out before it is parsed and counted
+        as refused; `None` if it might be, as one that was asked lately.
+        """
+        return None if question in self.asked else self.batcher.overload(timeout_s)
 
     def _closed(self) -> ServiceError | None:
         if self._draining:

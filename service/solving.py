@@ -102,15 +102,16 @@ class Solver:
             return _exact(equation, started)
         answered = await self._submit(Prompt(source), timeout_s)
         with self._phases.span("verify"):
-            solution = self._judge(equation, answered)
+            solution = self._judge(equation, answered, started)
         if solution.verdict is Verdict.WRONG and self._worth_another_try(equation):
             left_s = timeout_s - (time.perf_counter() - started)
             with suppress(TimeoutError):
                 async with asyncio.timeout(left_s):
                     solution = await self._try_again(equation, answered, solution, source)
+            solution = replace(solution, total_s=time.perf_counter() - started)
         if solution.verdict is Verdict.WRONG and fallback is Fallback.EXACT:
             return _exact(equation, started, solution)
-        return replace(solution, total_s=time.perf_counter() - started)
+        return solution
 
     def _encode(self, equation: Equation) -> tuple[int, ...]:
         try:
@@ -145,7 +146,7 @@ class Solver:
             timings = timings + slowest.timings
             for prompt, answered in answers.items():
                 search.add(prompt, answered.hypothesis)
-                solution = self._judge(equation, answered)
+                solution = self._judge(equation, answered, started=0.0)  # until it is given
                 if solution.verdict is Verdict.CORRECT and best is greedy:
                     best = solution
         return replace(best, tries=tries, timings=timings)
@@ -158,7 +159,7 @@ class Solver:
         pairs = zip(prompts, outcomes, strict=True)
         return {prompt: answer for prompt, answer in pairs if isinstance(answer, Answered)}
 
-    def _judge(self, equation: Equation, answered: Answered) -> Solution:
+    def _judge(self, equation: Equation, answered: Answered, started: float) -> Solution:
         text = self._codec.decode(answered.hypothesis.tokens)
         answer, lines = self._read(text, equation.variable)
         verification = verify(equation, answer or "")
@@ -179,7 +180,7 @@ class Solver:
             confidence=confidence(self._calibration, logprob) if self._calibration else None,
             tries=1,
             timings=answered.timings,
-            total_s=0.0,  # until it is given
+            total_s=time.perf_counter() - started,
         )
 
     def _read(self, text: str, variable: str) -> tuple[str | None, list[str] | None]:

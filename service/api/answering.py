@@ -32,6 +32,7 @@ async def solution_of(
     runtime: Runtime, question: str, fallback: Fallback, timeout_ms: int | None
 ) -> Solution:
     """Raises what `Solver.solve` raises."""
+    runtime.asked.add(question)
     solution = await runtime.solver.solve(
         question, timeout_s=timeout_s(runtime, timeout_ms), fallback=fallback
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from itertools import islice
 from typing import cast
@@ -73,7 +74,6 @@ class ProblemResponse(JSONResponse):
 
 def install(app: FastAPI) -> None:
     """Make every error of `app` a problem; bugs are for `middleware.faults`."""
-    app.add_exception_handler(CallerGone, _gone)
     app.add_exception_handler(EquationError, _expected)
     app.add_exception_handler(ServiceError, _expected)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -136,22 +136,31 @@ def _problem(status: HTTPStatus, detail: str) -> Problem:
     return Problem(type=kind, title=status.phrase, status=status.value, detail=detail)
 
 
-async def _expected(request: Request, error: Exception) -> JSONResponse:
-    return refused(cast("EquationError | ServiceError", error), request.state.request_id)
+async def _expected(request: Request, error: Exception) -> Response:
+    known = cast("EquationError | ServiceError", error)
+    return answer_to(known, request.state.request_id)
+
+
+def answer_to(error: EquationError | ServiceError, request_id: str) -> Response:
+    """What a request is answered with that ends in `error`."""
+    return gone() if isinstance(error, CallerGone) else refused(error, request_id)
 
 
 def refused(error: EquationError | ServiceError, request_id: str) -> JSONResponse:
+    if isinstance(error, Overloaded):
+        return _overloaded(str(error), math.ceil(error.retry_after_s))
     problem = problem_of(error, request_id)
     headers = {}
-    if isinstance(error, Overloaded):
-        headers["retry-after"] = str(math.ceil(error.retry_after_s))
-    elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["retry-after"] = str(math.ceil(_RETRY_AFTER_S))
     return respond(problem, headers)
 
 
-async def _gone(_: Request, __: Exception) -> Response:
-    return gone()
+@lru_cache(maxsize=256)
+def _overloaded(detail: str, retry_after_s: int) -> JSONResponse:
+    """Made once: refusals come by the thousand, and every microsecond is taken from an answer."""
+    problem = _problem(HTTPStatus.TOO_MANY_REQUESTS, detail)
+    return respond(problem, {"retry-after": str(retry_after_s)})
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:

@@ -7,8 +7,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from equations.errors import EquationError
-from service.api.answering import answer_of, each, runtime_of, solution_of
+from service.api.answering import answer_of, each, runtime_of, solution_of, timeout_s
 from service.api.departure import while_connected
+from service.api.middleware.direct import DirectRoute
 from service.api.problems import problem_of
 from service.api.record import record_of
 from service.api.schemas import (
@@ -57,6 +58,9 @@ async def solve(body: SolveRequest, request: Request) -> Response:
     record = record_of(request)
     record.questions = (body.question,)
     with runtime.request():
+        refusal = runtime.hopeless(body.question, timeout_s(runtime, body.timeout_ms))
+        if refusal is not None:
+            raise refusal
         work = solution_of(runtime, body.question, body.fallback, body.timeout_ms)
         solution = await while_connected(request, work)
     record.timings = solution.timings
@@ -67,6 +71,9 @@ async def solve(body: SolveRequest, request: Request) -> Response:
         headers=answer.timing_ms.headers(),
         media_type="application/json",
     )
+
+
+DIRECT = {"/solve": DirectRoute(SolveRequest, solve)}
 
 
 @router.post("/solve/batch", summary="Answer many questions", responses=PROBLEMS)

@@ -74,6 +74,7 @@ class Batcher:
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = False
+        self._to_dispatch = False  # in this turn of the loop
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -89,7 +90,7 @@ class Batcher:
 
     @property
     def engines_up(self) -> int:
-        return sum(place.started is not None for place in self._places)
+        return len([place for place in self._places if place.started is not None])
 
     @property
     def alive(self) -> bool:
@@ -101,12 +102,17 @@ class Batcher:
         """ONNX Runtime's name of what computes, once an engine is up."""
         return next((place.started.provider for place in self._places if place.started), None)
 
-    def overload(self) -> Overloaded | None:
-        """What the next question is refused with, and counted as, while the queue is full."""
-        if not self._queue.full:
-            return None
-        self._observer.refused("queue_full")
-        return Overloaded(self._retry_after_s(self._wait_s()))
+    def overload(self, timeout_s: float | None = None) -> Overloaded | None:
+        """What the next question is refused with, and counted as, while the queue is full or too
+        long for its deadline, where that is known.
+        """
+        if timeout_s is not None and self._answer_s() > _SURE * timeout_s:
+            self._observer.refused("deadline")
+            return Overloaded(self._retry_after_s(), "the queue is too long for the deadline")
+        if self._queue.full:
+            self._observer.refused("queue_full")
+            return Overloaded(self._retry_after_s())
+        return None
 
     async def drain(self, timeout_s: float) -> None:
         """Take no more requests, let the accepted finish, answer the rest with `ShuttingDown`.
@@ -176,18 +182,18 @@ class Batcher:
     def _admit(
         self, prompt: Prompt, timeout_s: float, heard: Callable[[list[int]], None] | None = None
     ) -> Job:
-        wait_s = self._wait_s()
-        if self._answer_s() > _SURE * timeout_s:
-            self._observer.refused("deadline")
-            raise Overloaded(self._retry_after_s(wait_s), "the queue is too long for the deadline")
+        if (refusal := self.overload(timeout_s)) is not None:
+            raise refusal
         job = Job(next(self._keys), prompt, [], enqueued_s=self._clock(), heard=heard)
         if not self._queue.put(job):
             self._observer.refused("queue_full")
-            raise Overloaded(self._retry_after_s(wait_s))
+            raise Overloaded(self._retry_after_s())
         self._under_way.add(job)
         self._idle.clear()
-        # Not at once: those who ask in the same turn of the loop are dispatched together.
-        asyncio.get_running_loop().call_soon(self.dispatch)
+        if not self._to_dispatch:
+            # Not at once: those who ask in the same turn of the loop are dispatched together.
+            self._to_dispatch = True
+            asyncio.get_running_loop().call_soon(self.dispatch)
         return job
 
     def _wait_s(self) -> float:
@@ -197,10 +203,9 @@ class Batcher:
         """Until one that comes now is answered: after all those accepted, and itself."""
         return self._pace.wait_s(len(self._under_way) + 1, self.engines_up)
 
-    @staticmethod
-    def _retry_after_s(wait_s: float) -> int:
+    def _retry_after_s(self) -> int:
         """By then what waits now has been answered."""
-        return min(max(1, math.ceil(wait_s)), _LONGEST_RETRY_S)
+        return min(max(1, math.ceil(self._wait_s())), _LONGEST_RETRY_S)
 
     def _reply(self, job: Job, timeout_s: float) -> asyncio.Future[Answered]:
         """One more who waits for `job`."""
@@ -241,6 +246,7 @@ class Batcher:
 
     def dispatch(self) -> None:
         """Give what waits to engines that have rows, the least busy first."""
+        self._to_dispatch = False
         if not self._queue:
             return
         for place in sorted(self._places, key=lambda place: place.load):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -65,7 +65,7 @@ class Block:
     def copy(self, row: int, source: Block, source_row: int, length: int) -> None:
         """Of all parts and heads, the first `length` columns of a row of `source`."""
         if self._copier is None:
-            self._on_host()[:, row, :, :length] = source._on_host()[:, source_row, :, :length]
+            self._on_host[:, row, :, :length] = source._on_host[:, source_row, :, :length]
             return
         size = self._element.itemsize * self.shape[4]  # of a column
         pitch, source_pitch = self.shape[3] * size, source.shape[3] * size
@@ -82,8 +82,9 @@ class Block:
         )
         return address
 
+    @cached_property
     def _on_host(self) -> npt.NDArray[np.floating[Any]]:
-        size = int(np.prod(self.shape)) * self._element.itemsize
+        size = math.prod(self.shape) * self._element.itemsize
         memory = memoryview((ctypes.c_char * size).from_address(self._address)).cast("B")
         return np.frombuffer(memory, self._element).reshape(self.shape)
 

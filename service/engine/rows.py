@@ -89,13 +89,13 @@ class Rows:
     def make_room(self, longest: int) -> None:
         """Fit the cross-attention's memory to sources of up to `longest` tokens, and these rows'.
 
-        All of it is read at each step, so that it also shrinks.
+        Without kernels of our own all of it is read at each step, so that it also shrinks.
         """
         active = self.active
         longest = max(longest, int(self._source_lengths[:active].max(initial=0)))
         length = -(-longest // _LENGTH_STEP) * _LENGTH_STEP
         had = self._cross.shape[3]
-        if had // 2 < length <= had:
+        if had // 4 < length <= had:
             return
         room = self._block(length)
         for row in range(active):

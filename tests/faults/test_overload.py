@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from tests.faults.open_loop import Pool, Step, at_rate, closed
 from tests.faults.server import Server, serving
@@ -51,7 +52,7 @@ def test_overload_is_refused_and_what_is_accepted_keeps_its_deadline(tmp_path: P
 def test_goodput_at_ten_times_the_sustainable_load(tmp_path: Path, slow: Path) -> None:
     with serving(tmp_path, model=slow, workers=1, max_batch_rows=ROWS, max_tries=1) as server:
         multiples = [0.5, 1.0, 2.0, 5.0, 10.0]
-        steps = asyncio.run(loads(server, multiples, LONG_S))
+        steps = uvloop.run(loads(server, multiples, LONG_S))  # it shares the engine's cores
         peak = max(step.goodput for step in steps)
-        assert steps[-1].goodput >= 0.7 * peak  # the generator shares the engine's cores
+        assert steps[-1].goodput >= 0.9 * peak
         assert max(step.missed for step in steps) < 0.01

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -12,6 +14,7 @@ from service.contracts import Tokens
 from service.engine.bundle import TOKENIZER
 from service.engine.fake import EchoEngine
 from service.engine.tokens import TextCodec
+from service.hosting.thread import ThreadHost
 from tests.fakes import RightEngine
 from tests.service.app import LIMITS, Held, Loading, problem, serve
 
@@ -66,6 +69,29 @@ def test_a_full_queue_is_429_and_says_when_to_come_back(bundle: Path) -> None:
         assert 'cybersolve_requests_total{route="/solve",status="429"} 2.0' in text
 
     serve(bundle, scenario, engine=engine, max_queue=2)
+
+
+def test_who_could_not_be_answered_in_time_is_refused_unparsed(bundle: Path) -> None:
+    """Who asks what was asked before, word for word, is not: its answer is kept."""
+    clock = count(time.monotonic(), 0.1)  # an engine that takes a while for all it does
+    host = ThreadHost(RightEngine(TextCodec(bundle / TOKENIZER)), LIMITS, clock=clock.__next__)
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        async def ask(question: str) -> httpx.Response:
+            return await client.post("/solve", json={"question": question, "timeout_ms": 50})
+
+        known = {"question": "x = 1"}
+        assert (await client.post("/solve", json=known)).status_code == 200
+        for question in ("x = 2", "no equation", "x =1"):
+            refused = await ask(question)
+            assert problem(refused, 429)["detail"] == "the queue is too long for the deadline"
+            assert int(refused.headers["retry-after"]) >= 1
+        assert (await ask("x = 1")).status_code == 200
+        text = (await client.get("/metrics")).text
+        assert 'cybersolve_rejected_total{reason="deadline"} 3.0' in text
+        assert 'cybersolve_reused_total{how="cached"} 1.0' in text
+
+    serve(bundle, scenario, host=host, cached_answers=9)
 
 
 def test_a_deadline_that_passes_is_504(bundle: Path) -> None:

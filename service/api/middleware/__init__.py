@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -11,6 +11,7 @@ from service.api.keys import ApiKeys
 from service.api.middleware.access import RequireKey
 from service.api.middleware.admission import Admission
 from service.api.middleware.body import BodyBounds
+from service.api.middleware.direct import DirectRoute, ShortWay
 from service.api.middleware.faults import BugsAnswered
 from service.api.middleware.scope import RequestScope
 from service.errors import ServiceError
@@ -29,6 +30,7 @@ def install(
     settings: Settings,
     metrics: Metrics,
     refusal: Callable[[], ServiceError | None],
+    direct: Mapping[str, DirectRoute],
 ) -> None:
     """From the router outwards; a request passes them in the opposite order.
 
@@ -36,6 +38,7 @@ def install(
     request is labelled, measured and logged. To be called when `app` has all its routes. Raises
     `KeysError`.
     """
+    app.add_middleware(ShortWay, routes=direct)
     app.add_middleware(BugsAnswered)
     app.add_middleware(
         BodyBounds, max_bytes=settings.max_body_bytes, timeout_s=settings.receive_timeout_s

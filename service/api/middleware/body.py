@@ -40,16 +40,7 @@ class BodyBounds:
         if body is None:
             await problems.too_large(self._max_bytes)(scope, receive, send)
             return
-        replayed = False
-
-        async def replay() -> Message:
-            nonlocal replayed
-            if replayed:
-                return await receive()
-            replayed = True
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        await self._app(scope, replay, send)
+        await self._app(scope, replayed(body, receive), send)
 
     def _is_announced_too_large(self, scope: Scope) -> bool:
         for name, value in scope["headers"]:
@@ -75,3 +66,17 @@ class BodyBounds:
                     return None
                 if not message.get("more_body", False):
                     return bytes(body)
+
+
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """Gives the whole `body`, which was read from `receive`, and then what comes after it."""
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

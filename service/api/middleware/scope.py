@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
 import time
-import uuid
 from collections.abc import Iterable
 
 from starlette.routing import compile_path
@@ -35,6 +35,7 @@ class RequestScope:
     ) -> None:
         self._app = app
         self._metrics = metrics
+        self._exact = frozenset(paths)
         self._patterns = [(compile_path(path)[0], path) for path in paths]
         self._log_questions = log_questions
 
@@ -53,23 +54,25 @@ class RequestScope:
                 record.sent_bytes += len(message.get("body", b""))
             await send(message)
 
-        with self._metrics.in_flight.track_inprogress():
-            try:
-                await self._app(scope, receive, labelled)
-            finally:
-                record.duration_s = time.perf_counter() - started
-                record.route = self._route(scope)
-                self._ended(record)
+        self._metrics.in_flight.inc()
+        try:
+            await self._app(scope, receive, labelled)
+        finally:
+            self._metrics.in_flight.dec()
+            record.duration_s = time.perf_counter() - started
+            record.route = self._route(scope)
+            self._ended(record)
 
     def _route(self, scope: Scope) -> str:
+        if (path := scope["path"]) in self._exact:
+            return str(path)
         if (route := scope.get("route")) is not None:
             return str(route.path)
         alike = (path for pattern, path in self._patterns if pattern.match(scope["path"]))
         return next(alike, UNMATCHED)
 
     def _ended(self, record: RequestRecord) -> None:
-        self._metrics.requests.labels(record.route, str(record.status)).inc()
-        self._metrics.request_duration.labels(record.route).observe(record.duration_s)
+        self._metrics.request(record.route, record.status, record.duration_s)
         level = logging.DEBUG if record.route.startswith(PROBES) else logging.INFO
         if _LOG.isEnabledFor(level):
             fields = record.fields(with_questions=self._log_questions)
@@ -88,4 +91,4 @@ def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return str(value.decode())
-    return uuid.uuid4().hex
+    return secrets.token_hex(16)

@@ -1,0 +1,27 @@
+"""What was asked lately, word for word: its answer may be kept or under way."""
+
+from __future__ import annotations
+
+from equations.lexer import MAX_CHARACTERS
+
+
+class RecentQuestions:
+    """The latest questions, up to `size`; the one asked longest ago goes first.
+
+    A text too long to be understood is none of them: a stranger's megabytes are not kept.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._questions: dict[str, None] = {}  # in order of age
+
+    def __contains__(self, question: str) -> bool:
+        return question in self._questions
+
+    def add(self, question: str) -> None:
+        if len(question) > MAX_CHARACTERS:
+            return
+        self._questions.pop(question, None)
+        self._questions[question] = None
+        if len(self._questions) > self._size:
+            del self._questions[next(iter(self._questions))]
