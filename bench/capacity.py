@@ -9,11 +9,9 @@ The server compared answers once, right or wrong, because the others do not try 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -25,6 +23,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from bench import command
 from bench.costs import (
     ROWS,
     SEED,
@@ -51,9 +50,9 @@ from service.settings import Settings
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure costs; check the simulation.")
+    parser = command.parser("bench.capacity", __doc__)
     parser.add_argument("--rates", default="25,50,100", help="requests/s that all are given")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each rate (default: 10)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each rate")
     arguments = parser.parse_args()
     rates = [float(rate) for rate in arguments.rates.split(",")]
 
@@ -65,7 +64,8 @@ def main() -> None:
     core_s = {rows: core_s_each(settings, model, rows) for rows in ROWS}
     per_s, side_by_side_s = side_by_side(settings, model)
     figures = {
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {settings.provider}",
+        "machine": f"{command.machine()}, {settings.provider}",
+        "commit": command.commit(),
         "model": f"{model.manifest.name} {model.manifest.version}, {model.manifest.precision}",
         "load_before": round(load_before, 1),
         "join_ms": {rows: milliseconds(seconds) for rows, seconds in joins_s.items()},

@@ -12,13 +12,14 @@ import json
 import sys
 from pathlib import Path
 
-from bench.engines import machine, report, workloads
+from bench import command
+from bench.command import ROOT, say
+from bench.engines import report, workloads
 from bench.engines.contest import Contest, Results
 from bench.engines.entries import Entry, Layout
 from bench.engines.scenarios import Batches
 from service.engine.sessions import has_cuda
 
-_ROOT = Path(__file__).resolve().parents[1]
 _OURS = "ours-fp32"
 _ONE = (Layout(1, 1),)
 _SCENARIOS = (Batches("batch-1", 1, 20), Batches("batch-8", 8, 10), Batches("batch-32", 32, 5))
@@ -31,9 +32,9 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     results = _contest(arguments)
     run = report.Run(
-        machine=machine.describe(),
-        commit=machine.commit(),
-        command=f"python -m bench.cuda --shape {arguments.shape} --device {arguments.device}",
+        machine=command.machine(),
+        commit=command.commit(),
+        command=command.typed("bench.cuda", argv),
         ours=_OURS,
         rounds=arguments.rounds,
         workloads={arguments.shape: results},
@@ -48,10 +49,7 @@ def main(argv: list[str] | None = None) -> int:
 def _contest(arguments: argparse.Namespace) -> Results:
     count = max(scenario.questions for scenario in _SCENARIOS)
     workload = workloads.flan(arguments.shape, arguments.cache, count, ("fp32",))
-    contest = Contest(
-        workload, arguments.cache / "cuda", ours=_OURS, rate_per_s=None,
-        say=lambda text: print(text, file=sys.stderr, flush=True),
-    )  # fmt: skip
+    contest = Contest(workload, arguments.cache / "cuda", ours=_OURS, rate_per_s=None, say=say)
     try:
         for entry in _entries(arguments.device, arguments.rivals_python):
             contest.admit(entry)
@@ -75,18 +73,14 @@ def _entries(device: str, rivals_python: Path) -> list[Entry]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.cuda",
-        description=__doc__.splitlines()[0] if __doc__ else None,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = command.parser("bench.cuda", __doc__)
     add = parser.add_argument
     add("--device", choices=["cuda", "cpu"], default="cuda", help="where all engines run")
     add("--shape", choices=workloads.SHAPES, default="flan-large", help="of the random weights")
     add("--rounds", type=int, default=3, help="turns of every engine; figures are their medians")
-    add("--cache", type=Path, default=_ROOT / "runs/bench/cache",
+    add("--cache", type=Path, default=ROOT / "runs/bench/cache",
         help="for what is prepared once")  # fmt: skip
-    add("--rivals-python", type=Path, default=_ROOT / ".venv-rivals/bin/python",
+    add("--rivals-python", type=Path, default=ROOT / ".venv-rivals/bin/python",
         help="interpreter that has optimum and CTranslate2 for CUDA")  # fmt: skip
     return parser
 

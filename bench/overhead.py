@@ -9,12 +9,10 @@ refuse a question that could not be answered in time, which under overload most 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import logging
 import os
-import platform
 import socket
 import statistics
 import time
@@ -27,6 +25,7 @@ from typing import Any
 import uvloop
 from fastapi import FastAPI
 
+from bench import command
 from loadtest.server import started
 from service.api.record import RequestRecord
 from service.app import create_app
@@ -50,12 +49,13 @@ _REFUSED = [_question(number) for number in range(200, 400)]  # never answered, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--requests", type=int, default=2000, help="of each round (2000)")
+    parser = command.parser("bench.overhead", __doc__)
+    parser.add_argument("--requests", type=int, default=2000, help="of each round")
     requests: int = parser.parse_args().requests
     answers_us, refusals_us = uvloop.run(_by_calls(requests))
     figures = {
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "machine": command.machine(),
+        "commit": command.commit(),
         "application_us": _summary(answers_us),
         "refusal_us": _summary(refusals_us),
         "server_us": _summary(_by_http(requests)),

@@ -6,11 +6,9 @@ questions from 32 callers at once, and its peak memory. The client shares the ma
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
-import platform
 import re
 import signal
 import socket
@@ -22,11 +20,13 @@ from pathlib import Path
 
 import httpx
 
+from bench import command
+
 _CALLERS = 32
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = command.parser("bench.service", __doc__)
     parser.add_argument("file", type=Path, help="dataset file: a question and an answer in turn")
     parser.add_argument("--one-by-one", type=int, default=500, help="questions asked in a row")
     parser.add_argument("--at-once", type=int, default=4000, help="questions from 32 callers")
@@ -47,7 +47,8 @@ def main() -> None:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)
     figures = {
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "machine": command.machine(),
+        "commit": command.commit(),
         "ready_s": round(ready_s, 2),
         "p50_ms": round(1000 * statistics.median(alone), 2),
         "p99_ms": round(1000 * alone[int(0.99 * len(alone))], 2),

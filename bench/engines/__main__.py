@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import command
+from bench.command import ROOT, say
 from bench.engines.entries import OURS, Entry, Layout, OursEntry, entries, layouts
 from bench.engines.scenarios import FULL, QUICK, Scenario
 from service.engine.cpu import available_cpus
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from bench.engines.contest import Results
 
 _SHAPES = ("mini", "flan-small")
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    _run(arguments, selection, shlex.join(sys.argv[1:] if argv is None else argv))
+    _run(arguments, selection, command.typed("bench.engines", argv))
     return 0
 
 
@@ -70,17 +69,16 @@ def _selection(arguments: argparse.Namespace) -> Selection:
     )
 
 
-def _run(arguments: argparse.Namespace, selection: Selection, command: str) -> None:
-    from bench.engines import machine, plot, report
+def _run(arguments: argparse.Namespace, selection: Selection, typed: str) -> None:
+    from bench.engines import plot, report
 
-    # Ended from outside, it still ends the processes that it started.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    command.exit_when_terminated()
     arguments.out.mkdir(parents=True, exist_ok=True)
     rounds = 1 if arguments.quick else arguments.rounds
     run = report.Run(
-        machine=machine.describe(),
-        commit=machine.commit(),
-        command=f"python -m bench.engines {command}".strip(),
+        machine=command.machine(),
+        commit=command.commit(),
+        command=typed,
         ours=OURS[0].label,
         rounds=rounds,
         workloads={
@@ -106,7 +104,7 @@ def _contest(
     else:
         workload = workloads.flan(shape, arguments.cache, count)
     contest = Contest(
-        workload, arguments.out / shape, ours=OURS[0].label, rate_per_s=arguments.rate, say=_say
+        workload, arguments.out / shape, ours=OURS[0].label, rate_per_s=arguments.rate, say=say
     )
     try:
         for entry in selection.entries:
@@ -119,16 +117,8 @@ def _contest(
     return contest.results
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.engines",
-        description=__doc__.splitlines()[0] if __doc__ else None,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = command.parser("bench.engines", __doc__)
     add = parser.add_argument
     add("--quick", action="store_true", help="one round of a few questions, to see that it works")
     add("--only", nargs="+", default=[], metavar="NAME",
@@ -137,14 +127,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--layout", type=Layout.read, nargs="+", metavar="WORKERSxTHREADS",
         help="layouts to try instead of all cores for one batch and one batch a core")  # fmt: skip
     add("--rate", type=float, default=None, help="arrivals/s, instead of a share of our own rate")
-    add("--checkpoint", type=Path, default=_ROOT / "models/cybersolve-mini-checkpoint",
+    add("--checkpoint", type=Path, default=ROOT / "models/cybersolve-mini-checkpoint",
         help="plain checkpoint of the mini shape")  # fmt: skip
     add("--ours", type=OursEntry.read, nargs="+", default=[], metavar="LABEL=BUNDLE",
         help="more bundles of the mini shape to compare")  # fmt: skip
     add("--questions", type=Path, default=None, help="dataset file; if not given, generated")
     add("--out", type=Path, default=Path("runs/bench"), help="for engines.json, .md and .png")
     add("--cache", type=Path, default=Path("runs/bench/cache"), help="for what is prepared once")
-    add("--rivals-python", type=Path, default=_ROOT / ".venv-rivals/bin/python",
+    add("--rivals-python", type=Path, default=ROOT / ".venv-rivals/bin/python",
         help="interpreter that has optimum and CTranslate2")  # fmt: skip
     return parser
 

@@ -1,13 +1,9 @@
-"""What a run was measured on: processor, commit, and how fast it multiplies matrices."""
+"""How fast a machine multiplies matrices: what no engine exceeds."""
 
 from __future__ import annotations
 
-import platform
-import re
-import subprocess
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -44,21 +40,3 @@ def _rate(threads: int) -> float:
     finally:
         torch.set_num_threads(before)
     return 2 * _SIDE**3 / best_s
-
-
-def describe() -> str:
-    """Cores and processor."""
-    info = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else None
-    name = found[1].strip() if found else platform.processor() or platform.machine()
-    return f"{available_cpus()} cores, {name}"
-
-
-def commit() -> str | None:
-    """The commit measured, marked where files differ from it; None without a repository."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return result.stdout.strip()

@@ -14,7 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_ROOT = Path(__file__).resolve().parents[2]
+from bench import command
+from bench.command import ROOT
+
 _STAGES = 10
 _MIB = 2**20
 
@@ -37,6 +39,8 @@ def _report(arguments: argparse.Namespace) -> dict[str, Any]:
     sources = prepared.questions(arguments.cache, arguments.questions // _STAGES, arguments.bundle)
     empty = _in_a_process("empty", prepared.empty_graph(arguments.cache))
     return {
+        "machine": command.machine(),
+        "commit": command.commit(),
         "empty_mib": round(empty, 1),
         "loading": {name: _loading(bundle, empty) for name, bundle in bundles.items()},
         "serving_mib": _in_a_process("serve", arguments.bundle, sources),
@@ -56,8 +60,8 @@ def _loading(bundle: Path, empty: float) -> dict[str, float]:
 
 
 def _in_a_process(*what: str | Path) -> Any:
-    command = [sys.executable, "-m", "bench.memory", "--measure", *map(str, what)]
-    result = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=_ROOT)  # noqa: S603
+    measure = [sys.executable, "-m", "bench.memory", "--measure", *map(str, what)]
+    result = subprocess.run(measure, stdout=subprocess.PIPE, check=True, cwd=ROOT)  # noqa: S603
     return json.loads(result.stdout)
 
 
@@ -79,15 +83,11 @@ def _measure(what: str, path: str, sources: str = "") -> Any:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.memory",
-        description=__doc__.splitlines()[0] if __doc__ else None,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = command.parser("bench.memory", __doc__)
     add = parser.add_argument
-    add("--bundle", type=Path, default=_ROOT / "models/cybersolve-mini", help="the small bundle")
+    add("--bundle", type=Path, default=ROOT / "models/cybersolve-mini", help="the small bundle")
     add("--questions", type=int, default=100_000, help="to answer while memory is watched")
-    add("--cache", type=Path, default=_ROOT / "runs/bench/cache",
+    add("--cache", type=Path, default=ROOT / "runs/bench/cache",
         help="for what is prepared once")  # fmt: skip
     add("--skip-base", action="store_true", help="without FLAN-T5-base's shape (1 GB on disk)")
     add("--measure", nargs="+", help=argparse.SUPPRESS)

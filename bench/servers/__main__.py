@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bench import command
+from bench.command import ROOT, say
 from bench.servers.entries import Entry, entries
 from bench.servers.scenarios import CALLERS
 from service.engine.cpu import available_cpus
 
-_ROOT = Path(__file__).resolve().parents[2]
 _QUICK_TURN_S, _QUICK_QUESTIONS = 2.0, 100
 
 
@@ -35,19 +34,17 @@ def main(argv: list[str] | None = None) -> int:
         )
         return 1
     chosen = [one for one in everyone if one.label in (arguments.only or labels)]
-    return _run(arguments, chosen, shlex.join(sys.argv[1:] if argv is None else argv))
+    return _run(arguments, chosen, command.typed("bench.servers", argv))
 
 
-def _run(arguments: argparse.Namespace, everyone: Sequence[Entry], command: str) -> int:
-    from bench.engines import machine
+def _run(arguments: argparse.Namespace, everyone: Sequence[Entry], typed: str) -> int:
     from bench.servers import plot, report
     from bench.servers.contest import Contest, Durations
     from bench.servers.load import LoadError
     from bench.servers.process import ServerFailed
     from bench.servers.questions import prepare
 
-    # Ended from outside, it still ends the processes that it started.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    command.exit_when_terminated()
     arguments.out.mkdir(parents=True, exist_ok=True)
     quick = arguments.quick
     durations = Durations(
@@ -58,7 +55,7 @@ def _run(arguments: argparse.Namespace, everyone: Sequence[Entry], command: str)
     count = _QUICK_QUESTIONS if quick else arguments.questions
     workload = prepare(arguments.bundle, arguments.cache, count)
     contest = Contest(
-        workload, arguments.bundle, arguments.out, durations, cores=available_cpus(), say=_say
+        workload, arguments.bundle, arguments.out, durations, cores=available_cpus(), say=say
     )
     try:
         for entry in everyone:
@@ -70,9 +67,9 @@ def _run(arguments: argparse.Namespace, everyone: Sequence[Entry], command: str)
     finally:
         contest.close()
     run = report.Run(
-        machine=machine.describe(),
-        commit=machine.commit(),
-        command=f"python -m bench.servers {command}".strip(),
+        machine=command.machine(),
+        commit=command.commit(),
+        command=typed,
         rounds=durations.rounds,
         turn_s=durations.turn_s,
         versions=_versions(everyone),
@@ -102,16 +99,8 @@ def _versions(everyone: Sequence[Entry]) -> Mapping[str, str]:
     return found
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.servers",
-        description=__doc__.splitlines()[0] if __doc__ else None,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = command.parser("bench.servers", __doc__)
     add = parser.add_argument
     add("--quick", action="store_true", help="one short turn each, to see that it works")
     add("--only", nargs="+", default=[], metavar="SERVER", help="ours, litserve, bentoml")
@@ -123,10 +112,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--no-search", action="store_true", help="take the first of the rivals' settings")
     add("--trial-seconds", type=float, default=4.0, help="of one load of one trial of settings")
     add("--questions", type=int, default=1000, help="different questions, asked in turn")
-    add("--bundle", type=Path, default=_ROOT / "models/cybersolve-mini", help="what all serve")
+    add("--bundle", type=Path, default=ROOT / "models/cybersolve-mini", help="what all serve")
     add("--out", type=Path, default=Path("runs/servers"), help="for servers.json, .md and .png")
     add("--cache", type=Path, default=Path("runs/servers/cache"), help="for the questions")
-    add("--rivals-python", type=Path, default=_ROOT / ".venv-rivals-servers/bin/python",
+    add("--rivals-python", type=Path, default=ROOT / ".venv-rivals-servers/bin/python",
         help="interpreter that has LitServe and BentoML")  # fmt: skip
     return parser
 

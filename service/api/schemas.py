@@ -127,7 +127,7 @@ class SolveResponse(BaseModel):
             source=solution.source,
             equation=solution.equation,
             work=solution.work,
-            confidence=None if solution.confidence is None else round(solution.confidence, 4),
+            confidence=confidence_of(solution),
             tries=solution.tries,
             model=model,
             timing_ms=TimingMs.of(solution.timings, solution.total_s),
@@ -198,6 +198,11 @@ class Info(BaseModel):
     max_body_bytes: int
     default_timeout_ms: float
     provenance: dict[str, Any]
+
+
+def confidence_of(solution: Solution) -> float | None:
+    """As it is told: further digits would be noise."""
+    return None if solution.confidence is None else round(solution.confidence, 4)
 
 
 def _ms(seconds: float) -> float:

@@ -40,6 +40,8 @@ def test_memory_of_loading_and_serving(tmp_path: Path, capsys: pytest.CaptureFix
     arguments = ["--questions", "400", "--cache", str(tmp_path), "--skip-base"]
     assert memory.main(arguments) == 0
     report = json.loads(capsys.readouterr().out)
+    assert "cores" in report["machine"]
+    assert report["commit"]
     graphs = [ROOT / "models/cybersolve-mini" / f"{name}.onnx" for name in ("encoder", "decoder")]
     size = sum(path.stat().st_size for path in graphs) / 2**20
     loading = report["loading"]["mini"]

@@ -176,37 +176,6 @@ def test_no_connection_is_explained_and_tried_again(page: Page) -> None:
     page.get_by_text("Correct", exact=True).wait_for()
 
 
-def test_a_service_with_keys_is_asked_with_the_key(page: Page) -> None:
-    """The gate stands before the real service: what has no key never gets there."""
-    given: list[str | None] = []
-
-    def gate(route: Route) -> None:
-        given.append(route.request.headers.get("authorization"))
-        if given[-1] == "Bearer right":
-            route.continue_()
-        else:
-            route.fulfill(status=401, json={"status": 401, "title": "-", "detail": "no key"})
-
-    page.route("**/solve", gate)
-    ask(page, "3x + 5 = 20")
-    field = page.get_by_label("This service asks for an API key.")
-    field.fill("wrong")
-    field.press("Enter")
-    page.get_by_text("That key is not accepted.").wait_for()
-    field.fill("right")
-    page.get_by_role("button", name="Use it").click()
-    page.get_by_text("Correct", exact=True).wait_for()
-    assert given == [None, "Bearer wrong", "Bearer right"]
-    assert not field.is_visible()
-    assert page.evaluate("sessionStorage.getItem('key')") == "right"
-    assert page.evaluate("JSON.stringify(localStorage)") == "{}"
-    page.get_by_role("button", name="Copy as curl").click()
-    page.get_by_text("on the clipboard").wait_for()
-    copied = page.evaluate("navigator.clipboard.readText()")
-    assert "Bearer $API_KEY" in copied
-    assert "right" not in copied
-
-
 def test_a_model_that_solves_nothing_is_not_asked_to(page: Page) -> None:
     page.route(
         "**/info", lambda route: route.fulfill(json={**route.fetch().json(), "solves": False})

@@ -79,6 +79,18 @@ def test_a_request_is_one_line_without_its_question(
     serve(bundle, scenario, api_keys_file=tmp_path / "keys")
 
 
+def test_questions_in_a_tensor_are_timed_like_one(bundle: Path, lines: Lines) -> None:
+    tensor = {"name": "question", "datatype": "BYTES", "shape": [2], "data": ["x = 1", "2x = 4"]}
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        await client.post("/v2/models/tiny/infer", json={"inputs": [tensor]})
+        (line,) = requests(lines())
+        assert line["duration_ms"] >= line["queue_ms"] + line["inference_ms"]
+        assert line["inference_ms"] > 0
+
+    serve(bundle, scenario)
+
+
 def test_questions_are_logged_where_that_was_asked_for(bundle: Path, lines: Lines) -> None:
     async def scenario(client: httpx.AsyncClient) -> None:
         await client.post("/solve", json=QUESTION)

@@ -15,12 +15,17 @@ from hypothesis import strategies as st
 
 from service.api.open_inference import frame
 from service.api.open_inference.errors import InvalidInference
+from service.api.open_inference.tasks import slowest
 from service.api.open_inference.tensors import Datatype, Tensor, texts_of_binary
+from service.contracts import Timings
 from service.engine.fake import EchoEngine
+from service.errors import QuestionTooLong
+from service.generating import FinishReason, Written
 from tests.service.app import LIMITS, Held, Loading, of_another_task, serve
 
 INFER = "/v2/models/tiny/infer"
 QUESTIONS = ["Solve 24 = 1601*c - 1605*c for c.", "3x + = 20", "2x = 1"]
+TIMES = ("x-queue-time", "x-inference-time", "x-total-time")
 BINARY = Tensor("question", Datatype.BYTES, [2], ["x = 1", "x = 2"]).binary()
 
 
@@ -79,6 +84,40 @@ def test_questions_are_answered_each_in_its_place(bundle: Path) -> None:
         }
 
     serve(bundle, scenario)
+
+
+def test_the_headers_say_how_long_it_took(bundle: Path) -> None:
+    """Of several questions they are those of the slowest, and the whole is no shorter."""
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        for request in ({"json": question(*QUESTIONS)}, framed(binary(), BINARY)):
+            response = await client.post(INFER, **request)
+            assert response.status_code == 200
+            queue, inference, total = (float(response.headers[name]) for name in TIMES)
+            assert queue >= 0
+            assert inference > 0
+            assert total >= queue + inference
+
+    serve(bundle, scenario)
+
+
+def test_where_nothing_was_understood_there_is_no_time_to_tell(bundle: Path) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        response = await client.post(INFER, json=question("3x + = 20"))
+        assert outputs(response)["verdict"] == ["not_understood"]
+        assert not response.headers.keys() & set(TIMES)
+
+    serve(bundle, scenario)
+
+
+def test_the_times_of_several_are_those_of_the_slowest() -> None:
+    def written(queue_s: float, inference_s: float) -> Written:
+        return Written("", 0, FinishReason.END, Timings(queue_s, inference_s), total_s=1)
+
+    refused = QuestionTooLong("-")
+    several = [written(0.3, 0.1), refused, written(0.2, 0.4), written(0.1, 0.1)]
+    assert slowest(several) == Timings(0.2, 0.4)
+    assert slowest([refused]) is None
 
 
 def test_only_the_outputs_asked_for_come_in_the_order_asked(bundle: Path) -> None:

@@ -47,7 +47,11 @@ def read(body: bytes, headers: Mapping[str, str]) -> Inference:
     return Inference(head, _texts(head.inputs[0], data))
 
 
-def respond(head: Mapping[str, Any], tensors: Sequence[tuple[Tensor, bool]]) -> Response:
+def respond(
+    head: Mapping[str, Any],
+    tensors: Sequence[tuple[Tensor, bool]],
+    headers: Mapping[str, str],
+) -> Response:
     """A response with the outputs in order; True: that tensor's data is binary, after the JSON."""
     outputs: list[dict[str, Any]] = []
     data = []
@@ -64,10 +68,10 @@ def respond(head: Mapping[str, Any], tensors: Sequence[tuple[Tensor, bool]]) -> 
     text = json.dumps({**head, "outputs": outputs}, ensure_ascii=False, separators=(",", ":"))
     encoded = text.encode()
     if not data:
-        return Response(encoded, media_type="application/json")
+        return Response(encoded, headers=headers, media_type="application/json")
     return Response(
         b"".join([encoded, *data]),
-        headers={HEADER: str(len(encoded))},
+        headers={**headers, HEADER: str(len(encoded))},
         media_type="application/octet-stream",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version as version_of
 from typing import Any
@@ -21,8 +22,9 @@ from service.api.open_inference.schemas import (
     ServerMetadata,
     ServerReady,
 )
-from service.api.open_inference.tasks import task_of
+from service.api.open_inference.tasks import slowest, task_of
 from service.api.record import record_of
+from service.api.schemas import TimingMs
 
 _FAULT: dict[int | str, dict[str, Any]] = {
     "default": {"model": InferenceError, "description": "What is wrong, in one sentence."}
@@ -77,6 +79,9 @@ async def infer(request: Request) -> Response:
     A question that is not understood has the verdict `not_understood` and its `reason`; anything
     else that goes wrong fails the whole request. Tensors may be binary (extension
     `binary_tensor_data`). Where the model does not solve equations, the tensor is `text`.
+
+    The headers `x-queue-time`, `x-inference-time` and `x-total-time` say, in milliseconds, how long
+    the slowest of the questions waited and was computed, and how long all of them took.
     """
     runtime = runtime_of(request)
     manifest = runtime.model.manifest
@@ -84,17 +89,22 @@ async def infer(request: Request) -> Response:
     asked = frame.read(await request.body(), request.headers)
     task.require(asked.head)
     wanted = task.wanted(asked.head)
-    record_of(request).questions = asked.texts
+    record = record_of(request)
+    record.questions = asked.texts
+    started_s = time.perf_counter()
     with runtime.request():
         work = task.run(runtime, asked.head.parameters, asked.texts)
         outcomes = await while_connected(request, work)
+    total_s = time.perf_counter() - started_s
+    record.timings = slowest(outcomes)
     head = {"model_name": manifest.name, "model_version": manifest.version}
     if asked.head.id is not None:
         head["id"] = asked.head.id
     tensors = [
         (task.tensor(name, asked.shape, outcomes), binary) for name, binary in wanted.items()
     ]
-    return frame.respond(head, tensors)
+    headers = TimingMs.of(record.timings, total_s).headers() if record.timings else {}
+    return frame.respond(head, tensors, headers)
 
 
 async def _require_model(request: Request, model_name: str) -> None:

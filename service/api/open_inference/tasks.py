@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from equations.errors import EquationError
-from service.api.answering import Fault, answer_of, each, solution_of, timeout_s
+from service.api.answering import Fault, each, solution_of, timeout_s
 from service.api.open_inference.errors import InvalidInference
 from service.api.open_inference.schemas import InferParameters, InferRequest, TensorMetadata
 from service.api.open_inference.tensors import Datatype, Element, Tensor
-from service.api.schemas import SolveResponse
+from service.api.schemas import confidence_of
+from service.contracts import Timings
 from service.engine.bundle import Manifest
 from service.errors import QuestionTooLong
 from service.generating import Written
 from service.runtime import Runtime
+from service.solving import Solution
 
 NOT_UNDERSTOOD = "not_understood"  # in place of a verdict: what the other routes answer with 422
 _ALWAYS = frozenset({"timeout_ms", "timeout", "binary_data_output"})
@@ -34,7 +36,7 @@ class Task:
 
     input: str
     outputs: Mapping[str, _Output]
-    one: Callable[[Runtime, InferParameters, str], Awaitable[object]]
+    one: Callable[[Runtime, InferParameters, str], Awaitable[Solution | Written]]
     parameter: str  # of its own
 
     def metadata(self) -> tuple[list[TensorMetadata], list[TensorMetadata]]:
@@ -73,10 +75,10 @@ class Task:
 
     async def run(
         self, runtime: Runtime, parameters: InferParameters, texts: Sequence[str]
-    ) -> list[object]:
+    ) -> list[Solution | Written | Fault]:
         """What is given for each text, or why it was not understood. Raises all other faults."""
 
-        async def one(text: str) -> object:
+        async def one(text: str) -> Solution | Written:
             return await self.one(runtime, parameters, text)
 
         return await each(runtime, texts, one, in_place=(EquationError, QuestionTooLong))
@@ -95,6 +97,12 @@ class Task:
         return Tensor(name, output.datatype, shape, elements)
 
 
+def slowest(outcomes: Sequence[Solution | Written | Fault]) -> Timings | None:
+    """Of the text that took longest; `None` where none was understood."""
+    timings = [given.timings for given in outcomes if isinstance(given, Solution | Written)]
+    return max(timings, key=lambda one: one.total_s, default=None)
+
+
 def task_of(manifest: Manifest) -> Task:
     return _SOLVING if manifest.solves else _GENERATING
 
@@ -111,9 +119,8 @@ def _not_understood(_: Fault) -> str:
     return NOT_UNDERSTOOD
 
 
-async def _solve(runtime: Runtime, parameters: InferParameters, text: str) -> SolveResponse:
-    solution = await solution_of(runtime, text, parameters.fallback, parameters.deadline_ms)
-    return answer_of(runtime, solution)
+async def _solve(runtime: Runtime, parameters: InferParameters, text: str) -> Solution:
+    return await solution_of(runtime, text, parameters.fallback, parameters.deadline_ms)
 
 
 async def _generate(runtime: Runtime, parameters: InferParameters, text: str) -> Written:
@@ -127,15 +134,15 @@ async def _generate(runtime: Runtime, parameters: InferParameters, text: str) ->
 _SOLVING = Task(
     "question",
     {
-        "answer": _Output(Datatype.BYTES, lambda answer: answer.answer),
-        "verdict": _Output(Datatype.BYTES, lambda answer: answer.verdict.value, _not_understood),
-        "reason": _Output(Datatype.BYTES, lambda answer: answer.reason, _sentence),
-        "source": _Output(Datatype.BYTES, lambda answer: answer.source.value),
-        "variable": _Output(Datatype.BYTES, lambda answer: answer.variable),
-        "equation": _Output(Datatype.BYTES, lambda answer: answer.equation),
-        "work": _Output(Datatype.BYTES, lambda answer: "\n".join(answer.work or ())),
-        "confidence": _Output(Datatype.FP32, lambda answer: answer.confidence),
-        "tries": _Output(Datatype.INT32, lambda answer: answer.tries),
+        "answer": _Output(Datatype.BYTES, lambda solved: solved.answer),
+        "verdict": _Output(Datatype.BYTES, lambda solved: solved.verdict.value, _not_understood),
+        "reason": _Output(Datatype.BYTES, lambda solved: solved.reason, _sentence),
+        "source": _Output(Datatype.BYTES, lambda solved: solved.source.value),
+        "variable": _Output(Datatype.BYTES, lambda solved: solved.variable),
+        "equation": _Output(Datatype.BYTES, lambda solved: solved.equation),
+        "work": _Output(Datatype.BYTES, lambda solved: "\n".join(solved.work or ())),
+        "confidence": _Output(Datatype.FP32, confidence_of),
+        "tries": _Output(Datatype.INT32, lambda solved: solved.tries),
     },
     _solve,
     "fallback",

@@ -19,9 +19,11 @@ const HEADER = [
 
 const state = { lines: [], limits: { questions: 1000, bytes: 1_000_000 }, running: null, startedMs: 0 };
 
+/** Keep to the service's limits. */
+export const within = (limits) => Object.assign(state.limits, limits);
+
 /** `running(true|false)` is told when work begins and ends. */
-export function start(limits, running) {
-  limits.then((found) => Object.assign(state.limits, found));
+export function start(running) {
   find("batch-form").addEventListener("submit", (event) => {
     event.preventDefault();
     if (!state.running) run(linesOf(find("lines").value), running);

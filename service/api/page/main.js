@@ -88,12 +88,13 @@ function whenLookedAt(act) {
   else act();
 }
 
-const described = () => describe().catch((error) => {
-  if (error instanceof Problem) return {};
-  throw error;
+const described = () => describe().then(batch.within, (error) => {
+  if (!(error instanceof Problem)) throw error;
+  if (error.status === 401) addEventListener("keygiven", described, { once: true });
 });
 startTheme();
-batch.start(described(), (underWay) => watch({ batch: underWay }));
+batch.start((underWay) => watch({ batch: underWay }));
+described();
 startTabs();
 solve.start();
 watchState();

@@ -124,6 +124,7 @@ function askForKey(refused, signal) {
       event.preventDefault();
       keep(find("key-value").value.trim());
       end(resolve);
+      dispatchEvent(new Event("keygiven"));
     };
     const refuse = () => end(reject, new Problem({ status: 401, detail: "no key was given" }));
     form.onsubmit = given;
