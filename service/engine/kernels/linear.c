@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-enum { CHUNK = 64 }; /* blocks of a task */
+enum { CHUNK = 1 << 18 }; /* bytes of weights that a task reads: they stay in a core's cache */
 
 typedef struct {
     Api *api;
@@ -19,8 +19,8 @@ typedef struct {
     const Linear *linear;
     const float *x, *residual;
     float *out;
-    int64_t rows;
-    size_t chunks;
+    int64_t rows, tiles; /* of ROWS */
+    int64_t chunk;       /* blocks of a task */
 } Work;
 
 /* -- what follows a product -------------------------------------------------------------------- */
@@ -51,12 +51,13 @@ static void write_row(
     }
 }
 
+/* ROWS rows by a chunk of columns. Tasks with the same columns follow each other. */
 static void run_task(void *work, size_t index) {
     const Work *w = work;
     const Matrix *m = &w->linear->matrix;
-    int64_t first_row = (int64_t)(index / w->chunks) * ROWS;
-    int64_t begin = (int64_t)(index % w->chunks) * CHUNK;
-    int64_t end = begin + CHUNK < m->blocks ? begin + CHUNK : m->blocks;
+    int64_t first_row = (int64_t)index % w->tiles * ROWS;
+    int64_t begin = (int64_t)index / w->tiles * w->chunk;
+    int64_t end = begin + w->chunk < m->blocks ? begin + w->chunk : m->blocks;
     int rows = w->rows - first_row < ROWS ? (int)(w->rows - first_row) : ROWS;
     int64_t stride = (m->quads * 4 + 63) / 64 * 64;
     uint8_t bytes[ROWS * stride];
@@ -73,16 +74,20 @@ static void run_task(void *work, size_t index) {
 
 static Status *compute(const Linear *l, Context *context, const Tensor *x, const float *residual) {
     Api *api = l->api;
-    Work work = {l, x->data, residual, 0, 1, (size_t)((l->matrix.blocks + CHUNK - 1) / CHUNK)};
+    const Matrix *m = &l->matrix;
+    Work work = {.linear = l, .x = x->data, .residual = residual, .rows = 1};
     int64_t shape[8];
-    if (x->rank > COUNT(shape) || x->shape[x->rank - 1] != l->matrix.inputs) {
+    if (x->rank > COUNT(shape) || x->shape[x->rank - 1] != m->inputs) {
         return ort_error(api, "the last dimension of x must be the weights' number of inputs");
     }
     for (size_t i = 0; i + 1 < x->rank; i++) work.rows *= shape[i] = x->shape[i];
-    shape[x->rank - 1] = l->matrix.columns;
+    shape[x->rank - 1] = m->columns;
     TRY(write_output(api, context, 0, shape, x->rank, (void **)&work.out));
-    size_t tiles = (size_t)((work.rows + ROWS - 1) / ROWS);
-    return ort_parallel(api, context, run_task, tiles * work.chunks, &work);
+    int64_t tiles_of_blocks = CHUNK / (m->quads * 4 * LANES * BLOCKS);
+    work.chunk = BLOCKS * (tiles_of_blocks > 0 ? tiles_of_blocks : 1);
+    work.tiles = (work.rows + ROWS - 1) / ROWS;
+    int64_t chunks = (m->blocks + work.chunk - 1) / work.chunk;
+    return ort_parallel(api, context, run_task, (size_t)(work.tiles * chunks), &work);
 }
 
 static Status *compute_alone(void *kernel, Context *context) {
