@@ -20,11 +20,12 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, Result]) -
     """
     working = asyncio.current_task()
     assert working is not None, "not in a task: this is a bug"
-    gone = False
+    gone = over = False
 
     def leave(listening: asyncio.Task[None]) -> None:
         nonlocal gone
-        if not listening.cancelled():
+        # Who leaves in the very turn in which the work ends has this called although it is removed.
+        if not over and not listening.cancelled():
             gone = working.cancel()
 
     listening = asyncio.create_task(_disconnected(request))
@@ -37,6 +38,7 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, Result]) -
             raise CallerGone from None
         raise
     finally:
+        over = True
         listening.remove_done_callback(leave)
         listening.cancel()
 
