@@ -68,12 +68,10 @@ EncoderAttention <num_heads> (joint, lengths, biases) => (mixed) {
 }
 """
 
-# The product of a row's RMS norm, rounded to integers.
-_NORM_LINEAR = """
-NormLinear <epsilon> (x, norm, weight, scales, input_scale) => (y) {
-    normed = RMSNormalization <axis: int = -1, epsilon: float = @epsilon> (x, norm)
+# `output`: the product of `input`, rounded to integers, and a matrix in blocks.
+_PRODUCT = """
     zero = Constant <value: tensor = uint8 {128}> ()
-    bytes = QuantizeLinear (normed, input_scale, zero)
+    bytes = QuantizeLinear (%(input)s, input_scale, zero)
     ordered = Transpose <perm: ints = [1, 3, 0, 2]> (weight)
     quads = Shape <start: int = 1, end: int = 2> (weight)
     four = Constant <value_int: int = 4> ()
@@ -87,31 +85,23 @@ NormLinear <epsilon> (x, norm, weight, scales, input_scale) => (y) {
     matrix = Slice (padded, begin, columns, axis)
     one = Constant <value_float: float = 1.0> ()
     sums = com.microsoft.MatMulIntegerToFloat (bytes, matrix, input_scale, one, zero)
-    y = Mul (sums, scales)
-}
+    %(output)s = Mul (sums, scales)
+"""
+
+# The product of a row's RMS norm, rounded to integers.
+_NORM_LINEAR = f"""
+NormLinear <epsilon> (x, norm, weight, scales, input_scale) => (y) {{
+    normed = RMSNormalization <axis: int = -1, epsilon: float = @epsilon> (x, norm)
+    {_PRODUCT % {"input": "normed", "output": "y"}}
+}}
 """
 
 # A row and the product of another, rounded to integers.
-_ADD_LINEAR = """
-AddLinear (residual, x, weight, scales, input_scale) => (y) {
-    zero = Constant <value: tensor = uint8 {128}> ()
-    bytes = QuantizeLinear (x, input_scale, zero)
-    ordered = Transpose <perm: ints = [1, 3, 0, 2]> (weight)
-    quads = Shape <start: int = 1, end: int = 2> (weight)
-    four = Constant <value_int: int = 4> ()
-    inputs = Mul (quads, four)
-    rest = Constant <value_ints: ints = [-1]> ()
-    shape = Concat <axis: int = 0> (inputs, rest)
-    padded = Reshape (ordered, shape)
-    begin = Constant <value_ints: ints = [0]> ()
-    columns = Shape (scales)
-    axis = Constant <value_ints: ints = [1]> ()
-    matrix = Slice (padded, begin, columns, axis)
-    one = Constant <value_float: float = 1.0> ()
-    sums = com.microsoft.MatMulIntegerToFloat (bytes, matrix, input_scale, one, zero)
-    product = Mul (sums, scales)
+_ADD_LINEAR = f"""
+AddLinear (residual, x, weight, scales, input_scale) => (y) {{
+    {_PRODUCT % {"input": "x", "output": "product"}}
     y = Add (residual, product)
-}
+}}
 """
 
 # Two products of a row's RMS norm, rounded to integers: gelu of the first times the second. Blocks
