@@ -1,8 +1,8 @@
 /* Attention: of one query a row in the decoder, of all of a row in the encoder; each over as many
  * keys as its row has.
  *
- * Sixteen keys at a time, in one pass: the softmax's largest score and sum are corrected as keys
- * come (Milakov and Gimelshein 2018), so that nothing is kept but one vector of scores. */
+ * A few queries at a time, and of each first the scores, then the softmax, then the mixture:
+ * a query alone is one long chain of dependent steps, that leaves the processor idle. */
 #if defined(__x86_64__)
 
 #include "kernel.h"
@@ -12,85 +12,128 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_VECTORS = 16 }; /* of a head: d_kv of up to 256 */
+enum {
+    MOST_VECTORS = 16, /* of a head: d_kv of up to 256 */
+    TOGETHER = 4,      /* queries */
+};
 
 typedef struct {
     Api *api;
     int64_t heads;
 } Attention;
 
-/* One query of a head: `query` (d_kv); `keys` and `values`, `count` of d_kv each, which begin
- * `stride` apart; `bias` (count) or NULL. */
-static inline __attribute__((always_inline)) void attend_head(
-    const float *query, const float *keys, const float *values, int64_t stride, const float *bias,
-    int64_t count, int64_t d_kv, int vectors, float *mixed) {
-    __mmask16 last = first_lanes(d_kv - (int64_t)(vectors - 1) * LANES);
-    __m512 q[MOST_VECTORS], sum[MOST_VECTORS];
-    for (int v = 0; v < vectors; v++) {
-        __mmask16 lanes = v == vectors - 1 ? last : 0xffff;
-        q[v] = _mm512_maskz_loadu_ps(lanes, query + v * LANES);
-        sum[v] = _mm512_setzero_ps();
+/* One query (d_kv) of a head. `keys` and `values` are of d_kv each, `bias` has a number a key, or
+ * is NULL; `mixed` (d_kv) is written. */
+typedef struct {
+    const float *query, *keys, *values, *bias;
+    float *mixed;
+} Query;
+
+/* What the keys of a query are: `count`, which begin `stride` apart. A head is `vectors` of floats,
+ * of which the last has the lanes `last`. */
+typedef struct {
+    int64_t count, stride;
+    int vectors;
+    __mmask16 last;
+} Layout;
+
+static inline __mmask16 lanes_of(Layout l, int vector) {
+    return vector == l.vectors - 1 ? l.last : 0xffff;
+}
+
+/* The scores of sixteen keys from `begin` on; of those that are missing minus infinity. */
+static inline __attribute__((always_inline)) __m512 score(
+    const Query *query, Layout l, const __m512 q[MOST_VECTORS], int64_t begin) {
+    __m512 products[LANES];
+    for (int k = 0; k < LANES; k++) {
+        /* Instead of a missing key the last, without a branch. */
+        int64_t place = begin + k < l.count ? begin + k : l.count - 1;
+        const float *key = query->keys + place * l.stride;
+        products[k] = _mm512_setzero_ps();
+        for (int v = 0; v < l.vectors; v++) {
+            products[k] = _mm512_fmadd_ps(
+                q[v], _mm512_maskz_loadu_ps(lanes_of(l, v), key + v * LANES), products[k]);
+        }
     }
-    float largest = -INFINITY, total = 0.0f;
+    __mmask16 present = first_lanes(l.count - begin);
+    __m512 scores = sums_of_lanes(products);
+    if (query->bias) {
+        scores = _mm512_add_ps(scores, _mm512_maskz_loadu_ps(present, query->bias + begin));
+    }
+    return _mm512_mask_blend_ps(present, _mm512_set1_ps(-INFINITY), scores);
+}
+
+/* Writes the scores, up to whole vectors. Returns the largest of each lane. */
+static inline __attribute__((always_inline)) __m512 score_all(
+    const Query *query, Layout l, float *scores) {
+    __m512 q[MOST_VECTORS], largest = _mm512_set1_ps(-INFINITY);
+    for (int v = 0; v < l.vectors; v++) {
+        q[v] = _mm512_maskz_loadu_ps(lanes_of(l, v), query->query + v * LANES);
+    }
+    for (int64_t begin = 0; begin < l.count; begin += LANES) {
+        __m512 some = score(query, l, q, begin);
+        largest = _mm512_max_ps(largest, some);
+        _mm512_storeu_ps(scores + begin, some);
+    }
+    return largest;
+}
+
+/* Scores to their exponentials, less the largest. Returns their sum. */
+static inline float exponentials(float *scores, int64_t count, float largest) {
+    __m512 total = _mm512_setzero_ps(), factor = _mm512_set1_ps(LOG2_E);
     for (int64_t begin = 0; begin < count; begin += LANES) {
-        int many = count - begin < LANES ? (int)(count - begin) : LANES;
-        __mmask16 present = first_lanes(many);
-        __m512 products[LANES];
-        for (int k = 0; k < LANES; k++) {
-            products[k] = _mm512_setzero_ps();
-            if (k >= many) continue;
-            const float *key = keys + (begin + k) * stride;
-            for (int v = 0; v < vectors; v++) {
-                __mmask16 lanes = v == vectors - 1 ? last : 0xffff;
-                products[k] = _mm512_fmadd_ps(
-                    q[v], _mm512_maskz_loadu_ps(lanes, key + v * LANES), products[k]);
-            }
-        }
-        __m512 scores = sums_of_lanes(products);
-        if (bias) scores = _mm512_add_ps(scores, _mm512_maskz_loadu_ps(present, bias + begin));
-        scores = _mm512_mask_blend_ps(present, _mm512_set1_ps(-INFINITY), scores);
-        float now = _mm512_reduce_max_ps(scores);
-        if (now > largest) {
-            float correction = begin ? expf(largest - now) : 0.0f;
-            total *= correction;
-            for (int v = 0; v < vectors; v++) {
-                sum[v] = _mm512_mul_ps(sum[v], _mm512_set1_ps(correction));
-            }
-            largest = now;
-        }
-        float shares[LANES];
+        __m512 less = _mm512_sub_ps(_mm512_loadu_ps(scores + begin), _mm512_set1_ps(largest));
         __m512 share = _mm512_maskz_mov_ps(
-            present, exponential(_mm512_sub_ps(scores, _mm512_set1_ps(largest))));
-        total += _mm512_reduce_add_ps(share);
-        _mm512_storeu_ps(shares, share);
-        for (int k = 0; k < many; k++) {
-            const float *value = values + (begin + k) * stride;
-            for (int v = 0; v < vectors; v++) {
-                __mmask16 lanes = v == vectors - 1 ? last : 0xffff;
-                sum[v] = _mm512_fmadd_ps(
-                    _mm512_set1_ps(shares[k]), _mm512_maskz_loadu_ps(lanes, value + v * LANES),
-                    sum[v]);
-            }
+            first_lanes(count - begin), power_of_two(_mm512_mul_ps(less, factor)));
+        total = _mm512_add_ps(total, share);
+        _mm512_storeu_ps(scores + begin, share);
+    }
+    return _mm512_reduce_add_ps(total);
+}
+
+static inline __attribute__((always_inline)) void mix(
+    const Query *query, Layout l, const float *shares, float total) {
+    __m512 sum[MOST_VECTORS];
+    for (int v = 0; v < l.vectors; v++) sum[v] = _mm512_setzero_ps();
+    const float *value = query->values;
+    for (int64_t k = 0; k < l.count; k++, value += l.stride) {
+        __m512 share = _mm512_set1_ps(shares[k]);
+        for (int v = 0; v < l.vectors; v++) {
+            sum[v] = _mm512_fmadd_ps(
+                share, _mm512_maskz_loadu_ps(lanes_of(l, v), value + v * LANES), sum[v]);
         }
     }
     __m512 scale = _mm512_set1_ps(1.0f / total);
-    for (int v = 0; v < vectors; v++) {
-        __mmask16 lanes = v == vectors - 1 ? last : 0xffff;
-        _mm512_mask_storeu_ps(mixed + v * LANES, lanes, _mm512_mul_ps(sum[v], scale));
+    for (int v = 0; v < l.vectors; v++) {
+        _mm512_mask_storeu_ps(
+            query->mixed + v * LANES, lanes_of(l, v), _mm512_mul_ps(sum[v], scale));
     }
 }
 
-/* The usual sizes of a head have code of their own, with its vectors in registers. */
+static inline __attribute__((always_inline)) void attend_together(
+    const Query *queries, int many, Layout l) {
+    int64_t room = (l.count + LANES - 1) / LANES * LANES;
+    float scores[TOGETHER * room], totals[TOGETHER];
+    __m512 largest[TOGETHER];
+    for (int i = 0; i < many; i++) largest[i] = score_all(queries + i, l, scores + i * room);
+    for (int i = 0; i < many; i++) {
+        totals[i] = exponentials(scores + i * room, l.count, _mm512_reduce_max_ps(largest[i]));
+    }
+    for (int i = 0; i < many; i++) mix(queries + i, l, scores + i * room, totals[i]);
+}
+
+/* Up to TOGETHER queries. The usual sizes of a head have code of their own, with its vectors in
+ * registers. */
 static void attend(
-    const float *query, const float *keys, const float *values, int64_t stride, const float *bias,
-    int64_t count, int64_t d_kv, float *mixed) {
+    const Query *queries, int many, int64_t stride, int64_t count, int64_t d_kv) {
+    Layout l = {count, stride, (int)((d_kv + LANES - 1) / LANES), 0};
+    l.last = first_lanes(d_kv - (int64_t)(l.vectors - 1) * LANES);
     if (d_kv == 64) {
-        attend_head(query, keys, values, stride, bias, count, 64, 4, mixed);
+        attend_together(queries, many, (Layout){count, stride, 4, 0xffff});
     } else if (d_kv == 32) {
-        attend_head(query, keys, values, stride, bias, count, 32, 2, mixed);
+        attend_together(queries, many, (Layout){count, stride, 2, 0xffff});
     } else {
-        int vectors = (int)((d_kv + LANES - 1) / LANES);
-        attend_head(query, keys, values, stride, bias, count, d_kv, vectors, mixed);
+        attend_together(queries, many, l);
     }
 }
 
@@ -116,15 +159,20 @@ static void attend_cached(void *work, size_t row) {
     const Cached *w = work;
     int64_t width = w->heads * w->d_kv, past = w->past[row];
     const float *joint = w->joint + row * 3 * width;
-    for (int64_t head = 0; head < w->heads; head++) {
-        int64_t line = (row * w->heads + head) * w->columns;
-        float *keys = w->keys + line * w->d_kv, *values = w->values + line * w->d_kv;
-        const float *query = joint + head * w->d_kv;
-        memcpy(keys + past * w->d_kv, query + width, w->d_kv * sizeof(float));
-        memcpy(values + past * w->d_kv, query + 2 * width, w->d_kv * sizeof(float));
-        const float *bias = w->biases + (past * w->heads + head) * w->columns;
-        float *mixed = w->mixed + row * width + head * w->d_kv;
-        attend(query, keys, values, w->d_kv, bias, past + 1, w->d_kv, mixed);
+    for (int64_t first = 0; first < w->heads; first += TOGETHER) {
+        Query queries[TOGETHER];
+        int many = 0;
+        for (int64_t head = first; head < w->heads && many < TOGETHER; head++, many++) {
+            int64_t line = (row * w->heads + head) * w->columns * w->d_kv;
+            const float *query = joint + head * w->d_kv;
+            float *keys = w->keys + line, *values = w->values + line;
+            memcpy(keys + past * w->d_kv, query + width, w->d_kv * sizeof(float));
+            memcpy(values + past * w->d_kv, query + 2 * width, w->d_kv * sizeof(float));
+            queries[many] = (Query){
+                query, keys, values, w->biases + (past * w->heads + head) * w->columns,
+                w->mixed + row * width + head * w->d_kv};
+        }
+        attend(queries, many, w->d_kv, past + 1, w->d_kv);
     }
 }
 
@@ -170,12 +218,16 @@ typedef struct {
 static void attend_cross(void *work, size_t row) {
     const Cross *w = work;
     int64_t width = w->heads * w->d_kv;
-    for (int64_t head = 0; head < w->heads; head++) {
-        int64_t line = (row * w->heads + head) * w->length * w->d_kv;
-        int64_t place = row * width + head * w->d_kv;
-        attend(
-            w->query + place, w->keys + line, w->values + line, w->d_kv, NULL, w->lengths[row],
-            w->d_kv, w->mixed + place);
+    for (int64_t first = 0; first < w->heads; first += TOGETHER) {
+        Query queries[TOGETHER];
+        int many = 0;
+        for (int64_t head = first; head < w->heads && many < TOGETHER; head++, many++) {
+            int64_t line = (row * w->heads + head) * w->length * w->d_kv;
+            int64_t place = row * width + head * w->d_kv;
+            queries[many] = (Query){
+                w->query + place, w->keys + line, w->values + line, NULL, w->mixed + place};
+        }
+        attend(queries, many, w->d_kv, w->lengths[row], w->d_kv);
     }
 }
 
@@ -213,15 +265,18 @@ static void attend_encoder(void *work, size_t index) {
     const float *joint = w->joint + row * w->length * 3 * width + head * w->d_kv;
     const float *biases = w->biases + head * (2 * w->length - 1);
     float *mixed = w->mixed + row * w->length * width + head * w->d_kv;
-    for (int64_t i = 0; i < w->length; i++) {
-        if (i < w->lengths[row]) {
-            attend(
-                joint + i * 3 * width, joint + width, joint + 2 * width, 3 * width,
-                biases + w->length - 1 - i, w->lengths[row], w->d_kv, mixed + i * width);
-        } else {
-            memset(mixed + i * width, 0, w->d_kv * sizeof(float));
+    int64_t count = w->lengths[row];
+    for (int64_t first = 0; first < count; first += TOGETHER) {
+        Query queries[TOGETHER];
+        int many = 0;
+        for (int64_t i = first; i < count && many < TOGETHER; i++, many++) {
+            queries[many] = (Query){
+                joint + i * 3 * width, joint + width, joint + 2 * width,
+                biases + w->length - 1 - i, mixed + i * width};
         }
+        attend(queries, many, 3 * width, count, w->d_kv);
     }
+    for (int64_t i = count; i < w->length; i++) memset(mixed + i * width, 0, w->d_kv * sizeof(float));
 }
 
 /* Of each head the bias of each distance, from 1 - length to length - 1, those that are far alike:

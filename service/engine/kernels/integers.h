@@ -39,6 +39,7 @@ static float norm_of(const float *x, int64_t count, float epsilon) {
     return 1.0f / sqrtf(_mm512_reduce_add_ps(squares) / (float)count + epsilon);
 }
 
+/* Writes whole vectors: `bytes` has room for the inputs up to a multiple of 16. */
 static void round_row(const Matrix *m, const float *x, uint8_t *bytes) {
     __m512 norm = _mm512_set1_ps(m->normed ? norm_of(x, m->inputs, m->epsilon) : 1.0f);
     for (int64_t begin = 0; begin < m->inputs; begin += LANES) {
@@ -47,8 +48,62 @@ static void round_row(const Matrix *m, const float *x, uint8_t *bytes) {
         part = _mm512_mul_ps(part, _mm512_maskz_loadu_ps(present, m->factors + begin));
         __m512i whole = _mm512_add_epi32(_mm512_cvtps_epi32(part), _mm512_set1_epi32(ZERO));
         whole = _mm512_max_epi32(whole, _mm512_setzero_si512());
-        _mm512_mask_cvtusepi32_storeu_epi8(bytes + begin, present, whole);
+        _mm_storeu_si128((__m128i *)(bytes + begin), _mm512_cvtusepi32_epi8(whole));
     }
+}
+
+/* -- what follows a product -------------------------------------------------------------------- */
+
+typedef enum {
+    PLAIN,
+    ADDED, /* a residual is added */
+    GATED, /* blocks are gate, up, gate, up: the active gate times what goes up */
+} Ending;
+
+typedef struct {
+    float *values;
+    const float *residual; /* where it is ADDED */
+} Output;
+
+/* `gelu_new`, the approximation by tanh: x times the logistic function of 2 sqrt(2 / pi) u, where
+ * u is x + 0.044715 x^3. */
+static inline __m512 gelu(__m512 x) {
+    const float factor = -2.0f * 0.7978845608f * LOG2_E;
+    __m512 square = _mm512_mul_ps(x, x);
+    __m512 slope = _mm512_fmadd_ps(
+        square, _mm512_set1_ps(0.044715f * factor), _mm512_set1_ps(factor));
+    __m512 power = power_of_two(_mm512_mul_ps(x, slope));
+    return _mm512_div_ps(x, _mm512_add_ps(power, _mm512_set1_ps(1.0f)));
+}
+
+static inline __attribute__((always_inline)) void write_block(
+    const Matrix *m, const Output *out, int64_t row, int64_t block, Ending ending, __m512 value) {
+    int64_t left = m->columns - block * LANES, place = row * m->columns + block * LANES;
+    if (left >= LANES) { /* without a mask it is faster */
+        if (ending == ADDED) value = _mm512_add_ps(value, _mm512_loadu_ps(out->residual + place));
+        _mm512_storeu_ps(out->values + place, value);
+        return;
+    }
+    __mmask16 present = first_lanes(left);
+    if (ending == ADDED) {
+        value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(present, out->residual + place));
+    }
+    _mm512_mask_storeu_ps(out->values + place, present, value);
+}
+
+static inline __attribute__((always_inline)) void write_row(
+    const Matrix *m, const Output *out, int64_t row, int64_t begin, int blocks, Ending ending,
+    __m512 v0, __m512 v1, __m512 v2, __m512 v3) {
+    if (ending == GATED) {
+        write_block(m, out, row, begin / 2, ending, _mm512_mul_ps(gelu(v0), v1));
+        if (blocks < BLOCKS) return;
+        write_block(m, out, row, begin / 2 + 1, ending, _mm512_mul_ps(gelu(v2), v3));
+        return;
+    }
+    write_block(m, out, row, begin, ending, v0);
+    if (blocks > 1) write_block(m, out, row, begin + 1, ending, v1);
+    if (blocks > 2) write_block(m, out, row, begin + 2, ending, v2);
+    if (blocks > 3) write_block(m, out, row, begin + 3, ending, v3);
 }
 
 /* -- products ---------------------------------------------------------------------------------- */
@@ -61,32 +116,33 @@ static void round_row(const Matrix *m, const float *x, uint8_t *bytes) {
 /* Sums are variables by name, s<row><block>: of an array GCC keeps part in memory. */
 #define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
 #define DECLARE(r) __m512i s##r##0, s##r##1, s##r##2, s##r##3;
-#define START(r)                       \
-    s##r##0 = start[0];                \
-    s##r##1 = start[1];                \
-    s##r##2 = start[2];                \
+#define START(r)        \
+    s##r##0 = start[0]; \
+    s##r##1 = start[1]; \
+    s##r##2 = start[2]; \
     s##r##3 = start[3];
-#define ADD_QUAD(r)                                                                \
-    if (r < rows) {                                                                \
+#define ADD_QUAD(r)                                                                       \
+    if (r < rows) {                                                                       \
         __m512i x = _mm512_set1_epi32(*(const int32_t *)(bytes + r * stride + 4 * quad)); \
-        MULTIPLY_ADD(s##r##0, x, w0);                                              \
-        if (blocks > 1) MULTIPLY_ADD(s##r##1, x, w1);                              \
-        if (blocks > 2) MULTIPLY_ADD(s##r##2, x, w2);                              \
-        if (blocks > 3) MULTIPLY_ADD(s##r##3, x, w3);                              \
+        MULTIPLY_ADD(s##r##0, x, w0);                                                     \
+        if (blocks > 1) MULTIPLY_ADD(s##r##1, x, w1);                                     \
+        if (blocks > 2) MULTIPLY_ADD(s##r##2, x, w2);                                     \
+        if (blocks > 3) MULTIPLY_ADD(s##r##3, x, w3);                                     \
     }
-#define SCALE(sum, b) _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale[b])
-#define WRITE(r)                                                                   \
-    if (r < rows) {                                                                \
-        _mm512_storeu_ps(sums[r], SCALE(s##r##0, 0));                              \
-        if (blocks > 1) _mm512_storeu_ps(sums[r] + LANES, SCALE(s##r##1, 1));      \
-        if (blocks > 2) _mm512_storeu_ps(sums[r] + 2 * LANES, SCALE(s##r##2, 2));  \
-        if (blocks > 3) _mm512_storeu_ps(sums[r] + 3 * LANES, SCALE(s##r##3, 3));  \
+#define SCALED(sum, b) _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale[b])
+#define WRITE(r)                                                                             \
+    if (r < rows) {                                                                          \
+        write_row(                                                                           \
+            m, out, row + r, begin, blocks, ending, SCALED(s##r##0, 0), SCALED(s##r##1, 1), \
+            SCALED(s##r##2, 2), SCALED(s##r##3, 3));                                         \
     }
 
-/* `rows` x `blocks` blocks from block `begin`, scaled. Both are constants where it is inlined. */
+/* `rows` x `blocks` blocks, from `row` and block `begin`: products of `bytes`, whose rows begin
+ * `stride` apart, and what follows them. The numbers of both and `ending` are constants where it
+ * is inlined. */
 static inline __attribute__((always_inline)) void multiply(
-    const Matrix *m, const uint8_t *bytes, int64_t stride, int64_t begin, int rows, int blocks,
-    float sums[ROWS][BLOCKS * LANES]) {
+    const Matrix *m, const uint8_t *bytes, int64_t stride, const Output *out, int64_t row,
+    int64_t begin, int rows, int blocks, Ending ending) {
     __m512i start[BLOCKS];
     __m512 scale[BLOCKS];
     for (int b = 0; b < BLOCKS; b++) { /* there are whole tiles of both */
@@ -107,25 +163,24 @@ static inline __attribute__((always_inline)) void multiply(
     EACH_ROW(WRITE)
 }
 
-#define WITH_ROWS(blocks)                                                       \
-    switch (rows) {                                                             \
-        case 6: multiply(m, bytes, stride, begin, 6, blocks, sums); break;      \
-        case 5: multiply(m, bytes, stride, begin, 5, blocks, sums); break;      \
-        case 4: multiply(m, bytes, stride, begin, 4, blocks, sums); break;      \
-        case 3: multiply(m, bytes, stride, begin, 3, blocks, sums); break;      \
-        case 2: multiply(m, bytes, stride, begin, 2, blocks, sums); break;      \
-        default: multiply(m, bytes, stride, begin, 1, blocks, sums); break;     \
+#define MULTIPLY(rows, blocks) multiply(m, bytes, stride, out, row, begin, rows, blocks, ending)
+#define WITH_ROWS(blocks)                       \
+    switch (rows) {                             \
+        case 6: MULTIPLY(6, blocks); break;     \
+        case 5: MULTIPLY(5, blocks); break;     \
+        case 4: MULTIPLY(4, blocks); break;     \
+        case 3: MULTIPLY(3, blocks); break;     \
+        case 2: MULTIPLY(2, blocks); break;     \
+        default: MULTIPLY(1, blocks); break;    \
     }
 
-static void products(
-    const Matrix *m, const uint8_t *bytes, int64_t stride, int64_t begin, int rows, int blocks,
-    float sums[ROWS][BLOCKS * LANES]) {
-    switch (blocks) {
-        case 4: WITH_ROWS(4); break;
-        case 3: WITH_ROWS(3); break;
-        case 2: WITH_ROWS(2); break;
-        default: WITH_ROWS(1); break;
-    }
+/* Up to ROWS rows by the blocks from `begin` to `end`. */
+static inline __attribute__((always_inline)) void multiply_rows(
+    const Matrix *m, const uint8_t *bytes, int64_t stride, const Output *out, int64_t row,
+    int64_t begin, int64_t end, int rows, Ending ending) {
+    for (; begin + BLOCKS <= end; begin += BLOCKS) WITH_ROWS(BLOCKS)
+    int left = ending == GATED ? 2 : 1;
+    for (; begin < end; begin += left) WITH_ROWS(left)
 }
 
 #endif

@@ -15,47 +15,31 @@ typedef struct {
     float *logprobs;
 } Work;
 
-typedef struct {
-    float value;
-    int64_t place;
-} Found;
-
-static inline int ahead(Found a, Found b) {
-    return a.value > b.value || (a.value == b.value && a.place < b.place);
-}
-
-/* The first and second of each lane, then of all lanes. Of equals the first in place is ahead. */
-static void two_largest(const float *logits, int64_t width, Found found[2]) {
+/* The largest value and the next, which may be as large. */
+static void two_largest(const float *logits, int64_t width, float values[2]) {
     __m512 first = _mm512_set1_ps(-INFINITY), second = first;
-    __m512i first_place = _mm512_set1_epi32(0), second_place = first_place;
-    __m512i place = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     for (int64_t begin = 0; begin < width; begin += LANES) {
         __mmask16 present = first_lanes(width - begin);
         __m512 x = _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), present, logits + begin);
-        __mmask16 leads = _mm512_cmp_ps_mask(x, first, _CMP_GT_OQ);
-        __mmask16 follows = _mm512_mask_cmp_ps_mask((__mmask16)~leads, x, second, _CMP_GT_OQ);
-        second = _mm512_mask_mov_ps(second, leads, first);
-        second_place = _mm512_mask_mov_epi32(second_place, leads, first_place);
-        first = _mm512_mask_mov_ps(first, leads, x);
-        first_place = _mm512_mask_mov_epi32(first_place, leads, place);
-        second = _mm512_mask_mov_ps(second, follows, x);
-        second_place = _mm512_mask_mov_epi32(second_place, follows, place);
-        place = _mm512_add_epi32(place, _mm512_set1_epi32(LANES));
+        second = _mm512_max_ps(second, _mm512_min_ps(first, x));
+        first = _mm512_max_ps(first, x);
     }
-    float values[2 * LANES];
-    int32_t places[2 * LANES];
-    _mm512_storeu_ps(values, first);
-    _mm512_storeu_ps(values + LANES, second);
-    _mm512_storeu_si512(places, first_place);
-    _mm512_storeu_si512(places + LANES, second_place);
-    found[0] = found[1] = (Found){-INFINITY, INT64_MAX};
-    for (int lane = 0; lane < 2 * LANES; lane++) {
-        Found other = {values[lane], places[lane]};
-        if (ahead(other, found[0])) {
-            found[1] = found[0];
-            found[0] = other;
-        } else if (ahead(other, found[1])) {
-            found[1] = other;
+    values[0] = _mm512_reduce_max_ps(first);
+    __mmask16 leads = _mm512_cmp_ps_mask(first, _mm512_set1_ps(values[0]), _CMP_EQ_OQ);
+    __mmask16 one = leads & -leads; /* of that lane the second is what comes next */
+    values[1] = _mm512_reduce_max_ps(_mm512_mask_mov_ps(first, one, second));
+}
+
+/* Adds those places to `best` whose logit is one of `values`; of equals the first in place is
+ * ahead. */
+static void note_places(
+    const float *logits, int64_t begin, __mmask16 found, const float values[2], int64_t best[2]) {
+    for (; found; found &= found - 1) {
+        int64_t place = begin + __builtin_ctz(found);
+        if (logits[place] == values[0] && best[0] < 0) {
+            best[0] = place;
+        } else if (logits[place] == values[1] && best[1] < 0) {
+            best[1] = place;
         }
     }
 }
@@ -63,20 +47,26 @@ static void two_largest(const float *logits, int64_t width, Found found[2]) {
 static void find(void *work, size_t row) {
     const Work *w = work;
     const float *logits = w->logits + row * w->width;
-    Found found[2];
-    two_largest(logits, w->width, found);
-    __m512 largest = _mm512_set1_ps(found[0].value), total = _mm512_setzero_ps();
+    float values[2];
+    two_largest(logits, w->width, values);
+    __m512 largest = _mm512_set1_ps(values[0]), next = _mm512_set1_ps(values[1]);
+    __m512 total = _mm512_setzero_ps(), factor = _mm512_set1_ps(LOG2_E);
+    int64_t *best = w->best + 2 * row;
+    best[0] = best[1] = -1;
     for (int64_t begin = 0; begin < w->width; begin += LANES) {
         __mmask16 present = first_lanes(w->width - begin);
         __m512 x = _mm512_maskz_loadu_ps(present, logits + begin);
-        total = _mm512_mask_add_ps(
-            total, present, total, exponential(_mm512_sub_ps(x, largest)));
+        __mmask16 found = _mm512_mask_cmp_ps_mask(present, x, next, _CMP_GE_OQ);
+        if (found) note_places(logits, begin, found, values, best);
+        __m512 less = _mm512_mul_ps(_mm512_sub_ps(x, largest), factor);
+        total = _mm512_mask_add_ps(total, present, total, power_of_two(less));
+    }
+    for (int nth = 0; nth < 2; nth++) {
+        if (best[nth] < 0) best[nth] = 0; /* nothing is as large as itself where all is NaN */
     }
     float log_total = logf(_mm512_reduce_add_ps(total));
-    for (int nth = 0; nth < 2; nth++) {
-        w->best[2 * row + nth] = found[nth].place;
-        w->logprobs[2 * row + nth] = found[nth].value - found[0].value - log_total;
-    }
+    w->logprobs[2 * row] = -log_total;
+    w->logprobs[2 * row + 1] = values[1] - values[0] - log_total;
 }
 
 /* logits (batch, 1, tokens) -> best (batch, 2), logprobs (batch, 2), the likeliest first. */

@@ -12,77 +12,46 @@ enum { CHUNK = 1 << 18 }; /* bytes of weights that a task reads: they stay in a 
 typedef struct {
     Api *api;
     Matrix matrix;
-    int gated; /* blocks of columns are gate, up, gate, up */
+    Ending ending;
 } Linear;
 
 typedef struct {
     const Linear *linear;
-    const float *x, *residual;
-    float *out;
+    const float *x;
+    Output out;
     int64_t rows, tiles; /* of ROWS */
     int64_t chunk;       /* blocks of a task */
 } Work;
-
-/* -- what follows a product -------------------------------------------------------------------- */
-
-/* x times the logistic function of 2u: `gelu_new`, the approximation by tanh. */
-static inline __m512 gelu(__m512 x) {
-    __m512 cube = _mm512_mul_ps(_mm512_mul_ps(x, x), x);
-    __m512 inner = _mm512_fmadd_ps(cube, _mm512_set1_ps(0.044715f), x);
-    __m512 power = exponential(_mm512_mul_ps(inner, _mm512_set1_ps(-1.5957691216057308f)));
-    return _mm512_div_ps(x, _mm512_add_ps(power, _mm512_set1_ps(1.0f)));
-}
-
-static void write_row(
-    const Work *w, int64_t row, int64_t begin, int blocks, const float *sums) {
-    const Linear *l = w->linear;
-    int step = l->gated ? 2 : 1;
-    for (int b = 0; b < blocks; b += step) {
-        int64_t column = (begin + b) / step * LANES;
-        __mmask16 present = first_lanes(l->matrix.columns - column);
-        __m512 value = _mm512_loadu_ps(sums + b * LANES);
-        int64_t place = row * l->matrix.columns + column;
-        if (l->gated) {
-            value = _mm512_mul_ps(gelu(value), _mm512_loadu_ps(sums + (b + 1) * LANES));
-        } else if (w->residual) {
-            value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(present, w->residual + place));
-        }
-        _mm512_mask_storeu_ps(w->out + place, present, value);
-    }
-}
 
 /* ROWS rows by a chunk of columns. Tasks with the same columns follow each other. */
 static void run_task(void *work, size_t index) {
     const Work *w = work;
     const Matrix *m = &w->linear->matrix;
-    int64_t first_row = (int64_t)index % w->tiles * ROWS;
+    int64_t row = (int64_t)index % w->tiles * ROWS;
     int64_t begin = (int64_t)index / w->tiles * w->chunk;
     int64_t end = begin + w->chunk < m->blocks ? begin + w->chunk : m->blocks;
-    int rows = w->rows - first_row < ROWS ? (int)(w->rows - first_row) : ROWS;
-    int64_t stride = (m->quads * 4 + 63) / 64 * 64;
+    int rows = w->rows - row < ROWS ? (int)(w->rows - row) : ROWS;
+    int64_t stride = (m->inputs + 63) / 64 * 64;
     uint8_t bytes[ROWS * stride];
-    for (int r = 0; r < rows; r++) {
-        round_row(m, w->x + (first_row + r) * m->inputs, bytes + r * stride);
-    }
-    float sums[ROWS][BLOCKS * LANES];
-    for (int64_t block = begin; block < end; block += BLOCKS) {
-        int blocks = end - block < BLOCKS ? (int)(end - block) : BLOCKS;
-        products(m, bytes, stride, block, rows, blocks, sums);
-        for (int r = 0; r < rows; r++) write_row(w, first_row + r, block, blocks, sums[r]);
+    for (int r = 0; r < rows; r++) round_row(m, w->x + (row + r) * m->inputs, bytes + r * stride);
+    switch (w->linear->ending) {
+        case PLAIN: multiply_rows(m, bytes, stride, &w->out, row, begin, end, rows, PLAIN); break;
+        case ADDED: multiply_rows(m, bytes, stride, &w->out, row, begin, end, rows, ADDED); break;
+        case GATED: multiply_rows(m, bytes, stride, &w->out, row, begin, end, rows, GATED); break;
     }
 }
 
 static Status *compute(const Linear *l, Context *context, const Tensor *x, const float *residual) {
     Api *api = l->api;
     const Matrix *m = &l->matrix;
-    Work work = {.linear = l, .x = x->data, .residual = residual, .rows = 1};
+    Work work = {.linear = l, .x = x->data, .out = {.residual = residual}, .rows = 1};
     int64_t shape[8];
     if (x->rank > COUNT(shape) || x->shape[x->rank - 1] != m->inputs) {
         return ort_error(api, "the last dimension of x must be the weights' number of inputs");
     }
     for (size_t i = 0; i + 1 < x->rank; i++) work.rows *= shape[i] = x->shape[i];
     shape[x->rank - 1] = m->columns;
-    TRY(write_output(api, context, 0, shape, x->rank, (void **)&work.out));
+    TRY(write_output(api, context, 0, shape, x->rank, (void **)&work.out.values));
     int64_t tiles_of_blocks = CHUNK / (m->quads * 4 * LANES * BLOCKS);
     work.chunk = BLOCKS * (tiles_of_blocks > 0 ? tiles_of_blocks : 1);
     work.tiles = (work.rows + ROWS - 1) / ROWS;
@@ -137,7 +106,7 @@ static Status *prepare(Linear *l, const Tensor *norm, const Tensor *scales, floa
     }
     for (int64_t i = 0; i < m->blocks * LANES; i++) m->starts[i] = -ZERO * sum_of_column(m, i);
     /* Scales of a gate are (2, columns); its blocks alternate. */
-    int step = l->gated ? 2 : 1;
+    int step = l->ending == GATED ? 2 : 1;
     for (int64_t part = 0; part < step; part++) {
         for (int64_t i = 0; i < m->columns; i++) {
             int64_t place = (i / LANES * step + part) * LANES + i % LANES;
@@ -154,7 +123,7 @@ static void destroy(void *kernel) {
 
 /* From `first` on the inputs are weight, scales and input_scale; the norm, if any, is before. */
 static Status *make(
-    Api *api, const Info *info, size_t first, int normed, int gated, void **kernel) {
+    Api *api, const Info *info, size_t first, int normed, Ending ending, void **kernel) {
     Tensor norm, weight, scales, input_scale;
     if (normed) TRY(read_constant(api, info, first - 1, &norm));
     TRY(read_constant(api, info, first, &weight));
@@ -164,10 +133,10 @@ static Status *make(
     if (!l) return ort_error(api, "out of memory");
     Matrix *m = &l->matrix;
     l->api = api;
-    l->gated = gated;
+    l->ending = ending;
     m->normed = normed;
     m->weight = weight.data;
-    m->blocks = weight.shape[0] * (gated ? weight.shape[1] : 1);
+    m->blocks = weight.shape[0] * (ending == GATED ? weight.shape[1] : 1);
     m->quads = weight.shape[weight.rank - 3];
     m->columns = scales.shape[scales.rank - 1];
     m->inputs = normed ? norm.shape[0] : m->quads * 4;
@@ -185,27 +154,27 @@ static Status *make(
 
 static Status *make_normed(const Operator *operator, Api *api, const Info *info, void **kernel) {
     (void)operator;
-    return make(api, info, 2, 1, 0, kernel);
+    return make(api, info, 2, 1, PLAIN, kernel);
 }
 
 static Status *make_gated(const Operator *operator, Api *api, const Info *info, void **kernel) {
     (void)operator;
-    return make(api, info, 2, 1, 1, kernel);
+    return make(api, info, 2, 1, GATED, kernel);
 }
 
 static Status *make_added(const Operator *operator, Api *api, const Info *info, void **kernel) {
     (void)operator;
-    return make(api, info, 2, 0, 0, kernel);
+    return make(api, info, 2, 0, ADDED, kernel);
 }
 
-static const ElementType NORMED[] = {FLOAT, FLOAT, INT8, FLOAT, FLOAT};
-static const ElementType ADDED[] = {FLOAT, FLOAT, INT8, FLOAT, FLOAT};
+static const ElementType NORMED_INPUTS[] = {FLOAT, FLOAT, INT8, FLOAT, FLOAT};
+static const ElementType ADDED_INPUTS[] = {FLOAT, FLOAT, INT8, FLOAT, FLOAT};
 static const ElementType OUTPUTS[] = {FLOAT};
 
 Kernel LINEAR_KERNELS[3] = {
-    KERNEL("NormLinear", NORMED, OUTPUTS, make_normed, compute_alone, destroy),
-    KERNEL("NormGatedLinear", NORMED, OUTPUTS, make_gated, compute_alone, destroy),
-    KERNEL("AddLinear", ADDED, OUTPUTS, make_added, compute_added, destroy),
+    KERNEL("NormLinear", NORMED_INPUTS, OUTPUTS, make_normed, compute_alone, destroy),
+    KERNEL("NormGatedLinear", NORMED_INPUTS, OUTPUTS, make_gated, compute_alone, destroy),
+    KERNEL("AddLinear", ADDED_INPUTS, OUTPUTS, make_added, compute_added, destroy),
 };
 
 #endif

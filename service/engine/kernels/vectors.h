@@ -12,22 +12,20 @@ static inline __mmask16 first_lanes(int64_t count) {
     return count >= LANES ? 0xffff : (__mmask16)((1u << count) - 1);
 }
 
-/* e to the power of each lane, within two units in the last place: 2^n times a polynomial
- * (coefficients: Cephes, expf). */
-static inline __m512 exponential(__m512 x) {
-    x = _mm512_max_ps(x, _mm512_set1_ps(-104.0f));
-    x = _mm512_min_ps(x, _mm512_set1_ps(88.7f));
-    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504088896341f)), 0x08);
-    __m512 rest = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
-    rest = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), rest);
-    __m512 sum = _mm512_set1_ps(1.9875691500e-4f);
-    sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(1.3981999507e-3f));
-    sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(8.3334519073e-3f));
-    sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(4.1665795894e-2f));
-    sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(1.6666665459e-1f));
-    sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(5.0000001201e-1f));
-    sum = _mm512_fmadd_ps(sum, _mm512_mul_ps(rest, rest), rest);
-    return _mm512_scalef_ps(_mm512_add_ps(sum, _mm512_set1_ps(1.0f)), n);
+static const float LOG2_E = 1.44269504088896341f;
+
+/* 2 to the power of each lane, within two units in the last place: of the power's whole part the
+ * exponent, of the rest, from -1/2 to 1/2, a polynomial that fits it best and is 1 at 0. */
+static inline __m512 power_of_two(__m512 x) {
+    __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m512 rest = _mm512_sub_ps(x, whole);
+    __m512 sum = _mm512_set1_ps(1.3264727198e-3f);
+    sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(9.6715126397e-3f));
+    sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(5.5507337433e-2f));
+    sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(2.4022242085e-1f));
+    sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(6.9314697760e-1f));
+    sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(1.0f));
+    return _mm512_scalef_ps(sum, whole);
 }
 
 /* Quarters 0 and 2 of `a`, then of `b`, plus quarters 1 and 3. */
