@@ -22,6 +22,7 @@ from bench.engines.contender.serving import Load, Pool, Server
 
 _ANSWER_ROWS = 64
 _WARM_UPS = 2
+_ALONE_S = 0.25  # between questions that come alone
 _PACKAGES = {
     "ours": ("onnxruntime",),
     "pytorch": ("torch", "transformers"),
@@ -83,12 +84,13 @@ class Contender:
         return {"latencies_s": [self._timed(batch) for batch in batches]}
 
     def _stream(self, arrivals_s: list[float], singles: int) -> Message:
-        """`singles` questions are asked alone before, for comparison with the stream's times."""
+        """`singles` questions come alone before, on the same way, to compare the stream with."""
+        alone_s = [_ALONE_S * number for number in range(singles)]
+        arrivals_s = alone_s + [_ALONE_S * singles + arrival_s for arrival_s in arrivals_s]
         sources = list(islice(cycle(self._sources), len(arrivals_s)))
         self._server.answer(sources[:_ANSWER_ROWS])
-        alone_s = [self._timed([source]) for source in sources[:singles]]
         latencies_s = self._server.stream(sources, arrivals_s)
-        return {"latencies_s": latencies_s, "alone_s": alone_s}
+        return {"latencies_s": latencies_s[singles:], "alone_s": latencies_s[:singles]}
 
     def _timed(self, batch: Rows) -> float:
         started = time.perf_counter()
@@ -141,8 +143,6 @@ def _server(task: Message, max_new_tokens: int) -> Server:
             )
         case other:
             raise ValueError(f"unknown engine {other!r}: a bug of the contest")
-    if workers == 1:
-        return Pool.of_threads(1, load())
     return Pool.of_processes(workers, load)
 
 

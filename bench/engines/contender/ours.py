@@ -1,21 +1,22 @@
-"""What ships, without HTTP: engines in threads for a batch, in processes behind a `Batcher`."""
+"""What ships, without HTTP: engines in processes, for streams behind a `Batcher`."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+import uvloop
+
 from bench.engines.contender.rows import Rows
-from bench.engines.scenarios import split
+from bench.engines.contender.serving import Pool
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
 from service.contracts import Prompt
-from service.engine.bundle import load_manifest
 from service.engine.generate import generate
-from service.engine.ort import OrtEngine, OrtModel
+from service.engine.opening import open_engine
 from service.hosting.plan import EnginePlan
 from service.hosting.process import ProcessHost
 from service.metrics import Metrics
@@ -29,26 +30,18 @@ class Ours:
 
     def __init__(self, bundle: Path, workers: int, threads: int, device: str = "cpu") -> None:
         usual = Settings()
-        rows = usual.max_batch_rows
-        self._plan = EnginePlan(bundle.resolve(), device, threads, rows, usual.max_batch_tokens)
-        model = OrtModel(bundle, load_manifest(bundle), threads=threads, provider=device)
-        self._engines = [OrtEngine(model, rows=rows) for _ in range(workers)]
-        self._threads = ThreadPoolExecutor(workers)
+        self._workers = workers
+        self._plan = EnginePlan(
+            bundle.resolve(), device, threads, usual.max_batch_rows, usual.max_batch_tokens
+        )
+        self._pool = Pool.of_processes(workers, partial(_load, self._plan))
 
     def answer(self, batch: Rows) -> Rows:
-        pieces = split([len(source) for source in batch], len(self._engines))
-        calls = [
-            self._threads.submit(generate, engine, [Prompt(tuple(batch[i])) for i in piece])
-            for engine, piece in zip(self._engines, pieces, strict=False)
-        ]
-        rows: Rows = [[] for _ in batch]
-        for piece, call in zip(pieces, calls, strict=True):
-            for index, hypothesis in zip(piece, call.result(), strict=True):
-                rows[index] = hypothesis.tokens
-        return rows
+        return self._pool.answer(batch)
 
     def stream(self, sources: Rows, arrivals_s: Sequence[float]) -> list[float]:
-        return asyncio.run(self._stream(sources, arrivals_s))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as uvicorn's is
+            return runner.run(self._stream(sources, arrivals_s))
 
     async def _stream(self, sources: Rows, arrivals_s: Sequence[float]) -> list[float]:
         """As the service has it, with its limits and its metrics, room for all, and no answer kept:
@@ -56,7 +49,7 @@ class Ours:
         """
         usual = Settings()
         batcher = Batcher(
-            [ProcessHost(self._plan) for _ in self._engines],
+            [ProcessHost(self._plan) for _ in range(self._workers)],
             BatchLimits(usual.max_batch_rows, usual.max_batch_tokens),
             max_queue=len(sources),
             observer=Metrics(),
@@ -77,3 +70,15 @@ class Ours:
         latencies_s = await asyncio.gather(*tasks)
         await batcher.drain(1.0)
         return list(latencies_s)
+
+
+def _load(plan: EnginePlan) -> Callable[[Rows], Rows]:
+    engine, _ = open_engine(
+        plan.model, threads=plan.threads, rows=plan.rows, provider=plan.provider
+    )
+
+    def answer(batch: Rows) -> Rows:
+        answers = generate(engine, [Prompt(tuple(source)) for source in batch])
+        return [hypothesis.tokens for hypothesis in answers]
+
+    return answer

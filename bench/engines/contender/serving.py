@@ -49,7 +49,9 @@ class Pool:
 
     @classmethod
     def of_processes(cls, workers: int, load: Load) -> Pool:
-        """Each process calls `load` (picklable) for an engine of its own."""
+        """Each process calls `load` (picklable) for an engine of its own; a single one needs none."""
+        if workers == 1:
+            return cls.of_threads(1, load())
         context = multiprocessing.get_context("spawn")
         executor = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(load,))
         return cls(executor, workers, _run)
