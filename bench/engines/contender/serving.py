@@ -49,7 +49,7 @@ class Pool:
 
     @classmethod
     def of_processes(cls, workers: int, load: Load) -> Pool:
-        """Each process calls `load` (picklable) for an engine of its own; a single one needs none."""
+        """Each process calls `load` (picklable) for an engine; one alone is in this process."""
         if workers == 1:
             return cls.of_threads(1, load())
         context = multiprocessing.get_context("spawn")
