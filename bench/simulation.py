@@ -79,8 +79,8 @@ def simulate(
             free = limits.rows - len(engine.steps_left)
             idle = sum(not other.steps_left for other in replica)
             lengths = [arrivals[i].length for i in waiting]
-            chosen = {waiting[k] for k in joining(lengths, free, limits, sharing=idle)}
-            waiting = [i for i in waiting if i not in chosen]
+            count = joining(lengths, free, limits, sharing=idle)
+            chosen, waiting = waiting[:count], waiting[count:]
             joined_s |= dict.fromkeys(chosen, now_s)
             if chosen or engine.steps_left:
                 engine.start({i: arrivals[i].steps for i in chosen}, now_s, costs)

@@ -233,7 +233,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     add("run", type=Path, help="run folder of `training train` or `finetune`, or a checkpoint")
     add("--out", type=Path, default=Path("models/cybersolve-mini"), help="the bundle's folder")
     add("--name", default="cybersolve-mini", help="the model's name in every answer")
-    add("--version", default="1.2.0", help="the model's version in every answer")
+    add("--version", default="1.3.0", help="the model's version in every answer")
     add("--prompt-format", choices=PROMPT_FORMATS,
         help="what the model reads; if not given, the checkpoint tells")  # fmt: skip
     add("--precision", choices=["fp32", "fp16", "int8"], default="int8",

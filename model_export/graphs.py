@@ -1,8 +1,8 @@
 """T5 as two ONNX graphs, written from its weights.
 
-`encoder`: `source` (batch, length) int64, padded at the end, and `source_lengths` (batch) int32 ->
-`cross` (2 * layers, batch, heads, length, d_kv): the keys and values of every decoder layer's
-cross-attention in turn, from one product.
+`encoder`: `source` (tokens) int64, all sources in turn without padding, and `source_lengths`
+(batch) int32 -> `cross` (2 * layers, 1, heads, tokens, d_kv): the keys and values of every decoder
+layer's cross-attention in turn, from one product.
 
 `decoder`: one step of rows that need not have begun together. `token` (batch, 1) int64, the last
 token of each; `past` (batch) int32, how many came before it; `source_lengths`; for each layer
@@ -107,7 +107,7 @@ def _predictable_tokens(model: T5ForConditionalGeneration) -> int:
 class _Encoder(Stack):
     def write(self) -> onnx.ModelProto:
         g, config = self.graph, self.config
-        source = g.input("source", INT64, ["batch", "length"])
+        source = g.input("source", INT64, ["tokens"])
         lengths = g.input("source_lengths", INT32, ["batch"])
         farthest = config.relative_attention_max_distance
         biases = g.weight(
@@ -141,9 +141,9 @@ class _Encoder(Stack):
             for part in "kv"
         ]
         joint = self.normed_linear(hidden, "encoder.final_layer_norm", *attentions)
-        shape = g.ints(0, 0, len(attentions), config.num_heads, config.d_kv)
-        cross = g.op("Transpose", g.op("Reshape", joint, shape), perm=[2, 0, 3, 1, 4])
-        named = [len(attentions), "batch", config.num_heads, "length", config.d_kv]
+        shape = g.ints(0, 1, len(attentions), config.num_heads, config.d_kv)
+        cross = g.op("Transpose", g.op("Reshape", joint, shape), perm=[2, 1, 3, 0, 4])
+        named = [len(attentions), 1, config.num_heads, "tokens", config.d_kv]
         g.output(cross, "cross", FLOAT, named)
 
 

@@ -37,19 +37,31 @@ CrossAttention <num_heads> (query, key, value, lengths) => (mixed) {
 }
 """
 
-# All queries of a row over all keys, of which those past the row's length are not seen. `biases`
-# (distances, heads) are of key minus query, from the farthest before to the farthest after.
+# All queries of a row over all keys of the same row. `joint` (tokens, 3 * heads * d_kv) has the
+# rows in turn; for the attention they are padded to the longest, and what comes of padding is left
+# out. `biases` (distances, heads) are of key minus query, from the farthest before to the farthest
+# after.
 _ENCODER_ATTENTION = """
 EncoderAttention <num_heads> (joint, lengths, biases) => (mixed) {
-    query, key, value = Split <axis: int = -1, num_outputs: int = 3> (joint)
     zero = Constant <value_int: int = 0> ()
     one = Constant <value_int: int = 1> ()
     two = Constant <value_int: int = 2> ()
     axis_0 = Constant <value_ints: ints = [0]> ()
     axis_1 = Constant <value_ints: ints = [1]> ()
-    length_1 = Shape <start: int = 1, end: int = 2> (joint)
-    length = Squeeze (length_1)
-    places = Range (zero, length, one)
+    lengths_64 = Cast <to: int = 7> (lengths)
+    longest = ReduceMax <keepdims: int = 0> (lengths_64)
+    places = Range (zero, longest, one)
+    length_of_row = Unsqueeze (lengths_64, axis_1)
+    present = Less (places, length_of_row)
+    shape = Shape (present)
+    flat = Constant <value_ints: ints = [-1]> ()
+    present_flat = Reshape (present, flat)
+    counted = Cast <to: int = 7> (present_flat)
+    count = CumSum (counted, zero)
+    token_flat = Sub (count, one)
+    token = Reshape (token_flat, shape)
+    padded = Gather (joint, token)
+    query, key, value = Split <axis: int = -1, num_outputs: int = 3> (padded)
     keys = Unsqueeze (places, axis_0)
     queries = Unsqueeze (places, axis_1)
     distance = Sub (keys, queries)
@@ -62,9 +74,13 @@ EncoderAttention <num_heads> (joint, lengths, biases) => (mixed) {
     by_pair = Gather (biases, index)
     by_head = Transpose <perm: ints = [2, 0, 1]> (by_pair)
     bias = Unsqueeze (by_head, axis_0)
-    mixed = com.microsoft.MultiHeadAttention <
+    mixed_padded = com.microsoft.MultiHeadAttention <
         num_heads: int = @num_heads, scale: float = 1.0, mask_filter_value: float = -1e9
     > (query, key, value, , lengths, bias)
+    width_1 = Shape <start: int = 2, end: int = 3> (mixed_padded)
+    lines = Concat <axis: int = 0> (flat, width_1)
+    mixed_flat = Reshape (mixed_padded, lines)
+    mixed = Compress <axis: int = 0> (mixed_flat, present_flat)
 }
 """
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, compose, helper, inliner, numpy_helper
+from onnx import TensorProto, compose, helper, inliner, numpy_helper, parser
 
+from model_export import operators
 from service.contracts import Tokens
 from service.engine.bundle import DECODER, ENCODER, REFERENCE, Manifest
 from service.engine.cpu import available_cpus
@@ -25,12 +26,38 @@ from service.engine.sessions import open_sessions
 _COLUMNS, _BIASES = 6, 10  # inputs of GroupQueryAttention
 _Nodes = list[onnx.NodeProto]
 
+# Sources (batch, length) without their padding, in turn, and for each place (batch, length) the
+# number of its token among them; that of padding is a token before it.
+_PACK = """
+<domain: "cybersolve", opset_import: ["": 23]>
+Pack (source, lengths) => (packed, token) {
+    zero = Constant <value_int: int = 0> ()
+    one = Constant <value_int: int = 1> ()
+    flat = Constant <value_ints: ints = [-1]> ()
+    axis_1 = Constant <value_ints: ints = [1]> ()
+    length_1 = Shape <start: int = 1, end: int = 2> (source)
+    length = Squeeze (length_1)
+    places = Range (zero, length, one)
+    lengths_64 = Cast <to: int = 7> (lengths)
+    length_of_row = Unsqueeze (lengths_64, axis_1)
+    present = Less (places, length_of_row)
+    shape = Shape (present)
+    present_flat = Reshape (present, flat)
+    source_flat = Reshape (source, flat)
+    packed = Compress (source_flat, present_flat)
+    counted = Cast <to: int = 7> (present_flat)
+    count = CumSum (counted, zero)
+    token_flat = Sub (count, one)
+    token = Reshape (token_flat, shape)
+}
+"""
+
 
 def write_single(bundle: Path, manifest: Manifest, out: Path) -> None:
     """Write the graphs in `bundle` as the file `out`."""
-    encoder, decoder = (
-        inliner.inline_local_functions(onnx.load(bundle / name)) for name in (ENCODER, DECODER)
-    )
+    encoder, decoder = (onnx.load(bundle / name) for name in (ENCODER, DECODER))
+    _packing(encoder)
+    encoder, decoder = map(inliner.inline_local_functions, (encoder, decoder))
     decoder = compose.add_prefix(decoder, "step.", rename_functions=False)
     graph = encoder.graph
     caches = _caches(decoder.graph)
@@ -86,6 +113,21 @@ def _caches(decoder: onnx.GraphProto) -> list[tuple[str, list[int]]]:
     return found
 
 
+def _packing(encoder: onnx.ModelProto) -> None:
+    """Let the encoder read padded sources; `token` says where each token is among the packed, for
+    keys and values to be padded again.
+    """
+    graph = encoder.graph
+    for reader in graph.node:
+        reader.input[:] = ["packed" if name == "source" else name for name in reader.input]
+    source = next(value for value in graph.input if value.name == "source")
+    sizes: list[int | str] = ["batch", "length"]
+    source.CopyFrom(helper.make_tensor_value_info("source", TensorProto.INT64, sizes))
+    encoder.functions.append(parser.parse_function(_PACK))
+    names = ["source", "source_lengths"], ["packed", "token"]
+    graph.node.insert(0, helper.make_node("Pack", *names, domain=operators.DOMAIN))
+
+
 def _before(
     graph: onnx.GraphProto, manifest: Manifest, caches: list[tuple[str, list[int]]]
 ) -> _Nodes:
@@ -96,6 +138,7 @@ def _before(
         "start": np.array([[shape.start_id]]),
         "cache_size": np.array([size[0], 0, size[2]]),  # it grows by a column a step
         "one": np.array([1]),
+        "zeroth": np.array([0]),
     }.items():
         graph.initializer.append(numpy_helper.from_array(value.astype(np.int64), name))
     node = helper.make_node
@@ -106,8 +149,13 @@ def _before(
                 np.array(2 * layer + part), f"cross_index.{name}.{layer}"
             )
             graph.initializer.append(index)
-            outputs = [f"step.cross_{name}.{layer}"]
-            nodes.append(node("Gather", ["cross", index.name], outputs, axis=0))
+            names = [f"cross_{name}.{layer}.{step}" for step in ("all", "one", "padded")]
+            nodes += [
+                node("Gather", ["cross", index.name], [names[0]], axis=0),
+                node("Squeeze", [names[0], "zeroth"], [names[1]]),
+                node("Gather", [names[1], "token"], [names[2]], axis=1),
+                node("Transpose", [names[2]], [f"step.cross_{name}.{layer}"], perm=[1, 0, 2, 3]),
+            ]
     false = numpy_helper.from_array(np.array([False]))
     nodes += [
         node("Shape", ["source_lengths"], ["batch_size"]),

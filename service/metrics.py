@@ -17,7 +17,7 @@ _SECONDS = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 )  # fmt: skip
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-_RATIO = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
+_TOKENS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
 
 def by_labels(metric: Labelled) -> Callable[..., Labelled]:
@@ -55,10 +55,8 @@ class Metrics:
         self._queue_depth = gauge("queue_depth", "Questions that wait for an engine.")
         self.queue_limit = gauge("queue_limit", "Questions that may wait; more are refused.")
         self._batch_size = histogram("batch_size", "Rows in a decoding step.", buckets=_ROWS)
-        self._padding = histogram(
-            "batch_padding_ratio",
-            "Share of the source tokens encoded together that is padding.",
-            buckets=_RATIO,
+        self._batch_tokens = histogram(
+            "batch_tokens", "Source tokens encoded together.", buckets=_TOKENS
         )
         inference = histogram("inference_seconds", "Time of a question by phase.", "phase")
         self._encode, self._decode = inference.labels("encode"), inference.labels("decode")
@@ -122,7 +120,7 @@ class Metrics:
     def joined(self, waits_s: list[float], lengths: list[int]) -> None:
         for wait_s in waits_s:
             self._queue_wait.observe(wait_s)
-        self._padding.observe(1 - sum(lengths) / (len(lengths) * max(lengths)))
+        self._batch_tokens.observe(sum(lengths))
 
     def stepped(self, rows: int, busy_s: float) -> None:
         self._batch_size.observe(rows)

@@ -47,7 +47,7 @@ def load_model(settings: Settings) -> Model:
         provider=settings.provider,
         threads=threads,
         rows=settings.max_batch_rows,
-        padded_tokens=settings.max_batch_tokens,
+        tokens=settings.max_batch_tokens,
         log_format=settings.log_format,
     )
     codec = TextCodec(settings.model / TOKENIZER)

@@ -34,7 +34,7 @@ class Settings:
     max_queue_tokens: int = 131_072  # that these may have together
     max_tries: int = 10  # answers of the model for one question; 1: the first, right or wrong
     max_batch_rows: int = 32  # questions under way in one engine
-    max_batch_tokens: int = 4096  # of questions read together, padding included
+    max_batch_tokens: int = 4096  # of questions read together
     cached_answers: int = 4096  # kept in memory, the latest; 0: none
     max_batch_questions: int = 1000  # of one POST /solve/batch
     max_body_bytes: int = 1_000_000

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_MODEL = {"name": "cybersolve-mini", "version": "1.2.0"}
+_MODEL = {"name": "cybersolve-mini", "version": "1.3.0"}
 _TIMING_MS = {"queue": 0.152, "inference": 5.826, "total": 9.312}
 _UNFINISHED = {
     "type": "about:blank",
@@ -150,7 +150,7 @@ _GENERATE = (
 _INFO = Example(
     "bundled", "The bundled model on a CPU", 200,
     {
-        "name": "cybersolve-mini", "version": "1.2.0", "solves": True, "precision": "int8",
+        "name": "cybersolve-mini", "version": "1.3.0", "solves": True, "precision": "int8",
         "provider": "CPUExecutionProvider", "parameters": 4613888, "max_source_tokens": 200,
         "max_new_tokens": 96, "max_batch_questions": 1000, "max_body_bytes": 1_000_000,
         "default_timeout_ms": 30000.0, "provenance": {},
@@ -162,7 +162,7 @@ _INFER = (
     Example(
         "two_outputs", "One question, two of the outputs", 200,
         {
-            "model_name": "cybersolve-mini", "model_version": "1.2.0", "id": "7",
+            "model_name": "cybersolve-mini", "model_version": "1.3.0", "id": "7",
             "outputs": [
                 {"name": "answer", "datatype": "BYTES", "shape": [1], "data": ["5"]},
                 {"name": "verdict", "datatype": "BYTES", "shape": [1], "data": ["correct"]},

@@ -7,8 +7,6 @@ from itertools import islice
 from service.batching.policy import BatchLimits, enough_free, joining
 from service.contracts import Job, Observer
 
-_LOOK_AHEAD = 8  # engines full of questions, among which to find some of like length
-
 
 class WaitingQueue:
     """Bounded by the number of jobs and by the source tokens that they hold together."""
@@ -45,11 +43,13 @@ class WaitingQueue:
         # Asked at every report: first what costs nothing, and then no look at more than matter.
         if not self._jobs or not enough_free(len(self._jobs), free, self._limits):
             return []
-        jobs = list(islice(self._jobs.values(), _LOOK_AHEAD * self._limits.rows))
-        chosen = joining([job.length for job in jobs], free, self._limits, sharing=sharing)
-        taken = [jobs[index] for index in chosen]
+        jobs = list(islice(self._jobs.values(), max(1, sharing) * self._limits.rows))
+        count = joining([job.length for job in jobs], free, self._limits, sharing=sharing)
+        taken = jobs[:count]
         for job in taken:
-            self.remove(job)
+            del self._jobs[job.key]
+            self._tokens -= job.length
+        self._observer.queued(len(self._jobs))
         return taken
 
     def remove(self, job: Job) -> None:

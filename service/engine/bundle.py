@@ -15,7 +15,7 @@ from typing import Any
 
 from equations.prompt import PROMPT_FORMATS, TARGET_FORMATS
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 ENCODER, DECODER, TOKENIZER = "encoder.onnx", "decoder.onnx", "tokenizer.json"
 REFERENCE = "reference.json"  # sources and the tokens they gave at export, to check a runtime

@@ -62,15 +62,18 @@ class Block:
         shape = [rows, *self.shape[2:]]
         binder(name, self._device, 0, self._element, shape, self._line(part, 0))
 
-    def copy(self, row: int, source: Block, source_row: int, length: int) -> None:
-        """Of all parts and heads, the first `length` columns of a row of `source`."""
+    def copy(
+        self, row: int, source: Block, source_row: int, length: int, *, begin: int = 0
+    ) -> None:
+        """Of all parts and heads, `length` columns from `begin` of a row of `source`."""
         if self._copier is None:
-            self._on_host[:, row, :, :length] = source._on_host[:, source_row, :, :length]
+            columns = source._on_host[:, source_row, :, begin : begin + length]
+            self._on_host[:, row, :, :length] = columns
             return
         size = self._element.itemsize * self.shape[4]  # of a column
         pitch, source_pitch = self.shape[3] * size, source.shape[3] * size
         for part in range(self.shape[0]):
-            to, of = self._line(part, row), source._line(part, source_row)
+            to, of = self._line(part, row), source._line(part, source_row) + begin * size
             self._copier.copy(to, pitch, of, source_pitch, width=length * size, lines=self.shape[2])
         self._copier.wait()  # ONNX Runtime's stream does not wait for that of the copies
 

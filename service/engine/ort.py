@@ -6,13 +6,13 @@ every decoder layer attends to; the decoder makes one step for all rows, each at
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from service.contracts import Hypothesis, Prompt
+from service.contracts import Hypothesis, Prompt, Tokens
 from service.engine.bundle import DECODER, ENCODER, Manifest
 from service.engine.kernels import library
 from service.engine.memory import Block
@@ -71,21 +71,19 @@ class OrtEngine:
     def join(self, prompts: Mapping[Hashable, Prompt]) -> None:
         if len(prompts) > self.rows - self.active:
             raise ValueError(f"{len(prompts)} prompts for {self.rows - self.active} free rows")
-        lengths = np.array([len(prompt.source) for prompt in prompts.values()], np.int32)
-        longest = int(lengths.max())
-        source = np.full((len(prompts), longest), self._model.architecture.pad_id, np.int64)
-        for row, prompt in zip(source, prompts.values(), strict=True):
-            row[: len(prompt.source)] = prompt.source
-        cross = self._encode(source, lengths)
-        self._rows.make_room(longest)
-        for index, (key, prompt) in enumerate(prompts.items()):
-            self._rows.add(key, prompt, cross, index)
+        cross = self._encode([prompt.source for prompt in prompts.values()])
+        self._rows.make_room(max(len(prompt.source) for prompt in prompts.values()))
+        begin = 0
+        for key, prompt in prompts.items():
+            self._rows.add(key, prompt, cross, begin)
+            begin += len(prompt.source)
 
-    def _encode(self, source: npt.NDArray[np.int64], lengths: npt.NDArray[np.int32]) -> Block:
-        """What the decoder attends to, where the encoder leaves it: a GPU's stays there."""
+    def _encode(self, sources: Sequence[Tokens]) -> Block:
+        """What the decoder attends to, of all sources in turn; a GPU's stays there."""
         binding = self._model.encoder.io_binding()
-        binding.bind_cpu_input("source", source)
-        binding.bind_cpu_input("source_lengths", lengths)
+        tokens = np.fromiter(chain.from_iterable(sources), np.int64)
+        binding.bind_cpu_input("source", tokens)
+        binding.bind_cpu_input("source_lengths", np.array([*map(len, sources)], np.int32))
         binding.bind_output("cross", self._model.device)
         self._model.encoder.run_with_iobinding(binding)
         return Block(binding.get_outputs()[0], self._model.device)

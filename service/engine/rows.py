@@ -74,10 +74,10 @@ class Rows:
 
     # -- joining and leaving ---------------------------------------------------------------------
 
-    def add(self, key: Hashable, prompt: Prompt, cross: Block, index: int) -> None:
-        """A new row; row `index` of `cross` (2 * layers, batch, heads, length, d_kv) is its own."""
+    def add(self, key: Hashable, prompt: Prompt, cross: Block, begin: int) -> None:
+        """A new row; its columns of `cross` (2 * layers, 1, heads, tokens, d_kv) begin there."""
         row, length = self.active, len(prompt.source)
-        self._cross.copy(row, cross, index, length)
+        self._cross.copy(row, cross, 0, length, begin=begin)
         self._token[row] = self._shape.start_id
         self._past[row] = 0
         self._source_lengths[row] = length

@@ -57,7 +57,7 @@ def _serve(plan: EnginePlan, channel: socket.socket) -> None:
     channel.sendall(packed(Started(engine.rows, provider)))
     rounds = Rounds(
         engine,
-        BatchLimits(plan.rows, plan.padded_tokens),
+        BatchLimits(plan.rows, plan.tokens),
         receive=_Inbox(channel).receive,
         report=lambda report: channel.sendall(packed(report)),
         clock=time.monotonic,

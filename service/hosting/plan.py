@@ -13,7 +13,7 @@ class EnginePlan:
     provider: str  # auto, cpu or cuda
     threads: int  # for the arithmetic of one call
     rows: int
-    padded_tokens: int  # of prompts encoded together
+    tokens: int  # of prompts encoded together
     log_format: str = "text"  # as the service's own
 
     def to_json(self) -> str:

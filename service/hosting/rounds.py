@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Sequence
+from itertools import islice
 
 from service.batching.policy import BatchLimits, joining
 from service.contracts import Engine, Finished, Hypothesis, Join, Joined, Order, Prompt, Report
@@ -91,9 +92,9 @@ class Rounds:
         self._report.steps.append((rows, self._clock() - started_s))
 
     def _join(self, now_s: float) -> None:
-        keys, lengths = list(self._waiting), [len(p.source) for p in self._waiting.values()]
+        lengths = [len(prompt.source) for prompt in self._waiting.values()]
         free = self._engine.rows - self._engine.active
-        chosen = [keys[index] for index in joining(lengths, free, self._limits)]
+        chosen = list(islice(self._waiting, joining(lengths, free, self._limits)))
         if not chosen:
             return
         prompts: dict[Hashable, Prompt] = {key: self._waiting.pop(key) for key in chosen}

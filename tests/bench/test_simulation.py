@@ -12,8 +12,8 @@ from bench.simulation import Arrival, Costs, simulate
 from loadtest.schedule import Step, at_random
 from service.batching.policy import BatchLimits
 
-ONE_BY_ONE = BatchLimits(rows=1, padded_tokens=10_000)
-ROWS = BatchLimits(rows=8, padded_tokens=400)
+ONE_BY_ONE = BatchLimits(rows=1, tokens=10_000)
+ROWS = BatchLimits(rows=8, tokens=400)
 COSTS = Costs(
     join=lambda questions: 0.002 + 0.001 * questions, step=lambda rows: 0.001 + 0.0005 * rows
 )

@@ -28,7 +28,7 @@ from tests.fakes import RightEngine
 Scenario = Callable[[httpx.AsyncClient], Awaitable[None]]
 
 
-LIMITS = BatchLimits(rows=64, padded_tokens=100_000)
+LIMITS = BatchLimits(rows=64, tokens=100_000)
 
 
 class Held(RightEngine):

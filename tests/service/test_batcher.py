@@ -58,7 +58,7 @@ def run(
     observer = Remembering()
 
     async def main() -> None:
-        limits = BatchLimits(rows, padded_tokens=100_000)
+        limits = BatchLimits(rows, tokens=100_000)
         now = clock or Clock()
         batcher = Batcher(
             [ThreadHost(engine, limits, clock=now) for engine in engines],

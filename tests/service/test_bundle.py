@@ -46,7 +46,7 @@ def test_a_missing_file_is_found(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"format": 1}, "format 1; this service reads format 3"),
+        ({"format": 1}, "format 1; this service reads format 4"),
         ({"limits": None}, "not a manifest"),
         ({"files": {}}, r"names no encoder\.onnx"),
         ({"files": {"encoder.onnx": {}}}, "not a manifest: KeyError: 'bytes'"),

@@ -59,8 +59,9 @@ class Operator:
         )
         for place, value in enumerate(made):
             integers = kind == "Likeliest" and place == 0
-            shape = [f"{place}.{axis}" for axis in range(4 if len(made) == 3 and place else 3)]
-            shape = shape[:2] if kind == "Likeliest" else shape
+            ranks = {"Likeliest": 2, "EncoderAttention": 2}
+            rank = 4 if len(made) == 3 and place else ranks.get(kind, 3)
+            shape = [f"{place}.{axis}" for axis in range(rank)]
             graph.output(value, f"out{place}", TensorProto.INT64 if integers else FLOATS, shape)
         self._model = graph.model(kind, "").SerializeToString()
         self.inputs = inputs
@@ -170,19 +171,18 @@ def test_attention_over_what_was_read(
 def test_attention_of_the_encoder(
     seed: int, batch: int, shape: tuple[int, int], length: int, farthest: int
 ) -> None:
-    """Of padding nothing is asked."""
+    """Each row sees its own tokens, wherever they are."""
     heads, d_kv = shape
     random = np.random.default_rng(seed)
     lengths = random.integers(1, length + 1, batch).astype(np.int32)
     operator = Operator(
         "EncoderAttention",
-        {"joint": normal(random, batch, length, 3 * heads * d_kv), "lengths": lengths},
+        {"joint": normal(random, int(lengths.sum()), 3 * heads * d_kv), "lengths": lengths},
         {"biases": 3 * normal(random, 2 * farthest + 1, heads)},
         num_heads=heads,
     )
     (found,), (expected,) = operator.by_kernel(), operator.by_definition()
-    for row, used in enumerate(lengths):
-        np.testing.assert_allclose(found[row, :used], expected[row, :used], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @needs_kernels
@@ -213,12 +213,33 @@ def test_places_beyond_the_cache_are_refused(past: int) -> None:
 
 
 @needs_kernels
-@pytest.mark.parametrize("length", [0, 4])
-def test_lengths_beyond_the_sources_are_refused(length: int) -> None:
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [((5, 0), "must be at least 1"), ((3, 1), "add up"), ((3, 3), "add up")],
+)
+def test_lengths_that_are_not_those_of_the_sources_are_refused(
+    lengths: tuple[int, int], expected: str
+) -> None:
     operator = Operator(
         "EncoderAttention",
-        {"joint": np.zeros((2, 3, 48), np.float32), "lengths": np.array([3, length], np.int32)},
+        {"joint": np.zeros((5, 48), np.float32), "lengths": np.array(lengths, np.int32)},
         {"biases": np.zeros((3, 1), np.float32)},
+        num_heads=1,
+    )
+    with pytest.raises(Exception, match=expected):
+        operator.by_kernel()
+
+
+@needs_kernels
+@pytest.mark.parametrize("length", [0, 4])
+def test_lengths_beyond_the_keys_are_refused(length: int) -> None:
+    keys = np.zeros((2, 1, 3, 16), np.float32)
+    lengths = np.array([3, length], np.int32)
+    query = np.zeros((2, 1, 16), np.float32)
+    operator = Operator(
+        "CrossAttention",
+        {"query": query, "key": keys, "value": keys, "lengths": lengths},
+        {},
         num_heads=1,
     )
     with pytest.raises(Exception, match="must be from 1 to the length of the sources"):

@@ -22,11 +22,11 @@ from service.hosting.process import ProcessHost
 from tests.fakes import Remembering
 
 LONG_S = 60.0
-LIMITS = BatchLimits(rows=8, padded_tokens=4096)
+LIMITS = BatchLimits(rows=8, tokens=4096)
 
 
 def plan_of(bundle: Path, provider: str = "cpu") -> EnginePlan:
-    return EnginePlan(bundle, provider, 1, LIMITS.rows, LIMITS.padded_tokens)
+    return EnginePlan(bundle, provider, 1, LIMITS.rows, LIMITS.tokens)
 
 
 def references(bundle: Path) -> dict[Prompt, list[int]]:

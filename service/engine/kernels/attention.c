@@ -252,31 +252,31 @@ static Status *compute_cross(void *kernel, Context *context) {
 /* -- of the encoder ---------------------------------------------------------------------------- */
 
 typedef struct {
-    int64_t heads, length, d_kv;
-    const float *joint, *biases;
+    int64_t heads, d_kv, longest;
+    const float *joint, *biases; /* by distance, from 1 - longest on */
     const int32_t *lengths;
+    const int64_t *begins; /* where the tokens of each row do */
     float *mixed;
 } Encoder;
 
-/* All queries of one head of one row. What is written for padding is zeros, and read by nobody. */
+/* All queries of one head of one row. */
 static void attend_encoder(void *work, size_t index) {
     const Encoder *w = work;
     int64_t row = index / w->heads, head = index % w->heads, width = w->heads * w->d_kv;
-    const float *joint = w->joint + row * w->length * 3 * width + head * w->d_kv;
-    const float *biases = w->biases + head * (2 * w->length - 1);
-    float *mixed = w->mixed + row * w->length * width + head * w->d_kv;
     int64_t count = w->lengths[row];
+    const float *joint = w->joint + w->begins[row] * 3 * width + head * w->d_kv;
+    const float *biases = w->biases + head * (2 * w->longest - 1) + w->longest - 1;
+    float *mixed = w->mixed + w->begins[row] * width + head * w->d_kv;
     for (int64_t first = 0; first < count; first += TOGETHER) {
         Query queries[TOGETHER];
         int many = 0;
         for (int64_t i = first; i < count && many < TOGETHER; i++, many++) {
             queries[many] = (Query){
-                joint + i * 3 * width, joint + width, joint + 2 * width,
-                biases + w->length - 1 - i, mixed + i * width};
+                joint + i * 3 * width, joint + width, joint + 2 * width, biases - i,
+                mixed + i * width};
         }
         attend(queries, many, 3 * width, count, w->d_kv);
     }
-    for (int64_t i = count; i < w->length; i++) memset(mixed + i * width, 0, w->d_kv * sizeof(float));
 }
 
 /* Of each head the bias of each distance, from 1 - length to length - 1, those that are far alike:
@@ -295,8 +295,32 @@ static float *biases_by_distance(const Tensor *table, int64_t length) {
     return biases;
 }
 
-/* joint (batch, length, 3 * heads * d_kv), lengths (batch), biases (distances, heads)
- * -> mixed (batch, length, heads * d_kv). */
+/* Where each row begins, of which the next does where it ends. Also finds the longest. */
+static Status *find_rows(
+    Api *api, const int32_t *lengths, int64_t batch, int64_t tokens, int64_t *begins,
+    int64_t *longest) {
+    int64_t sum = 0;
+    *longest = 0;
+    for (int64_t row = 0; row < batch; row++) {
+        if (lengths[row] < 1) return ort_error(api, "source_lengths must be at least 1");
+        begins[row] = sum;
+        sum += lengths[row];
+        if (lengths[row] > *longest) *longest = lengths[row];
+    }
+    return sum == tokens ? NULL : ort_error(api, "source_lengths must add up to the tokens");
+}
+
+static Status *attend_rows(Context *context, Api *api, int64_t batch, Encoder *work, Tensor *table) {
+    float *biases = biases_by_distance(table, work->longest);
+    if (!biases) return ort_error(api, "out of memory");
+    work->biases = biases;
+    Status *status = ort_parallel(api, context, attend_encoder, batch * work->heads, work);
+    free(biases);
+    return status;
+}
+
+/* joint (tokens, 3 * heads * d_kv) of all rows in turn, lengths (batch), biases (distances, heads)
+ * -> mixed (tokens, heads * d_kv). */
 static Status *compute_encoder(void *kernel, Context *context) {
     const Attention *attention = kernel;
     Api *api = attention->api;
@@ -304,16 +328,17 @@ static Status *compute_encoder(void *kernel, Context *context) {
     TRY(read_input(api, context, 0, &joint));
     TRY(read_input(api, context, 1, &lengths));
     TRY(read_input(api, context, 2, &table));
-    int64_t batch = joint.shape[0], length = joint.shape[1], width = joint.shape[2] / 3;
-    int64_t shape[] = {batch, length, width}, heads = attention->heads;
-    Encoder work = {heads, length, width / heads, joint.data, 0, lengths.data, 0};
-    TRY(check_lengths(api, work.lengths, batch, length));
-    TRY(write_output(api, context, 0, shape, 3, (void **)&work.mixed));
-    float *biases = biases_by_distance(&table, length);
-    if (!biases) return ort_error(api, "out of memory");
-    work.biases = biases;
-    Status *status = ort_parallel(api, context, attend_encoder, batch * heads, &work);
-    free(biases);
+    int64_t batch = lengths.shape[0], tokens = joint.shape[0], width = joint.shape[1] / 3;
+    Encoder work = {
+        .heads = attention->heads, .d_kv = width / attention->heads, .joint = joint.data,
+        .lengths = lengths.data};
+    TRY(write_output(api, context, 0, (int64_t[]){tokens, width}, 2, (void **)&work.mixed));
+    int64_t *begins = malloc(batch * sizeof(int64_t));
+    if (!begins) return ort_error(api, "out of memory");
+    work.begins = begins;
+    Status *status = find_rows(api, work.lengths, batch, tokens, begins, &work.longest);
+    if (!status) status = attend_rows(context, api, batch, &work, &table);
+    free(begins);
     return status;
 }
 
