@@ -89,18 +89,13 @@ class OrtEngine:
         return Block(binding.get_outputs()[0], self._model.device)
 
     def step(self) -> dict[Hashable, Hypothesis]:
-        if not self.active:
-            return {}
-        ended = self._rows.step()
-        finished = {self._rows.keys[row]: self._rows.hypothesis(row) for row in ended}
-        self._rows.remove(ended)
-        return finished
+        return self._rows.step() if self.active else {}
 
     def written(self, key: Hashable) -> list[int]:
-        return self._rows.written(self._rows.keys.index(key))
+        return self._rows.written(key)
 
     def leave(self, keys: Collection[Hashable]) -> None:
-        self._rows.remove([row for row, key in enumerate(self._rows.keys) if key in keys])
+        self._rows.remove(keys)
 
     def clear(self) -> None:
-        self._rows.keys.clear()
+        self._rows.clear()

@@ -1,12 +1,13 @@
 """The memory of the rows that an engine decodes together, and its binding to the decoder's graph.
 
-Rows under way are the first `active` of every array, so that the graph sees them as one block of
-memory, without a copy. A row that leaves is replaced by the last.
+Rows under way are the first `active` of every array when a step begins, so that the graph sees them
+as one block of memory, without a copy. The place of a row that leaves goes to one that joins, or,
+where none does before the next step, to the last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ Floats = npt.NDArray[np.float32]
 
 _LENGTH_STEP = 16  # of the cross-attention's memory, in tokens
 _FREE = -1  # a place whose token is not forced
+_GAP = object()  # instead of a key, where a row has left
 
 
 class Rows:
@@ -43,7 +45,9 @@ class Rows:
         self._device = device
         self.capacity = capacity
         self.columns = columns
-        self.keys: list[Hashable] = []
+        self._keys: list[Hashable] = []
+        self._gaps: list[int] = []
+        self._forcing: set[Hashable] = set()  # keys of the rows that have forced tokens
         kinds = {
             value.name: value.type for value in (*decoder.get_inputs(), *decoder.get_outputs())
         }
@@ -70,45 +74,65 @@ class Rows:
 
     @property
     def active(self) -> int:
-        return len(self.keys)
+        return len(self._keys) - len(self._gaps)
 
     # -- joining and leaving ---------------------------------------------------------------------
 
     def add(self, key: Hashable, prompt: Prompt, cross: Block, begin: int) -> None:
         """A new row; its columns of `cross` (2 * layers, 1, heads, tokens, d_kv) begin there."""
-        row, length = self.active, len(prompt.source)
+        if self._gaps:
+            row = self._gaps.pop()
+            self._keys[row] = key
+        else:
+            row = len(self._keys)
+            self._keys.append(key)
+        length = len(prompt.source)
         self._cross.copy(row, cross, 0, length, begin=begin)
         self._token[row] = self._shape.start_id
         self._past[row] = 0
         self._source_lengths[row] = length
         self._most[row] = min(prompt.max_new_tokens or self.columns, self.columns)
         self._forced[row] = _FREE
-        self._forced[row, : len(prompt.forced)] = prompt.forced
-        self.keys.append(key)
+        if prompt.forced:
+            self._forced[row, : len(prompt.forced)] = prompt.forced
+            self._forcing.add(key)
 
     def make_room(self, longest: int) -> None:
         """Fit the cross-attention's memory to sources of up to `longest` tokens, and these rows'.
 
         Without kernels of our own all of it is read at each step, so that it also shrinks.
         """
-        active = self.active
-        longest = max(longest, int(self._source_lengths[:active].max(initial=0)))
+        had_rows = len(self._keys)
+        longest = max(longest, int(self._source_lengths[:had_rows].max(initial=0)))
         length = -(-longest // _LENGTH_STEP) * _LENGTH_STEP
         had = self._cross.shape[3]
         if had // 4 < length <= had:
             return
         room = self._block(length)
-        for row in range(active):
+        for row in range(had_rows):
             room.copy(row, self._cross, row, int(self._source_lengths[row]))
         self._cross = room
         self._bindings.clear()
 
-    def remove(self, rows: list[int]) -> None:
-        for row in sorted(rows, reverse=True):
-            last = self.active - 1
+    def remove(self, keys: Collection[Hashable]) -> None:
+        """Forget the rows of those `keys` that have one."""
+        for row, key in enumerate(self._keys):
+            if key in keys:
+                self._keys[row] = _GAP
+                self._gaps.append(row)
+                self._forcing.discard(key)
+
+    def clear(self) -> None:
+        for kept in (self._keys, self._gaps, self._forcing):
+            kept.clear()
+
+    def _close_gaps(self) -> None:
+        for row in sorted(self._gaps, reverse=True):
+            last = len(self._keys) - 1
             if row != last:
                 self._move(last, row)
-            self.keys.pop()
+            self._keys.pop()
+        self._gaps.clear()
 
     def _move(self, last: int, row: int) -> None:
         self._cache.copy(row, self._cache, last, int(self._past[last]))
@@ -118,12 +142,15 @@ class Rows:
             self._best_so_far, self._logprobs_so_far,
         ):  # fmt: skip
             array[row] = array[last]
-        self.keys[row] = self.keys[last]
+        self._keys[row] = self._keys[last]
 
     # -- stepping --------------------------------------------------------------------------------
 
-    def step(self) -> list[int]:
-        """Let the decoder write one token in every row; the rows that have come to their end."""
+    def step(self) -> dict[Hashable, Hypothesis]:
+        """Let the decoder write one token in every row. Those that have come to their end leave,
+        and are given.
+        """
+        self._close_gaps()
         active = self.active
         self._decoder.run_with_iobinding(self._binding())
         past = self._past[:active]
@@ -132,11 +159,12 @@ class Rows:
         self._best_so_far[places] = best
         self._logprobs_so_far[places] = self._logprobs[:active]
         taken = self._token[:active, 0]
-        taken[:] = _taken(self._forced[places], best)
+        taken[:] = _taken(self._forced[places], best) if self._forcing else best[:, 0]
         past += 1
         ended = (taken == self._shape.eos_id) | (past == self._most[:active])
-        rows: list[int] = ended.nonzero()[0].tolist()
-        return rows
+        finished = {self._keys[row]: self._hypothesis(row) for row in ended.nonzero()[0].tolist()}
+        self.remove(finished)
+        return finished
 
     def _binding(self) -> ort.IOBinding:
         """The graph's inputs and outputs bound to the memory of the active rows."""
@@ -166,29 +194,34 @@ class Rows:
 
     # -- what was written ------------------------------------------------------------------------
 
-    def written(self, row: int) -> list[int]:
-        """The tokens so far, the end token included."""
+    def written(self, key: Hashable) -> list[int]:
+        """The tokens of a row so far, the end token included."""
+        row = self._keys.index(key)
         steps = int(self._past[row])
-        tokens: list[int] = _taken(
-            self._forced[row, :steps], self._best_so_far[row, :steps]
-        ).tolist()
+        best = self._best_so_far[row, :steps]
+        taken = _taken(self._forced[row, :steps], best) if key in self._forcing else best[:, 0]
+        tokens: list[int] = taken.tolist()
         return tokens
 
-    def hypothesis(self, row: int) -> Hypothesis:
+    def _hypothesis(self, row: int) -> Hypothesis:
         """What a row that has ended has written."""
         steps = int(self._past[row])
         best, logprobs = self._best_so_far[row, :steps], self._logprobs_so_far[row, :steps]
-        taken = _taken(self._forced[row, :steps], best)
-        is_first, is_second = taken == best[:, 0], taken == best[:, 1]
-        taken_logprobs = np.where(
-            is_first, logprobs[:, 0], np.where(is_second, logprobs[:, 1], np.nan)
-        )
+        taken, others = best[:, 0], best[:, 1]
+        taken_logprobs, other_logprobs = logprobs[:, 0], logprobs[:, 1]
+        if self._keys[row] in self._forcing:
+            taken = _taken(self._forced[row, :steps], best)
+            is_first, is_second = taken == best[:, 0], taken == best[:, 1]
+            others = np.where(is_first, others, best[:, 0])
+            other_logprobs = np.where(is_first, other_logprobs, logprobs[:, 0])
+            known = np.where(is_second, logprobs[:, 1], np.nan)
+            taken_logprobs = np.where(is_first, taken_logprobs, known)
         tokens = taken.tolist()
         return Hypothesis(
             tokens=tokens[:-1] if tokens[-1] == self._shape.eos_id else tokens,
             logprobs=taken_logprobs.tolist(),
-            runners_up=np.where(is_first, best[:, 1], best[:, 0]).tolist(),
-            runner_up_logprobs=np.where(is_first, logprobs[:, 1], logprobs[:, 0]).tolist(),
+            runners_up=others.tolist(),
+            runner_up_logprobs=other_logprobs.tolist(),
         )
 
 

@@ -13,6 +13,7 @@ from service.batching.policy import BatchLimits, joining
 from service.contracts import Engine, Finished, Hypothesis, Join, Joined, Order, Prompt, Report
 
 _LOG = logging.getLogger(__name__)
+_TOGETHER_S = 0.002  # of answers that are reported together
 _SILENCE_S = 0.1  # a busy engine reports at least so often, unless a single step takes longer
 
 
@@ -53,12 +54,18 @@ class Rounds:
             if self._waiting or self._under_way:
                 self._round()
             now_s = self._clock()
-            # An engine that comes to rest reports before: nobody may think that it hangs.
-            resting = not self._waiting and not self._under_way
-            if self._report.urgent or resting or now_s - self._reported_s > _SILENCE_S:
+            if self._owes_report(now_s - self._reported_s):
                 report, self._report = self._report, Report()
                 self._reported_s = now_s
                 self._tell(report)
+
+    def _owes_report(self, silence_s: float) -> bool:
+        if self._report.urgent:
+            # With a backlog here answers travel in company: to send and to hear them one by one
+            # costs as much as to decode a row, and who waits behind them waits longer than this.
+            return not self._waiting or silence_s > _TOGETHER_S
+        # An engine that comes to rest reports before: nobody may think that it hangs.
+        return not (self._under_way or self._waiting) or silence_s > _SILENCE_S
 
     def _take(self, order: Order) -> None:
         if isinstance(order, Join):

@@ -132,8 +132,9 @@ def _server(task: Message, max_new_tokens: int) -> Server:
                 Path(task["checkpoint"]),
                 threads,
                 max_new_tokens,
-                device,
-                "compiled" in task,
+                device=device,
+                dtype=task.get("dtype", "float32"),
+                compiled="compiled" in task,
             )
         case "optimum":
             from bench.engines.contender import optimum

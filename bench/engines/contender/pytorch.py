@@ -12,11 +12,18 @@ from bench.engines.contender.rows import Rows, padded, until_end
 
 
 def load(
-    checkpoint: Path, threads: int, max_new_tokens: int, device: str = "cpu", compiled: bool = False
+    checkpoint: Path,
+    threads: int,
+    max_new_tokens: int,
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+    compiled: bool = False,
 ) -> Callable[[Rows], Rows]:
     """`compiled`: with a static cache, for which transformers compiles the decoding step."""
     torch.set_num_threads(threads)
-    model = T5ForConditionalGeneration.from_pretrained(checkpoint).eval().to(device)
+    kind = getattr(torch, dtype)
+    model = T5ForConditionalGeneration.from_pretrained(checkpoint, dtype=kind).eval().to(device)
     pad, end = model.config.pad_token_id, model.config.eos_token_id
     # Asked for, it would cost time at every step; the answers are checked to be the same without.
     model.generation_config.suppress_tokens = None
