@@ -10,8 +10,8 @@ from service.contracts import Engine, Hypothesis, Prompt
 def generate(
     engine: Engine, prompts: Sequence[Prompt], advance: Callable[[int], object] = lambda _: None
 ) -> list[Hypothesis]:
-    """Hypotheses in the order of `prompts`; the longest are begun first, those of like length
-    together, and a free quarter of the rows is filled at once.
+    """Hypotheses in the order of `prompts`; the longest are begun first, so that few steps are made
+    for the last alone, and a free quarter of the rows is filled at once.
 
     `advance` is told how many more are done. The engine must be idle, and is so afterwards.
     """

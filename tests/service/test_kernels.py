@@ -186,6 +186,28 @@ def test_attention_of_the_encoder(
 
 
 @needs_kernels
+@some
+@given(seeds, st.integers(2, 5), st.sampled_from((8, 20, 32, 64)), st.integers(1, 50))
+def test_a_source_does_not_depend_on_its_company(
+    seed: int, batch: int, d_kv: int, length: int
+) -> None:
+    """To the bit, whatever is read before it and after it, and how long the longest is."""
+    random = np.random.default_rng(seed)
+    lengths = random.integers(1, length + 1, batch).astype(np.int32)
+    joint = normal(random, int(lengths.sum()), 3 * 2 * d_kv)
+    constants = {"biases": 3 * normal(random, 21, 2)}
+
+    def attended(joint: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        inputs = {"joint": joint, "lengths": lengths}
+        return Operator("EncoderAttention", inputs, constants, num_heads=2).by_kernel()[0]
+
+    ends = np.cumsum(lengths)
+    together = np.split(attended(joint, lengths), ends[:-1])
+    for row, tokens in enumerate(np.split(joint, ends[:-1])):
+        assert np.array_equal(attended(tokens, lengths[[row]]), together[row])
+
+
+@needs_kernels
 def test_large_scores_do_not_overflow() -> None:
     """The largest score comes last: all before it are corrected to nothing."""
     keys = np.linspace(-50, 50, 40, dtype=np.float32).reshape(1, 1, 40, 1).repeat(16, axis=3)
