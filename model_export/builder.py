@@ -104,15 +104,17 @@ class GraphBuilder:
         graph = helper.make_graph(
             self._nodes, name, self._inputs, self._outputs, self._weights, doc_string=doc
         )
-        own = {node.op_type for node in self._nodes if node.domain == operators.DOMAIN}
+        domains = (operators.DOMAIN, operators.HALF_DOMAIN)
+        own = {(node.domain, node.op_type) for node in self._nodes if node.domain in domains}
+        used = sorted({operators.DOMAIN, *(domain for domain, _ in own)})
         model = helper.make_model(
             graph,
             opset_imports=[
                 helper.make_opsetid("", OPSET),
                 helper.make_opsetid(CONTRIB, 1),
-                helper.make_opsetid(operators.DOMAIN, 1),
+                *(helper.make_opsetid(domain, 1) for domain in used),
             ],
-            functions=[operators.definition(kind) for kind in sorted(own)],
+            functions=[operators.definition(kind, domain) for domain, kind in sorted(own)],
             ir_version=IR_VERSION,
             producer_name="cybersolve",
         )

@@ -12,6 +12,8 @@ next tokens, `logprobs` (batch, 2), their natural logarithms of probability, and
 more column filled. Bound to the memory that the caches came from, these are written in place:
 nothing is copied. `columns` is fixed at export: the most tokens that generation may write.
 
+Keys, values and `cross` are fp32, or fp16 in half precision; `logprobs` are always fp32.
+
 The graphs hold what T5's family needs: relative position biases (as a table by distance: buckets
 depend on nothing else), RMS norms without means, attention without scaling, gated or plain
 feed-forward. Source: Raffel et al. 2020 and the T5 1.1 / FLAN-T5 configurations of `transformers`.
@@ -121,12 +123,7 @@ class _Encoder(Stack):
             attention = f"{block}.0.SelfAttention"
             norm = f"{block}.0.layer_norm"
             joint = self.normed_linear(hidden, norm, *(f"{attention}.{part}" for part in "qkv"))
-            mixed = g.op(
-                "EncoderAttention",
-                *(joint, lengths, biases),
-                domain=operators.DOMAIN,
-                num_heads=config.num_heads,
-            )
+            (mixed,) = self.attention("EncoderAttention", joint, lengths, biases)
             hidden = self.products.added(hidden, mixed, f"{attention}.o")
             hidden = self.feed_forward(hidden, f"{block}.1")
         self._write_cross(hidden)
@@ -144,7 +141,7 @@ class _Encoder(Stack):
         shape = g.ints(0, 1, len(attentions), config.num_heads, config.d_kv)
         cross = g.op("Transpose", g.op("Reshape", joint, shape), perm=[2, 1, 3, 0, 4])
         named = [len(attentions), 1, config.num_heads, "tokens", config.d_kv]
-        g.output(cross, "cross", FLOAT, named)
+        g.output(cross, "cross", self.numbers.kind, named)
 
 
 class _Decoder(Stack):
@@ -185,31 +182,22 @@ class _Decoder(Stack):
         norm, attention = f"{name}.layer_norm", f"{name}.SelfAttention"
         joint = self.normed_linear(hidden, norm, *(f"{attention}.{part}" for part in "qkv"))
         shape = ["batch", config.num_heads, self._columns, config.d_kv]
-        key = g.input(f"key.{layer}", FLOAT, shape)
-        value = g.input(f"value.{layer}", FLOAT, shape)
-        mixed, new_key, new_value = g.ops(
-            "CachedAttention",
-            *(joint, key, value, self._past, self._biases),
-            outputs=3,
-            domain=operators.DOMAIN,
-            num_heads=config.num_heads,
+        key = g.input(f"key.{layer}", self.numbers.kind, shape)
+        value = g.input(f"value.{layer}", self.numbers.kind, shape)
+        mixed, new_key, new_value = self.attention(
+            "CachedAttention", joint, key, value, self._past, self._biases, outputs=3
         )
-        g.output(new_key, f"new_key.{layer}", FLOAT, shape)
-        g.output(new_value, f"new_value.{layer}", FLOAT, shape)
+        g.output(new_key, f"new_key.{layer}", self.numbers.kind, shape)
+        g.output(new_value, f"new_value.{layer}", self.numbers.kind, shape)
         return self.products.added(hidden, mixed, f"{attention}.o")
 
     def _cross_attention(self, layer: int, hidden: str, name: str) -> str:
         g, config = self.graph, self.config
         shape = ["batch", config.num_heads, "length", config.d_kv]
-        key = g.input(f"cross_key.{layer}", FLOAT, shape)
-        value = g.input(f"cross_value.{layer}", FLOAT, shape)
+        key = g.input(f"cross_key.{layer}", self.numbers.kind, shape)
+        value = g.input(f"cross_value.{layer}", self.numbers.kind, shape)
         query = self.normed_linear(hidden, f"{name}.layer_norm", f"{name}.EncDecAttention.q")
-        mixed = g.op(
-            "CrossAttention",
-            *(query, key, value, self._lengths),
-            domain=operators.DOMAIN,
-            num_heads=config.num_heads,
-        )
+        (mixed,) = self.attention("CrossAttention", query, key, value, self._lengths)
         return self.products.added(hidden, mixed, f"{name}.EncDecAttention.o")
 
     def _position_biases(self) -> str:
@@ -234,6 +222,8 @@ class _Decoder(Stack):
         logits = self.products.normed(hidden, "decoder.final_layer_norm", matrix, "lm_head")
         most = min(_MOST_IN_GROUP, self._predictable // 2)  # there are at least two groups
         size = max(n for n in range(1, most + 1) if self._predictable % n == 0)
-        best, logprobs = g.ops("Likeliest", logits, outputs=2, domain=operators.DOMAIN, size=size)
+        best, logprobs = g.ops(
+            "Likeliest", self.products.whole(logits), outputs=2, domain=operators.DOMAIN, size=size
+        )
         g.output(best, "best", INT64, ["batch", 2])
         g.output(logprobs, "logprobs", FLOAT, ["batch", 2])

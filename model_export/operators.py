@@ -6,6 +6,9 @@ its place, so that the same file runs with any client, on any processor and on a
 
 Weights of integers are (blocks, inputs / 4, 16, 4), the order in which the kernels read them:
 `quantisation.in_blocks`. Definitions put them back in order, which ONNX Runtime does at loading.
+
+Attention in half precision is the same operators in a domain of its own, for which there are no
+kernels: ONNX Runtime refuses a model whose floats are not of the kind that a kernel is for.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import onnx
 from onnx import parser
 
 DOMAIN = "cybersolve"
+HALF_DOMAIN = "cybersolve.half"
 
 # One query a row, over what it has written. The new token's keys and values are put at `past`.
 _CACHED_ATTENTION = """
@@ -171,7 +175,7 @@ Likeliest <size> (logits) => (best, logprobs) {
 }
 """
 
-_IMPORTS = '<domain: "cybersolve", opset_import: ["": 23, "com.microsoft": 1]>'
+_HEAD = '<domain: "%s", opset_import: ["": 23, "com.microsoft": 1]>'
 _DEFINITIONS = {
     "AddLinear": _ADD_LINEAR,
     "CachedAttention": _CACHED_ATTENTION,
@@ -183,6 +187,6 @@ _DEFINITIONS = {
 }
 
 
-def definition(kind: str) -> onnx.FunctionProto:
-    """What the operator `kind` of `DOMAIN` stands for."""
-    return parser.parse_function(_IMPORTS + _DEFINITIONS[kind])
+def definition(kind: str, domain: str) -> onnx.FunctionProto:
+    """What the operator `kind` of `domain`, one of the two here, stands for."""
+    return parser.parse_function(_HEAD % domain + _DEFINITIONS[kind])

@@ -1,6 +1,7 @@
 """The products of a T5's layers, with a norm before or a residual or gate after.
 
-In floats these are ONNX's operators one by one. In integers they are operators of our own.
+In floats these are ONNX's operators one by one. In integers they are operators of our own. In half
+precision products and attention are fp16, and all that is added, normed or gated is fp32.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ Weights = Mapping[str, Matrix]
 class Numbers:
     """What weights are in a graph, and where: in the model or in the file `data` beside it.
 
-    In `half` precision products are fp16, but for those of `keep`: the feed-forward output of
-    FLAN-T5 overflows it. All between products stays fp32.
+    In `half` precision products, attention and its caches are fp16, but for the products of `keep`:
+    the feed-forward output of FLAN-T5 overflows it. All else stays fp32.
     """
 
     half: bool = False
@@ -37,12 +38,31 @@ class Numbers:
     def is_half(self, name: str) -> bool:
         return self.half and name.rpartition(".")[2] not in self.keep
 
+    @property
+    def kind(self) -> int:
+        """What attention and its caches are in, as ONNX numbers it."""
+        return FLOAT16 if self.half else FLOAT
+
+    @property
+    def element(self) -> type[np.floating]:
+        """The same for NumPy."""
+        return np.float16 if self.half else np.float32
+
+    @property
+    def domain(self) -> str:
+        """That of attention's operators."""
+        return operators.HALF_DOMAIN if self.half else operators.DOMAIN
+
 
 class Products(Protocol):
     """Matrices are (inputs, columns); each stands for the linear layers `names`."""
 
     def normed(self, hidden: str, norm: str, matrix: Matrix, *names: str) -> str:
-        """The RMS norm `norm` of `hidden`, times `matrix`."""
+        """The RMS norm `norm` of `hidden`, times `matrix`; in what attention is in."""
+        ...
+
+    def whole(self, value: str) -> str:
+        """What `normed` gave, in fp32."""
         ...
 
     def gated(self, hidden: str, norm: str, gate: str, up: str) -> str:
@@ -65,10 +85,16 @@ class FloatProducts:
         self._weights = weights
         self._numbers = numbers
         self._norms: dict[str, str] = {}  # for all who read them
-        self._halves: dict[str, str] = {}  # likewise
+        self._halves: dict[str, str] = {}  # likewise, in fp16
 
     def normed(self, hidden: str, norm: str, matrix: Matrix, *names: str) -> str:
-        return self._product(self._norm(hidden, norm), matrix, names[0])
+        g, normed = self._graph, self._norm(hidden, norm)
+        if self._numbers.is_half(names[0]):
+            if normed not in self._halves:
+                self._halves[normed] = g.op("Cast", normed, to=FLOAT16)
+            weight = g.weight(names[0], matrix.astype(np.float16))
+            return g.op("MatMul", self._halves[normed], weight)
+        return g.op("MatMul", normed, g.weight(names[0], matrix))
 
     def gated(self, hidden: str, norm: str, gate: str, up: str) -> str:
         # Two products: splitting one of twice the width costs as much as a tenth of it.
@@ -76,11 +102,22 @@ class FloatProducts:
             self.normed(hidden, norm, self._weights[f"{name}.weight"].T, name)
             for name in (gate, up)
         )
-        return self._graph.op("Mul", activation(self._graph, self._config, first), second)
+        active = activation(self._graph, self._config, self.whole(first))
+        return self._graph.op("Mul", active, self.whole(second))
+
+    def whole(self, value: str) -> str:
+        return self._graph.op("Cast", value, to=FLOAT) if self._numbers.half else value
 
     def added(self, residual: str, value: str, name: str) -> str:
-        product = self._product(value, self._weights[f"{name}.weight"].T, name)
-        return self._graph.op("Add", residual, product)
+        g, matrix = self._graph, self._weights[f"{name}.weight"].T
+        if self._numbers.is_half(name):
+            half = g.op(
+                "Cast", value, to=FLOAT16
+            )  # of what is in fp16 already: left out at loading
+            product = self.whole(g.op("MatMul", half, g.weight(name, matrix.astype(np.float16))))
+        else:
+            product = g.op("MatMul", value, g.weight(name, matrix))
+        return g.op("Add", residual, product)
 
     def _norm(self, hidden: str, name: str) -> str:
         # An operator that adds the residual too would not be vectorised: it takes longer than two.
@@ -91,15 +128,6 @@ class FloatProducts:
                 "RMSNormalization", hidden, scale, axis=-1, epsilon=epsilon
             )
         return self._norms[name]
-
-    def _product(self, value: str, matrix: Matrix, name: str) -> str:
-        g = self._graph
-        if not self._numbers.is_half(name):
-            return g.op("MatMul", value, g.weight(name, matrix))
-        if value not in self._halves:
-            self._halves[value] = g.op("Cast", value, to=FLOAT16)
-        weight = g.weight(name, matrix.astype(np.float16))
-        return g.op("Cast", g.op("MatMul", self._halves[value], weight), to=FLOAT)
 
 
 class IntegerProducts:
@@ -145,6 +173,9 @@ class IntegerProducts:
         integers, scales = quantised(self._weights[f"{name}.weight"].T)
         matrix = self._matrix(in_blocks(integers), scales, name)
         return self._own("AddLinear", residual, value, *matrix)
+
+    def whole(self, value: str) -> str:
+        return value
 
     def _own(self, kind: str, *inputs: str, **attributes: float) -> str:
         return self._graph.op(kind, *inputs, domain=operators.DOMAIN, **attributes)

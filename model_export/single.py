@@ -61,7 +61,7 @@ def write_single(bundle: Path, manifest: Manifest, out: Path) -> None:
     decoder = compose.add_prefix(decoder, "step.", rename_functions=False)
     graph = encoder.graph
     caches = _caches(decoder.graph)
-    graph.node.extend(_before(graph, manifest, caches))
+    graph.node.extend(_before(graph, manifest, caches, _kind(decoder.graph)))
     body = _body(decoder.graph, manifest, caches)
     carried = ["token.0", "ended.0", *(f"{name}.0" for name, _ in caches)]
     graph.node.append(
@@ -105,12 +105,20 @@ def compare_with_reference(file: Path, bundle: Path, manifest: Manifest) -> tupl
 
 def _caches(decoder: onnx.GraphProto) -> list[tuple[str, list[int]]]:
     """Name and (heads, columns, d_kv) of each cache that a step reads and writes anew."""
-    found = []
-    for value in decoder.input:
-        if value.name.startswith(("step.key.", "step.value.")):
-            sizes = [size.dim_value for size in value.type.tensor_type.shape.dim[1:]]
-            found.append((value.name, sizes))
-    return found
+    return [
+        (value.name, [size.dim_value for size in value.type.tensor_type.shape.dim[1:]])
+        for value in _cache_inputs(decoder)
+    ]
+
+
+def _kind(decoder: onnx.GraphProto) -> int:
+    """What the caches are in, as ONNX numbers it."""
+    kind: int = _cache_inputs(decoder)[0].type.tensor_type.elem_type
+    return kind
+
+
+def _cache_inputs(decoder: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    return [value for value in decoder.input if value.name.startswith(("step.key.", "step.value."))]
 
 
 def _packing(encoder: onnx.ModelProto) -> None:
@@ -129,7 +137,7 @@ def _packing(encoder: onnx.ModelProto) -> None:
 
 
 def _before(
-    graph: onnx.GraphProto, manifest: Manifest, caches: list[tuple[str, list[int]]]
+    graph: onnx.GraphProto, manifest: Manifest, caches: list[tuple[str, list[int]]], kind: int
 ) -> _Nodes:
     """Once: the cross-attention's keys and values by layer, and what the first step starts from."""
     shape, size = manifest.architecture, caches[0][1]
@@ -164,7 +172,10 @@ def _before(
         node("ConstantOfShape", ["batch_size"], ["ended.0"], value=false),
         node("Concat", ["batch_size", "cache_size"], ["cache_shape"], axis=0),
     ]
-    return nodes + [node("ConstantOfShape", ["cache_shape"], [f"{name}.0"]) for name, _ in caches]
+    zero = helper.make_tensor("zero", kind, [1], [0.0])
+    return nodes + [
+        node("ConstantOfShape", ["cache_shape"], [f"{name}.0"], value=zero) for name, _ in caches
+    ]
 
 
 def _body(
@@ -208,6 +219,7 @@ def _body(
     def info(name: str, dtype: int, sizes: list[int | str]) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, dtype, sizes)
 
+    kind = _kind(step)
     kept = [(name, name.replace("step.", "step.new_"), sizes) for name, sizes in caches]
     return helper.make_graph(
         [*before, *steps, *after],
@@ -217,19 +229,13 @@ def _body(
             info("goes_on", TensorProto.BOOL, []),
             info("step.token", TensorProto.INT64, ["batch", 1]),
             info("ended", TensorProto.BOOL, ["batch"]),
-            *(
-                info(old, TensorProto.FLOAT, ["batch", sizes[0], "past", sizes[2]])
-                for old, _, sizes in kept
-            ),
+            *(info(old, kind, ["batch", sizes[0], "past", sizes[2]]) for old, _, sizes in kept),
         ],
         [
             info("go_on", TensorProto.BOOL, []),
             info("next_token", TensorProto.INT64, ["batch", 1]),
             info("now_ended", TensorProto.BOOL, ["batch"]),
-            *(
-                info(new, TensorProto.FLOAT, ["batch", sizes[0], "columns", sizes[2]])
-                for _, new, sizes in kept
-            ),
+            *(info(new, kind, ["batch", sizes[0], "columns", sizes[2]]) for _, new, sizes in kept),
             info("written", TensorProto.INT64, ["batch"]),
         ],
         weights,

@@ -12,6 +12,7 @@ from model_export.builder import GraphBuilder
 from model_export.products import (
     FloatProducts,
     IntegerProducts,
+    Matrix,
     Numbers,
     Products,
     Weights,
@@ -36,6 +37,7 @@ class Stack:
     ) -> None:
         self.config = config
         self.weights = weights
+        self.numbers = numbers
         self.graph = GraphBuilder(numbers.data)
         self.products: Products = (
             FloatProducts(self.graph, config, weights, numbers)
@@ -48,18 +50,22 @@ class Stack:
         matrix = np.concatenate([self.weights[f"{name}.weight"].T for name in names], axis=1)
         return self.products.normed(hidden, norm, matrix, *names)
 
+    def attention(self, kind: str, *inputs: str, outputs: int = 1) -> list[str]:
+        """One of attention's operators: see `operators`."""
+        heads, domain = self.config.num_heads, self.numbers.domain
+        return self.graph.ops(kind, *inputs, outputs=outputs, domain=domain, num_heads=heads)
+
     def feed_forward(self, hidden: str, name: str) -> str:
         """`hidden` and what the feed-forward sublayer `name` adds to it."""
         norm, dense = f"{name}.layer_norm", f"{name}.DenseReluDense"
         if self.config.is_gated_act:
             inner = self.products.gated(hidden, norm, f"{dense}.wi_0", f"{dense}.wi_1")
         else:
-            inner = activation(
-                self.graph, self.config, self.normed_linear(hidden, norm, f"{dense}.wi")
-            )
+            inner = self.products.whole(self.normed_linear(hidden, norm, f"{dense}.wi"))
+            inner = activation(self.graph, self.config, inner)
         return self.products.added(hidden, inner, f"{dense}.wo")
 
-    def distance_biases(self, stack: str, distances: range) -> npt.NDArray[np.float32]:
+    def distance_biases(self, stack: str, distances: range) -> npt.NDArray[np.floating]:
         """Position biases of key minus query position, one row of heads a distance."""
         config = self.config
         buckets = T5Attention._relative_position_bucket(
@@ -69,5 +75,5 @@ class Stack:
             max_distance=config.relative_attention_max_distance,
         )
         name = f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias"
-        biases: npt.NDArray[np.float32] = self.weights[f"{name}.weight"][buckets.numpy()]
-        return biases
+        biases: Matrix = self.weights[f"{name}.weight"][buckets.numpy()]
+        return biases.astype(self.numbers.element)

@@ -126,10 +126,13 @@ def test_one_file_answers_as_the_bundle_does(bundle: Path, tmp_path: Path) -> No
     assert compare_with_reference(file, bundle, manifest) == (4, 4)
 
 
-def test_one_file_stops_where_every_row_has_ended(tmp_path: Path, problems: list[Problem]) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_one_file_stops_where_every_row_has_ended(
+    tmp_path: Path, problems: list[Problem], precision: str
+) -> None:
     """The shipped weights do end, each question at its own place."""
     shipped = Path(__file__).resolve().parents[2] / "models" / "cybersolve-mini-checkpoint"
-    manifest = export(shipped, tmp_path / "bundle", problems[:20], steps=96)
+    manifest = export(shipped, tmp_path / "bundle", problems[:20], precision, steps=96)
     file = tmp_path / "single.onnx"
     write_single(tmp_path / "bundle", manifest, file)
     assert compare_with_reference(file, tmp_path / "bundle", manifest) == (20, 20)

@@ -11,7 +11,7 @@ from onnx.reference import ReferenceEvaluator
 from transformers import T5Config
 from transformers.models.t5.modeling_t5 import T5LayerFF
 
-from model_export.builder import FLOAT
+from model_export.builder import FLOAT, FLOAT16
 from model_export.products import Numbers
 from model_export.stack import Stack
 from service.engine.bundle import REFERENCE, BundleError, load_manifest
@@ -77,6 +77,12 @@ def test_fp16_says_nearly_what_pytorch_says_in_fp32(
     assert manifest.precision == "fp16"
     assert manifest.provenance["parity"]["equal"] >= 38
     graph = onnx.load(tmp_path / "fp16" / "decoder.onnx").graph
+    inputs = {value.name: value.type.tensor_type.elem_type for value in graph.input}
+    caches = {kind for name, kind in inputs.items() if "key." in name or "value." in name}
+    assert caches == {FLOAT16}
+    assert {value.name for value in graph.output if value.type.tensor_type.elem_type == FLOAT} == {
+        "logprobs"
+    }
     types = {weight.name: weight.data_type for weight in graph.initializer}
     wholes = {name for name, kind in types.items() if kind == FLOAT and "layer." in name}
     assert {name for name in wholes if "norm" not in name and "bias" not in name} == {
