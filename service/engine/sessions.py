@@ -1,4 +1,8 @@
-"""Sessions of ONNX Runtime: which provider runs them, with how many threads."""
+"""Sessions of ONNX Runtime: which provider runs them, with how many threads.
+
+A session that is to run on a GPU runs there: ONNX Runtime gives the CPU whatever CUDA has no kernel
+for, and copies what it reads and writes at every step. Such a session is refused here.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,15 @@ import onnxruntime as ort
 _LOG = logging.getLogger(__name__)
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 Sessions = list[ort.InferenceSession]
+# Arithmetic of shapes, places and lengths, which ONNX Runtime puts on the CPU of its own accord.
+_MAY_BE_ON_CPU = {
+    "Add", "Cast", "Clip", "Concat", "CumSum", "Div", "Less", "Mul", "Range", "ReduceMax",
+    "Reshape", "Shape", "Squeeze", "Sub", "Unsqueeze",
+}  # fmt: skip
 
 
 class ProviderMissing(ValueError):
-    """CUDA was asked for, and this installation or machine has none."""
+    """CUDA was asked for, and this installation or machine has none, or not for these graphs."""
 
 
 def open_sessions(
@@ -38,10 +47,10 @@ def open_sessions(
     ort.preload_dlls()  # the CUDA libraries that pip installed
     try:
         return _CUDA, [_open(path, threads, _CUDA, None) for path in paths]
-    except ProviderMissing:
+    except ProviderMissing as error:
         if provider == "cuda":
             raise
-        _LOG.warning("CUDA does not work on this machine; the model runs on the CPU")
+        _LOG.warning("%s; the model runs on the CPU", error)
         return _CPU, [_open(path, threads, _CPU, kernels) for path in paths]
 
 
@@ -55,6 +64,24 @@ def device_of(provider: str) -> str:
     return "cuda" if provider == _CUDA else "cpu"
 
 
+def require_all_on(session: ort.InferenceSession, path: Path, provider: str) -> None:
+    """Raises `ProviderMissing` where another than `provider` runs a part of the graph in `path`.
+
+    Of an operator with a definition those in its place are meant.
+    """
+    elsewhere = {
+        node.op_type
+        for part in session.get_provider_graph_assignment_info()
+        if part.ep_name != provider
+        for node in part.get_nodes()
+    }
+    if elsewhere := elsewhere - _MAY_BE_ON_CPU:
+        raise ProviderMissing(
+            f"{path.name}: {provider} has no kernel for {', '.join(sorted(elsewhere))}; "
+            "expected a bundle in fp16 (python -m model_export export --precision fp16)"
+        )
+
+
 def _open(path: Path, threads: int, provider: str, kernels: Path | None) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -63,9 +90,11 @@ def _open(path: Path, threads: int, provider: str, kernels: Path | None) -> ort.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # In fp32 all of a float counts: TF32 would round products to ten bits.
     settings = {"use_tf32": "0"} if provider == _CUDA else {}
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if kernels is not None:
         options.register_custom_ops_library(str(kernels))
     session = ort.InferenceSession(str(path), options, providers=[(provider, settings)])
     if session.get_providers()[0] != provider:  # it falls back with no more than a log line
         raise ProviderMissing(f"{provider} does not work on this machine; see the log above")
+    require_all_on(session, path, provider)
     return session

@@ -7,7 +7,7 @@ import pytest
 
 from service.engine.bundle import MANIFEST, BundleError, load_manifest
 from service.engine.ort import OrtModel
-from service.engine.sessions import ProviderMissing
+from service.engine.sessions import ProviderMissing, open_sessions, require_all_on
 
 
 @pytest.fixture
@@ -70,6 +70,15 @@ def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
 def test_cuda_is_never_silently_replaced(bundle: Path) -> None:
     with pytest.raises(ProviderMissing, match="install the extra `gpu`"):
         OrtModel(bundle, load_manifest(bundle), threads=1, provider="cuda")
+
+
+def test_a_graph_that_another_provider_runs_in_part_is_refused(bundle: Path) -> None:
+    """Here it is the CPU that has all of it, and no GPU anything."""
+    path = bundle / "decoder.onnx"
+    cpu, (session,) = open_sessions([path], threads=1, provider="auto")
+    require_all_on(session, path, cpu)
+    with pytest.raises(ProviderMissing, match=r"no kernel for .*MultiHeadAttention.* in fp16"):
+        require_all_on(session, path, "CUDAExecutionProvider")
 
 
 def test_auto_runs_on_the_cpu_where_cuda_is_installed_and_does_not_work(
