@@ -140,7 +140,11 @@ def _server(task: Message, max_new_tokens: int) -> Server:
             from bench.engines.contender import optimum
 
             load = functools.partial(
-                optimum.load, optimum.convert(plain, cache), threads, max_new_tokens, device
+                optimum.load,
+                optimum.convert(plain, cache, task.get("dtype", "fp32")),
+                threads,
+                max_new_tokens,
+                device,
             )
         case other:
             raise ValueError(f"unknown engine {other!r}: a bug of the contest")

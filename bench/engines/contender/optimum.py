@@ -8,18 +8,27 @@ from pathlib import Path
 
 import onnxruntime as ort
 import torch
+from optimum.exporters.onnx import main_export
 from optimum.onnxruntime import ORTModelForSeq2SeqLM
 
 from bench.engines.contender.rows import Rows, padded, until_end
 
 
-def convert(plain: Path, cache: Path) -> Path:
-    """The exported model's folder."""
-    out = cache / f"{plain.name}-optimum"
+def convert(plain: Path, cache: Path, dtype: str = "fp32") -> Path:
+    """The exported model's folder; `dtype` is `fp32` or `fp16`."""
+    out = cache / f"{plain.name}-optimum-{dtype}"
     if not out.exists():
         partial = out.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
-        ORTModelForSeq2SeqLM.from_pretrained(plain, export=True).save_pretrained(partial)
+        # What `from_pretrained` does with `export=True`, which has no choice of precision.
+        main_export(
+            str(plain),
+            output=partial,
+            task="text2text-generation-with-past",
+            dtype=dtype,
+            do_validation=False,
+            no_post_process=True,
+        )
         partial.rename(out)
     return out
 
