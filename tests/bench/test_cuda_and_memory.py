@@ -23,7 +23,13 @@ def test_engines_of_a_device_are_checked_before_they_are_timed(
     scenarios = json.loads(out.splitlines()[-1])["scenarios"]
     assert set(scenarios) == {"tiny/batch-1", "tiny/batch-8", "tiny/batch-32"}
     for found in scenarios.values():
-        assert {"pytorch", "pytorch-bf16", "ours-fp32", "ours-fp16"} <= set(found)
+        assert set(found) == {
+            "pytorch",
+            "pytorch-bf16",
+            "pytorch-bf16-compiled",
+            "ours-fp32",
+            "ours-fp16",
+        }
         assert all(one["per_s"] > 0 for one in found.values())
     assert "left out: optimum: cannot load" in err
     assert "left out: ctranslate2-fp16: cannot load" in err
