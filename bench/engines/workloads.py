@@ -89,8 +89,8 @@ _FLAN: dict[str, dict[str, int]] = {
         "d_model": 1024, "d_kv": 64, "d_ff": 2816, "num_layers": 24, "num_decoder_layers": 24,
         "num_heads": 16, "vocab_size": 32128,
     },
-    "tiny": {  # as many layers on both sides: transformers' static cache counts the encoder's
-        "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_decoder_layers": 2,
+    "tiny": {
+        "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 1, "num_decoder_layers": 2,
         "num_heads": 2, "vocab_size": 60,
     },
 }  # fmt: skip

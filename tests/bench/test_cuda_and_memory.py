@@ -24,8 +24,12 @@ def test_engines_of_a_device_are_checked_before_they_are_timed(
     assert set(scenarios) == {"tiny/batch-1", "tiny/batch-8", "tiny/batch-32"}
     for found in scenarios.values():
         assert set(found) == {
-            "pytorch", "pytorch-bf16", "pytorch-bf16-compiled", "ours-fp32", "ours-fp16",
-        }  # fmt: skip
+            "pytorch",
+            "pytorch-bf16",
+            "pytorch-bf16-compiled",
+            "ours-fp32",
+            "ours-fp16",
+        }
         assert all(one["per_s"] > 0 for one in found.values())
     for rival in ("optimum", "optimum-fp16", "ctranslate2-fp16"):
         assert f"left out: {rival}: cannot load" in err

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from transformers import DynamicCache, EncoderDecoderCache, T5ForConditionalGeneration
+from transformers import DynamicCache, EncoderDecoderCache, StaticCache, T5ForConditionalGeneration
 
 from bench.engines.contender.rows import Rows, padded, until_end
 
@@ -31,16 +31,22 @@ def load(
     @torch.inference_mode()
     def generate(sources: Rows) -> Rows:
         ids, mask = padded(sources, pad)
-        # A cache of its own: transformers sizes the default one by the number of encoder layers.
-        own = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        caching = {"cache_implementation": "static"} if compiled else {"past_key_values": own}
         rows = model.generate(
             torch.tensor(ids, device=device),
             attention_mask=torch.tensor(mask, device=device),
             do_sample=False,
             max_new_tokens=max_new_tokens,
-            **caching,
+            past_key_values=cache(len(ids[0])),
         )
         return until_end(rows[:, 1:].tolist(), end)
+
+    def cache(source_length: int) -> EncoderDecoderCache:
+        """Our own: transformers sizes the default one by the number of encoder layers."""
+        if not compiled:
+            return EncoderDecoderCache(DynamicCache(), DynamicCache())
+        lengths = max_new_tokens + 1, source_length
+        return EncoderDecoderCache(
+            *(StaticCache(model.decoder.config, max_cache_len=length) for length in lengths)
+        )
 
     return generate
