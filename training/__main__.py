@@ -229,14 +229,18 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", choices=PRESETS, default=default.preset, help="the shape")
     parser.add_argument("--steps", type=int, default=default.steps, help="of the schedule")
     parser.add_argument(
-        "--batch-size", type=int, default=default.batch_size, help="examples a step"
+        "--batch-tokens", type=int, default=default.batch_tokens, help="tokens a step"
     )
     parser.add_argument("--lr", type=float, default=default.lr, help="peak rate of AdamW")
     parser.add_argument("--warmup-steps", type=int, default=default.warmup_steps, help="linear")
+    parser.add_argument(
+        "--decay-steps", type=int, default=default.decay_steps, help="at the end, linear"
+    )
+    parser.add_argument("--base", help="folder of an earlier checkpoint to start from")
     parser.add_argument("--seed", type=int, default=default.seed, help="weights and data order")
     parser.add_argument(
         "--precision",
-        choices=["auto", "fp32", "bf16"],
+        choices=["fp32", "bf16"],
         default=default.precision,
         help="of the forward pass",
     )

@@ -7,11 +7,14 @@ the norms and the loss runs in the type of the embedded input.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import T5ForConditionalGeneration
 
+_ROWS_AT_ONCE = 256  # whose logits stay in the cache
 _MASKED = -1e4  # added to a score that attention must not see; finite in every type
 
 
@@ -102,3 +105,38 @@ def _feed_forward(states: Tensor, layer: nn.Module) -> Tensor:
     gate, value = functional.linear(normed, weight).chunk(2, -1)
     hidden = functional.gelu(gate, approximate="tanh") * value
     return functional.linear(hidden, dense.wo.weight.to(states.dtype))
+
+
+def cross_entropy(states: Tensor, table: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy of `targets` (n) under the logits of `states` (n, d_model)."""
+    loss: Tensor = _CrossEntropy.apply(states, table, targets)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """Loss and gradient in one pass over blocks of rows, whose logits are never kept."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, table: Tensor, targets: Tensor) -> Tensor:
+        grad_states, grad_table = torch.empty_like(states), torch.zeros_like(table).float()
+        loss = torch.zeros((), device=states.device)
+        for start in range(0, len(states), _ROWS_AT_ONCE):
+            rows = slice(start, start + _ROWS_AT_ONCE)
+            logits = functional.linear(states[rows], table).float()
+            chosen = targets[rows, None]
+            normalizer = logits.logsumexp(-1, keepdim=True)
+            loss += (normalizer - logits.gather(-1, chosen)).sum()
+            grad = logits.sub_(normalizer).exp_()
+            grad.scatter_add_(-1, chosen, torch.full_like(chosen, -1, dtype=grad.dtype))
+            grad = grad.to(states.dtype)
+            grad_states[rows] = grad @ table
+            grad_table += grad.T @ states[rows]
+        ctx.save_for_backward(grad_states, grad_table.to(table.dtype))
+        ctx.rows = len(states)
+        return loss / len(states)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+        grad_states, grad_table = ctx.saved_tensors
+        scale = grad / ctx.rows
+        return grad_states * scale.to(grad_states.dtype), grad_table * scale, None

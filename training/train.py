@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from equations.parser import parse
+from equations.prompt import OutOfRange, write_digits
 from training import curve, data
 from training.batches import Batch, Batches
 from training.errors import RunError
@@ -19,6 +22,7 @@ from training.evaluate import exact_match
 from training.model import PRESETS, SmallT5, save_plain
 from training.run_folder import Log, claim
 from training.vocabulary import Vocabulary
+from training.warm_start import warm_start
 
 _CLIP_NORM = 1.0
 _LOSS_DECAY = 0.98  # of the running mean that the log shows
@@ -31,12 +35,14 @@ class Settings:
 
     preset: str = "mini"
     steps: int = 17_000
-    batch_size: int = 64
+    batch_tokens: int = 3_000  # of prompts and worked forms, about 75 examples
     lr: float = 2e-3
     warmup_steps: int = 300
+    decay_steps: int = 6_000  # at the end, over which the learning rate falls
     seed: int = 0
-    # Of the forward pass; weights and optimiser states stay fp32. auto: bf16 on CUDA, fp32 on CPU.
-    precision: str = "auto"
+    base: str | None = None  # folder of an earlier checkpoint to start from
+    # Of the forward pass; weights and optimiser states stay fp32.
+    precision: str = "bf16"
 
 
 def train(
@@ -64,7 +70,7 @@ def train(
     log = Log(run_folder / "log.jsonl", trainer.step)
 
     batches = Batches(
-        data.read_training(data_folder), trainer.tokenizer, settings.batch_size, settings.seed
+        trainer.model.vocabulary, settings.batch_tokens, settings.seed, _held_out(data_folder)
     )
     monitored = data.read(data.split_file(data_folder, data.TEST_SPLIT))[:_MONITORED]
     if not monitored:
@@ -90,6 +96,16 @@ def train(
     bar.close()
 
 
+def _held_out(data_folder: Path) -> set[str]:
+    """The prompts of the questions that models are scored on."""
+    found = set()
+    for split in data.evaluation_splits(data_folder):
+        for problem in data.read(data.split_file(data_folder, split)):
+            with suppress(OutOfRange):
+                found.add(write_digits(parse(problem.question).with_integers()))
+    return found
+
+
 class _Trainer:
     """The model, its optimiser and the step they are at."""
 
@@ -98,7 +114,10 @@ class _Trainer:
         self._settings = settings
         self._device = device
         self.tokenizer = vocabulary.tokenizer()
-        self.model = SmallT5(PRESETS[settings.preset], vocabulary).to(device)
+        self.model = SmallT5(PRESETS[settings.preset], vocabulary)
+        if settings.base is not None:
+            warm_start(self.model, Path(settings.base))
+        self.model.to(device)
         self._optimiser = torch.optim.AdamW(
             self.model.parameters(),
             lr=settings.lr,
@@ -110,20 +129,21 @@ class _Trainer:
         self.mean_loss = math.nan
 
     def lr(self) -> float:
-        """Linear warm-up, then cosine down to a hundredth of the peak."""
+        """Linear warm-up, level, then linear down to a hundredth of the peak.
+
+        So a run can be made longer or shorter on the way, by moving its end.
+        """
         settings = self._settings
-        if self.step < settings.warmup_steps:
-            return settings.lr * (self.step + 1) / settings.warmup_steps
-        done = (self.step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
-        return settings.lr * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, done))) / 2)
+        rising = (self.step + 1) / settings.warmup_steps
+        falling = 0.01 + 0.99 * (settings.steps - self.step) / settings.decay_steps
+        return settings.lr * max(0.01, min(1.0, rising, falling))
 
     def update(self, batch: Batch) -> None:
         for group in self._optimiser.param_groups:
             group["lr"] = self.lr()
-        precision = self._settings.precision
-        half = precision == "bf16" or (precision == "auto" and self._device.type == "cuda")
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=half):
-            loss: Tensor = self.model(batch.source.to(self._device), batch.target.to(self._device))
+        dtype = torch.bfloat16 if self._settings.precision == "bf16" else torch.float32
+        source, target = batch.source.to(self._device), batch.target.to(self._device)
+        loss: Tensor = self.model(source, target, dtype)
         self.model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP_NORM)
