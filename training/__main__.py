@@ -56,7 +56,12 @@ def _train(arguments: argparse.Namespace) -> None:
     settings = Settings(
         **{field.name: getattr(arguments, field.name) for field in fields(Settings)}
     )
-    train(settings, data_folder=arguments.data, run_folder=arguments.run_folder)
+    train(
+        settings,
+        data_folder=arguments.data,
+        run_folder=arguments.run_folder,
+        compiled=arguments.compile,
+    )
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -238,6 +243,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--base", help="folder of an earlier checkpoint to start from")
     parser.add_argument("--seed", type=int, default=default.seed, help="weights and data order")
+    parser.add_argument("--compile", action="store_true", help="needs a C++ compiler; faster")
     parser.add_argument(
         "--precision",
         choices=["fp32", "bf16"],

@@ -14,7 +14,7 @@ from equations import prompt, work
 from training import mixture
 from training.vocabulary import EOS_ID, PAD_ID, Vocabulary
 
-_BATCHES_PER_POOL = 50  # examples are sorted by length within a pool, to save padding
+_BATCHES_PER_POOL = 200  # examples of like lengths meet within a pool: 7% padding, 20% with 50
 
 Example = tuple[list[int], list[int]]  # source and target ids
 
@@ -53,7 +53,7 @@ class Batches:
             if (example := self._example(random)) is not None:
                 examples.append(example)
                 wanted -= _tokens(example)
-        examples.sort(key=lambda example: (len(example[1]), len(example[0])))
+        examples.sort(key=lambda example: (len(example[1]) // 3, len(example[0])))
         batches = [_collate(group) for group in _equal_groups(examples)]
         random.shuffle(batches)
         return batches

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import GenerationConfig, T5Config, T5ForConditionalGeneration
 
-from training.forward import cross_entropy, decode, encode
+from training import forward
 from training.vocabulary import EOS_ID, PAD_ID, Vocabulary
 
 MAX_NEW_TOKENS = 512
@@ -88,13 +88,13 @@ class SmallT5(nn.Module):
         Computed in `dtype`; weights and their gradients keep the type they have.
         """
         padded = source == PAD_ID
-        encoded = encode(self.t5, self.t5.shared(source).to(dtype), padded)
+        encoded = forward.encode(self.t5, self.t5.shared(source).to(dtype), padded)
         start = torch.full_like(target[:, :1], PAD_ID)
         before = torch.cat([start, target[:, :-1]], dim=1)
-        states = decode(self.t5, self.t5.shared(before).to(dtype), encoded, padded)
+        states = forward.decode(self.t5, self.t5.shared(before).to(dtype), encoded, padded)
         table = self.t5.lm_head.rows.table(self.t5.lm_head.targets).to(dtype)
         wanted = target != PAD_ID
-        return cross_entropy(states[wanted], table, target[wanted])
+        return forward.cross_entropy(states[wanted], table, target[wanted])
 
     def plain(self) -> T5ForConditionalGeneration:
         """The same model with plain embedding tables, as transformers loads it.

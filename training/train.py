@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from equations.parser import parse
 from equations.prompt import OutOfRange, write_digits
-from training import curve, data
+from training import curve, data, forward
 from training.batches import Batch, Batches
 from training.errors import RunError
 from training.evaluate import exact_match
@@ -54,15 +54,18 @@ def train(
     save_every: int = 500,
     evaluate_every: int = 2_000,
     stop_after: int | None = None,
+    compiled: bool = False,
 ) -> None:
     """Train in `run_folder`, from its checkpoint if it has one, to the end of the schedule.
 
     Writes `settings.json`, `data.json`, `log.jsonl` and `checkpoint.pt`; at each evaluation and at
     the end also `curve.png` and the plain checkpoint in `model/`. `stop_after` ends early at that
-    step, as a kill would.
+    step, as a kill would. `compiled` trains faster after a minute or two of compilation.
     Raises `RunError` if the folder holds a run of other settings, `data.DataError` for bad data.
     """
     claim(run_folder, asdict(settings), data_folder)
+    if compiled:
+        forward.compiled()
     torch.manual_seed(settings.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trainer = _Trainer(settings, device)
