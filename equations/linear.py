@@ -44,6 +44,12 @@ class Term(NamedTuple):
         negative = value < 0
         return cls(-value if negative else value, is_coefficient, negative)
 
+    @classmethod
+    def product(cls, one: int, other: int, *, is_coefficient: bool) -> Term:
+        """Return the product of two numbers as a term, the shorter one as multiplier."""
+        multiplier, size = sorted((abs(one), abs(other)))
+        return cls(size, is_coefficient, (one < 0) != (other < 0), multiplier)
+
     @property
     def value(self) -> Rational:
         size = whole(self.size * self.multiplier)

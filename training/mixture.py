@@ -131,8 +131,8 @@ def _elimination(random: Random) -> Question:
     if random.random() < 0.5:
         a1, b1, a2, b2 = b1, a1, b2, a2
     products = (a1, b2), (-a2, b1), (c1, b2), (-c2, b1)
-    xs = [product(*pair, is_coefficient=True) for pair in products[:2]]
-    ks = [product(*pair, is_coefficient=False) for pair in products[2:]]
+    xs = [Term.product(*pair, is_coefficient=True) for pair in products[:2]]
+    ks = [Term.product(*pair, is_coefficient=False) for pair in products[2:]]
     return Question(Equation(tuple(xs), tuple(ks), "x"))
 
 
@@ -145,7 +145,7 @@ def _substitution(random: Random) -> Question:
         value, factor = _up_to(10 ** random.randint(1, 3), random), _up_to(999, random)
         is_coefficient = random.random() < 0.2
         side = random.choice(sides)
-        term = product(value, factor, is_coefficient=is_coefficient)
+        term = Term.product(value, factor, is_coefficient=is_coefficient)
         side.insert(random.randint(0, len(side)), term)
         if solution is not None and random.random() < 0.7:  # keep the solution
             moved = value * factor * (int(solution) if is_coefficient else 1)
@@ -159,12 +159,6 @@ def _substitution(random: Random) -> Question:
         for side in sides
     )
     return Question(Equation(left, right, "x"))
-
-
-def product(one: int, other: int, *, is_coefficient: bool) -> Term:
-    """The product of two numbers as a term, the shorter one as multiplier."""
-    multiplier, size = sorted((abs(one), abs(other)))
-    return Term(size, is_coefficient, (one < 0) != (other < 0), multiplier)
 
 
 def _products(random: Random) -> Question:
