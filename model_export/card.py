@@ -29,8 +29,8 @@ _SMALL_LIMITS = """\
 - Errors grow with the number and the length of the terms. Real failures:
 """
 _TUNED_LIMITS = """\
-- The model solves linear equations in one variable whose solution is an integer. It answers anything
-  else wrongly, and the service's verdict says so.
+- The model solves linear equations in one variable whose solution is an integer. It answers
+  anything else wrongly, and the service's verdict says so.
 - Errors grow with the number and the length of the terms. Real failures:
 """
 _CARD = """\
@@ -99,7 +99,7 @@ def write_card(manifest: Manifest) -> str:
         version=manifest.version,
         what=what.rstrip(),
         limits=(_SMALL_LIMITS if small else _TUNED_LIMITS).rstrip(),
-        evaluation=_evaluation(evaluation) if evaluation else "This bundle has not been evaluated yet.",
+        evaluation=_evaluation(evaluation) if evaluation else "Not evaluated yet.",
         parity=parity,
         training=_training(training),
         failures=_failures(evaluation.get("wrong", []) if evaluation else []),
