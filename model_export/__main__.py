@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from engine.bundle import NO_PROMPT, BundleError, Limits
 from equations.errors import EquationError
-from equations.prompt import PROMPT_FORMATS, TARGET_FORMATS, format_of_checkpoint
-from service.engine.bundle import NO_PROMPT, BundleError, Limits
+from equations.formats import CONFIG_KEY, FORMATS, detect
 
 _QUESTIONS = Path("data/interpolate/algebra__linear_1d.txt")
 _MAX_SOURCE_TOKENS = 200  # 8 terms of each kind at 12 digits, and the end token, come to 193
@@ -54,7 +54,7 @@ def _export(arguments: argparse.Namespace) -> None:
         sources = texts_of(_lines(arguments.texts)[: arguments.parity], checkpoint)
     else:
         prompt_format = arguments.prompt_format or _format_of(checkpoint)
-        target_format = TARGET_FORMATS[prompt_format]
+        target_format = FORMATS[prompt_format].target
         questions = _questions(arguments.questions, arguments.parity)
         sources = sources_of(questions, prompt_format, checkpoint)
     identity = Identity(
@@ -91,7 +91,7 @@ def _format_of(checkpoint: Path) -> str:
 
     config = json.loads((checkpoint / "config.json").read_text())
     tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
-    return format_of_checkpoint(config, tokenizer.token_to_id)
+    return detect(config.get(CONFIG_KEY), tokenizer.token_to_id)
 
 
 def _describe(arguments: argparse.Namespace) -> None:
@@ -109,9 +109,9 @@ def _describe(arguments: argparse.Namespace) -> None:
 
 
 def _parity(arguments: argparse.Namespace) -> None:
+    from engine.bundle import load_manifest
     from model_export.bundle import sources_of
     from model_export.parity import compare
-    from service.engine.bundle import load_manifest
 
     manifest = load_manifest(arguments.bundle)
     questions = _questions(arguments.data, arguments.questions)
@@ -123,8 +123,8 @@ def _parity(arguments: argparse.Namespace) -> None:
 
 
 def _single(arguments: argparse.Namespace) -> None:
+    from engine.bundle import load_manifest
     from model_export.single import compare_with_reference, write_single
-    from service.engine.bundle import load_manifest
 
     manifest = load_manifest(arguments.bundle)
     write_single(arguments.bundle, manifest, arguments.file)
@@ -234,7 +234,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, default=Path("models/cybersolve-mini"), help="the bundle's folder")
     add("--name", default="cybersolve-mini", help="the model's name in every answer")
     add("--version", default="1.3.0", help="the model's version in every answer")
-    add("--prompt-format", choices=PROMPT_FORMATS,
+    add("--prompt-format", choices=FORMATS,
         help="what the model reads; if not given, the checkpoint tells")  # fmt: skip
     add("--precision", choices=["fp32", "fp16", "int8"], default="int8",
         help="of the products; fp16 leaves those that overflow it in fp32")  # fmt: skip

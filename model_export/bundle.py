@@ -19,13 +19,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import T5ForConditionalGeneration
 
-from equations.parser import parse
-from equations.prompt import PROMPT_FORMATS
-from model_export.graphs import write_graphs
-from model_export.parity import engine_tokens, torch_tokens
-from model_export.quantisation import input_ranges
-from service.contracts import Tokens
-from service.engine.bundle import (
+from engine.bundle import (
     DECODER,
     ENCODER,
     FORMAT,
@@ -38,6 +32,11 @@ from service.engine.bundle import (
     fingerprint,
     load_manifest,
 )
+from engine.contracts import Tokens
+from equations.formats import FORMATS
+from model_export.graphs import write_graphs
+from model_export.parity import engine_tokens, torch_tokens
+from model_export.quantisation import input_ranges
 
 CARD = "README.md"
 _REFERENCES = 64
@@ -122,7 +121,7 @@ def describe(
 ) -> Manifest:
     """Put figures into a bundle's manifest and model card; what is not given stays.
 
-    Raises `service.engine.bundle.BundleError`.
+    Raises `engine.bundle.BundleError`.
     """
     manifest = load_manifest(folder)
     if evaluation is not None:
@@ -140,8 +139,8 @@ def sources_of(questions: Sequence[str], prompt_format: str, checkpoint: Path) -
     """The token ids of questions. Raises `equations.errors.EquationError`."""
     tokenizer_file = checkpoint / TOKENIZER
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
-    prompt = PROMPT_FORMATS[prompt_format]
-    return [tokenizer.encode(prompt(parse(q).with_integers())).ids for q in questions]
+    encode = FORMATS[prompt_format].encode
+    return [tokenizer.encode(encode(question)).ids for question in questions]
 
 
 def texts_of(texts: Sequence[str], checkpoint: Path) -> list[Tokens]:

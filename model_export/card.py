@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from equations.prompt import WORK
-from service.engine.bundle import Manifest
+from engine.bundle import Manifest
+from equations.formats import FORMATS
 
 _SMALL = """\
 A T5 of {parameters:,} parameters that solves linear equations in one variable, given as digit
@@ -73,7 +73,7 @@ def write_card(manifest: Manifest) -> str:
     provenance = manifest.provenance
     evaluation = provenance.get("evaluation")
     training = provenance["training"]
-    small = manifest.target_format == WORK
+    small = manifest.solves and FORMATS[manifest.prompt_format].writes_work
     base = (training or {}).get("settings", {}).get("base", "a checkpoint of unrecorded origin")
     parity = _parity(manifest.precision, provenance["parity"])
     if not manifest.solves:

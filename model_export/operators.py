@@ -1,7 +1,7 @@
 """The operators that CyberSolve adds to ONNX, each defined in ONNX Runtime's own.
 
 A model carries these definitions as functions. Where a session has a kernel for one of them (see
-`service/engine/kernels`), that does it at once; everywhere else ONNX Runtime puts the definition in
+`engine/kernels`), that does it at once; everywhere else ONNX Runtime puts the definition in
 its place, so that the same file runs with any client, on any processor and on a GPU.
 
 Weights of integers are (blocks, inputs / 4, 16, 4), the order in which the kernels read them:

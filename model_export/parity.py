@@ -10,11 +10,11 @@ import torch
 from tqdm import tqdm
 from transformers import DynamicCache, EncoderDecoderCache, T5ForConditionalGeneration
 
-from service.contracts import Hypothesis, Prompt, Tokens
-from service.engine.bundle import Manifest
-from service.engine.cpu import available_cpus
-from service.engine.generate import generate
-from service.engine.ort import OrtEngine, OrtModel
+from engine.bundle import Manifest
+from engine.contracts import Hypothesis, Prompt, Tokens
+from engine.cpu import available_cpus
+from engine.generate import generate
+from engine.ort import OrtEngine, OrtModel
 
 _BATCH = 64
 _NEAR_TIE = 1e-3  # engines in fp32 differ by about 1e-5

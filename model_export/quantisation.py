@@ -17,8 +17,8 @@ import numpy.typing as npt
 from torch import Tensor, nn
 from transformers import T5ForConditionalGeneration
 
+from engine.contracts import Tokens
 from model_export.parity import torch_tokens
-from service.contracts import Tokens
 
 InputRanges = Mapping[str, float]  # of each linear layer's name: the largest magnitude of its input
 _MOST_WEIGHT = 63

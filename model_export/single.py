@@ -17,11 +17,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, compose, helper, inliner, numpy_helper, parser
 
+from engine.bundle import DECODER, ENCODER, REFERENCE, Manifest
+from engine.contracts import Tokens
+from engine.cpu import available_cpus
+from engine.sessions import open_sessions
 from model_export import operators
-from service.contracts import Tokens
-from service.engine.bundle import DECODER, ENCODER, REFERENCE, Manifest
-from service.engine.cpu import available_cpus
-from service.engine.sessions import open_sessions
 
 _COLUMNS, _BIASES = 6, 10  # inputs of GroupQueryAttention
 _Nodes = list[onnx.NodeProto]

@@ -11,9 +11,10 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from enum import StrEnum
 
-from service.contracts import Answered, Prompt, Timings
-from service.engine.bundle import Manifest
-from service.engine.tokens import TextCodec
+from engine.bundle import Manifest
+from engine.contracts import Prompt
+from engine.tokens import TextCodec
+from service.contracts import Answered, Timings
 from service.errors import QuestionTooLong
 
 Submit = Callable[[Prompt, float], Awaitable[Answered]]

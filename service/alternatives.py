@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import math
 
-from service.contracts import Hypothesis, Prompt
+from engine.contracts import Hypothesis, Prompt
 
 
 class Alternatives:
