@@ -1,6 +1,8 @@
-"""`python -m model_export export | describe | parity | single`: a training run's checkpoint as a
-bundle that the service loads, what evaluation and calibration say of it, how far it agrees with
-PyTorch, and the same model as one file for any client of ONNX Runtime.
+"""`python -m model_export export | describe | parity | single`.
+
+`export` converts a checkpoint to a bundle, `describe` adds figures of an evaluation or calibration
+to it, `parity` compares it with PyTorch, and `single` writes it as one file for any client of ONNX
+Runtime.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ _MAX_SOURCE_TOKENS = 200  # 8 terms of each kind at 12 digits, and the end token
 
 
 class RunError(ValueError):
-    """A run folder without what a bundle is made of."""
+    """A run folder lacks a file that a bundle needs."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -79,7 +81,7 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _checkpoint(run: Path) -> Path:
-    """The checkpoint of a run's folder, or the folder itself where it is one."""
+    """Return the checkpoint of a run's folder, or the folder itself if it is a checkpoint."""
     for folder in (run / "model", run):
         if (folder / "config.json").exists() and (folder / "tokenizer.json").exists():
             return folder
@@ -135,7 +137,7 @@ def _single(arguments: argparse.Namespace) -> None:
 
 
 def _evaluation(path: Path) -> dict[str, Any]:
-    """What a manifest keeps of a report: how it was made, figures by split, wrong answers."""
+    """Return the part of a report that a manifest keeps: settings, figures by split, failures."""
     report = json.loads(path.read_text())
     if "splits" not in report:
         raise RunError(f"{path}: no figures by split; evaluate with --report")
@@ -147,7 +149,7 @@ def _evaluation(path: Path) -> dict[str, Any]:
 
 
 def _training(run: Path, arguments: argparse.Namespace) -> dict[str, Any] | None:
-    """What the run's folder says of the training; `None` for a checkpoint of another's."""
+    """Return the training record of a run's folder; `None` for a checkpoint without one."""
     if not (run / "log.jsonl").exists():
         return None
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
@@ -166,7 +168,7 @@ def _training(run: Path, arguments: argparse.Namespace) -> dict[str, Any] | None
 
 
 def _commit() -> str | None:
-    """The commit that exports, where there is a repository and git."""
+    """Return the commit of the exporting code; `None` without git or a repository."""
     command = ["git", "rev-parse", "HEAD"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
@@ -176,7 +178,7 @@ def _commit() -> str | None:
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of a file of texts that are not empty."""
+    """Return the lines of a text file that are not empty."""
     texts = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not texts:
         raise RunError(f"{path}: no text; expected one a line")
@@ -184,7 +186,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _questions(path: Path, count: int) -> list[str]:
-    """The first `count` questions of a dataset file."""
+    """Return the first `count` questions of a dataset file."""
     lines = path.read_text(encoding="utf-8").splitlines()
     questions = [line for line in lines if line.startswith("Solve ")][:count]
     if not questions:

@@ -1,4 +1,4 @@
-"""The model card of a bundle, written from its manifest and the run behind it."""
+"""Write the model card of a bundle from its manifest."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ gives it `POST /generate`, and nothing that it writes is verified. {parity}
 
 
 def write_card(manifest: Manifest) -> str:
-    """Markdown, from `provenance` as `python -m model_export` fills it."""
+    """Return Markdown, from the `provenance` that `python -m model_export` records."""
     provenance = manifest.provenance
     evaluation = provenance.get("evaluation")
     training = provenance["training"]
