@@ -1,1 +1,1 @@
-"""Convert T5 checkpoints to ONNX bundles that the service loads: see `python -m model_export -h`."""
+"""Convert T5 checkpoints to ONNX bundles that the service loads: `python -m model_export`."""

@@ -202,7 +202,7 @@ class _Decoder(Stack):
         return self.products.added(hidden, mixed, f"{name}.EncDecAttention.o")
 
     def _position_biases(self) -> str:
-        """Return (columns, heads, 1, columns): the bias of each column by the number of tokens so far.
+        """Return (columns, heads, 1, columns): the bias of each column, by number of past tokens.
 
         Biases depend on the distance back; columns ahead are masked.
         """
