@@ -27,7 +27,7 @@ def warm_start(model: SmallT5, base: Path) -> None:
     try:
         model.t5.load_state_dict(layers, strict=False)
     except RuntimeError as error:
-        raise RunError(f"{base} is a model of another shape: {error}") from error
+        raise RunError(f"{base} is a model of another shape: {str(error).splitlines()[-1].strip()}") from error
     vocabulary = model.vocabulary
     tokens = vocabulary.tokens
     known = {index: old for index, token in enumerate(tokens)
