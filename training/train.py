@@ -26,6 +26,7 @@ from training.warm_start import warm_start
 
 _CLIP_NORM = 1.0
 _LOSS_DECAY = 0.98  # of the running mean that the log shows
+_MONITORED_TOKENS = 96  # of an answer to one; one that goes on is wrong
 _MONITORED = 500  # test questions answered at each evaluation, for the learning curve alone
 
 
@@ -91,6 +92,7 @@ def train(
         if step % evaluate_every == 0 or step == settings.steps:
             plain = trainer.model.plain()
             save_plain(plain, trainer.tokenizer, run_folder / "model")
+            plain.generation_config.max_new_tokens = _MONITORED_TOKENS
             score = exact_match(plain.to(device), trainer.tokenizer, monitored)
             log.write(step=step, exact_match=score)
             curve.draw(run_folder / "log.jsonl", run_folder / "curve.png")
