@@ -186,18 +186,18 @@ def _degenerate(random: Random) -> Question:
 
 
 _MIXTURE: list[tuple[Callable[[Random], Question], float]] = [
-    (_dataset, 0.16),
-    (_test_like, 0.20),
-    (_beyond, 0.09),
-    (_textbook, 0.11),
-    (_cleared_fractions, 0.09),
-    (_large, 0.08),
-    (_many_terms, 0.05),
-    (_sums, 0.06),
-    (_elimination, 0.08),
-    (_substitution, 0.04),
-    (_products, 0.02),
-    (_degenerate, 0.02),
+    (_dataset, 0.12),
+    (_test_like, 0.16),
+    (_beyond, 0.11),
+    (_textbook, 0.1),
+    (_cleared_fractions, 0.1),
+    (_large, 0.09),
+    (_many_terms, 0.12),
+    (_sums, 0.05),
+    (_elimination, 0.07),
+    (_substitution, 0.05),
+    (_products, 0.035),
+    (_degenerate, 0.015),
 ]
 _FAMILIES = [family for family, _ in _MIXTURE]
 _SHARES = [share for _, share in _MIXTURE]
