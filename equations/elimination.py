@@ -52,9 +52,9 @@ class Row:
 
 
 def determined_block(rows: Sequence[tuple[int, list[str]]]) -> list[int]:
-    """Return the numbers of equations, joined by shared unknowns, that are enough for their unknowns.
+    """Return the numbers of equations that share unknowns and are enough to determine them.
 
-    `rows` gives each equation's number and its unknowns. Where no such set of equations has enough,
+    `rows` gives each equation's number and its unknowns. Where no such set of equations is enough,
     the largest one is returned, which may still fix some of its unknowns; none for no rows.
     """
     blocks: list[tuple[list[int], set[str]]] = []

@@ -48,6 +48,8 @@ class Term(NamedTuple):
     def product(cls, one: int, other: int, *, is_coefficient: bool) -> Term:
         """Return the product of two numbers as a term, the shorter one as multiplier."""
         multiplier, size = sorted((abs(one), abs(other)))
+        if not multiplier:
+            return cls(0, is_coefficient, negative=False)
         return cls(size, is_coefficient, (one < 0) != (other < 0), multiplier)
 
     @property

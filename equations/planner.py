@@ -52,11 +52,10 @@ class Step:
         return write_digits(self.equation) if self.divide else write_sums(self.equation)
 
     def correct(self, written: Work) -> bool:
-        """Return whether the model's work comes to the right sums and the right answer."""
+        """Return whether the answer is right, or both sums where no answer is asked for."""
         net = self.equation.net()
-        sums = (written.coefficient, written.constant) == (net.coefficient, -net.constant)
         if not self.divide or not net.coefficient:
-            return sums
+            return (written.coefficient, written.constant) == (net.coefficient, -net.constant)
         return written.answer == str(self.equation.solution())
 
 
@@ -116,7 +115,7 @@ class _Plan:
         return Planned(self._values, self._lines, reason)
 
     def _find_more(self) -> Generator[list[Step], Sequence[Work], None]:
-        """Find the value of at least one more variable. Raises `_Stop`."""
+        """Find the value of one more variable, or an equation that says nothing. Raises `_Stop`."""
         unknowns = [self._unknowns(equation) for equation in self._equations]
         single = {
             names[0]: index
@@ -126,8 +125,12 @@ class _Plan:
         if any(name in single for name in self._wanted):
             single = {name: index for name, index in single.items() if name in self._wanted}
         if single:
-            steps = [Step(self._one_variable(self._equations[i], name)) for name, i in single.items()]
-            yield from self._solve(list(single), steps)
+            steps = [
+                Step(self._one_variable(self._equations[i], name)) for name, i in single.items()
+            ]
+            found = yield from self._solve(list(single), steps)
+            for name in single.keys() - found:  # nothing is left of the equation
+                self._equations[single[name]] = SystemEquation((), ())
             return
         block = determined_block([(i, names) for i, names in enumerate(unknowns) if names])
         if not block:
@@ -148,19 +151,24 @@ class _Plan:
             found.update(dict.fromkeys(names))
         return list(found)
 
-    # -- questions -----------------------------------------------------------------------------------
+    # -- questions ---------------------------------------------------------------------------------
 
     def _solve(
         self, names: list[str], steps: list[Step]
-    ) -> Generator[list[Step], Sequence[Work], None]:
+    ) -> Generator[list[Step], Sequence[Work], set[str]]:
+        """Ask for values; return the names that have one now. Raises `_Stop`."""
         works = yield steps
+        found = set()
         for name, work in zip(names, works, strict=True):
-            if work.coefficient == 0 and work.constant is not None:
-                raise _Stop(Outcome.NONE if work.constant else Outcome.INFINITE)
-            if work.answer is None:
-                raise _Stop(NO_ANSWER)
-            self._values[name] = Fraction(work.answer)
             self._lines += work.lines(name) or []
+            if work.answer is not None:
+                self._values[name] = Fraction(work.answer)
+                found.add(name)
+            elif work.coefficient != 0 or work.constant is None:
+                raise _Stop(NO_ANSWER)
+            elif work.constant:
+                raise _Stop(Outcome.NONE)
+        return found
 
     def _one_variable(self, equation: SystemEquation, name: str) -> Equation:
         """Return the equation with known values as multipliers, `name` its only unknown."""
@@ -192,25 +200,27 @@ class _Plan:
             factor *= self._values.get(name, 1)
         return factor
 
-    def _net_rows(
-        self, block: list[int]
-    ) -> Generator[list[Step], Sequence[Work], list[Row]]:
+    def _net_rows(self, block: list[int]) -> Generator[list[Step], Sequence[Work], list[Row]]:
         """Ask for the net sums of the equations of a block, and replace them by what came back."""
         kinds = [self._kinds(self._equations[index]) for index in block]
-        asked = [(row, name) for row, sums in enumerate(kinds) for name in sums
-                 if sums[name].needs_model]
-        nets = [{name: sums[name].as_read() for name in sums if not sums[name].needs_model}
-                for sums in kinds]
+        asked = [
+            (row, name) for row, sums in enumerate(kinds) for name in sums if sums[name].needs_model
+        ]
+        nets = [
+            {name: sums[name].as_read() for name in sums if not sums[name].needs_model}
+            for sums in kinds
+        ]
         if asked:
             pairs = [asked[i : i + 2] for i in range(0, len(asked), 2)]
             steps = [_sums_step([kinds[row][name] for row, name in pair]) for pair in pairs]
             works = yield steps
             for pair, work in zip(pairs, works, strict=True):
-                for (row, name), value in zip(pair, _written(work)):
+                for (row, name), value in zip(pair, _written(work), strict=False):  # one sum or two
                     nets[row][name] = value
         rows = []
         for index, net in zip(block, nets, strict=True):
-            row = Row({name: net[name] for name in net if name and net[name]}, -net.get("", 0))
+            names = [name for name in kinds[block.index(index)] if name and net[name]]
+            row = Row({name: net[name] for name in names}, -net.get("", 0))
             self._equations[index] = row.equation()
             rows.append(row)
             if any(kinds[block.index(index)][name].needs_model for name in net):
@@ -236,8 +246,9 @@ class _Plan:
         while True:
             if any(not row.coefficients and row.constant for row in rows):
                 raise _Stop(Outcome.NONE)
-            single = {name: row for row in rows for name in row.coefficients
-                      if len(row.coefficients) == 1}
+            single = {
+                name: row for row in rows for name in row.coefficients if len(row.coefficients) == 1
+            }
             if single:
                 steps = [Step(row.one_variable()) for row in single.values()]
                 yield from self._solve(list(single), steps)
@@ -254,8 +265,8 @@ class _Plan:
                     combined.append(other)
                 elif len(left) == 1:
                     step = Step(row.eliminated(other, name, left[0]))
-                    yield from self._solve(left, [step])
-                    return
+                    if (yield from self._solve(left, [step])):
+                        return
                 else:
                     combined.append((yield from self._combine(row, other, name, left)))
             rows = combined
@@ -270,8 +281,11 @@ class _Plan:
         sums.append(_Sum([(term, False) for term in equations[0].right]))
         pairs = [sums[i : i + 2] for i in range(0, len(sums), 2)]
         works = yield [_sums_step(pair) for pair in pairs]
-        found = [value for pair, work in zip(pairs, works, strict=True)
-                 for value in _written(work)[: len(pair)]]
+        found = [
+            value
+            for pair, work in zip(pairs, works, strict=True)
+            for value in _written(work)[: len(pair)]
+        ]
         net = dict(zip(kinds, found, strict=True))
         combined = Row({kind: net[kind] for kind in left if net[kind]}, -net[""])
         self._lines.append(str(combined))
@@ -279,7 +293,7 @@ class _Plan:
 
 
 def _sums_step(sums: Sequence[_Sum]) -> Step:
-    """Return the question for one or two sums, the first as coefficients, the second as constants."""
+    """Return the question for one or two sums: the first as coefficients, then as constants."""
     terms = [
         (term._replace(is_coefficient=kind == 0), on_left)
         for kind, one in enumerate(sums)

@@ -62,7 +62,12 @@ class Work:
 
     def lines(self, variable: str) -> list[str] | None:
         """The steps for a person: `-4*c = 24`, then `c = -6`."""
-        if self.coefficient is None or self.constant is None or self.answer is None:
+        if self.coefficient is None or self.constant is None:
+            return None
+        if self.coefficient == 0:
+            every = "no solution" if self.constant else f"every {variable} is a solution"
+            return [f"0*{variable} = {self.constant}", every]
+        if self.answer is None:
             return None
         factor = {1: "", -1: "-"}.get(self.coefficient, f"{self.coefficient}*")
         return [f"{factor}{variable} = {self.constant}", f"{variable} = {self.answer}"]
@@ -123,7 +128,7 @@ def _write_net(tokens: list[str], kind: str, equation: Equation) -> int:
     terms = _moved(equation, kind)
     row = [0]
     first = 0  # the first term that a row adds to those before it
-    if not terms or len(terms) == 1 and terms[0][1] == 1:
+    if not terms or (len(terms) == 1 and terms[0][1] == 1):
         tokens.append(f"{kind}0:")
         row, first = _write_row(tokens, kind, terms[0][0] if terms else [0]), 1
     elif terms[0][1] == 1:
@@ -156,14 +161,14 @@ def _moved(equation: Equation, kind: str) -> list[tuple[list[int], int]]:
                 continue
             sign = -1 if term.negative == (side is home) else 1
             size = int(term.size)
-            digits = map(int, reversed(str(size))) if term.multiplier == 1 else balanced_digits(size)
+            digits = (
+                map(int, reversed(str(size))) if term.multiplier == 1 else balanced_digits(size)
+            )
             moved.append(([sign * digit for digit in digits], term.multiplier))
     return moved
 
 
-def _write_quotient(
-    tokens: list[str], coefficient: int, constant: int, random: Random
-) -> None:
+def _write_quotient(tokens: list[str], coefficient: int, constant: int, random: Random) -> None:
     divisor, remainder = balanced_digits(coefficient), balanced_digits(constant)
     rest = (2 * constant + coefficient) // (2 * coefficient)  # the nearest integer
     if len(str(abs(rest))) > QUOTIENT_PLACES or abs(rest) > int("5" * QUOTIENT_PLACES):

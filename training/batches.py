@@ -1,4 +1,4 @@
-"""The mixture as batches of token ids, reproducibly: batch `n` depends on the seed and `n` alone."""
+"""Batches of the mixture as token ids. Batch `n` depends on the seed and `n` alone."""
 
 from __future__ import annotations
 

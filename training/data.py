@@ -74,9 +74,14 @@ class Problem:
     answer: str
 
     @property
+    def is_system(self) -> bool:
+        """Whether it takes several equations, as the dataset words them."""
+        return self.question.startswith("Suppose ") or "," in self.question
+
+    @property
     def sides(self) -> str:
         """The equation with `?` for its variable, whose name decides nothing."""
-        if self.question.startswith("Suppose ") or "," in self.question:  # a system: as it is
+        if self.is_system:
             return self.question
         equation, _, variable = self.question.removesuffix(".").rpartition(" for ")
         return equation.removeprefix("Solve ").replace(variable, "?")

@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from equations.formats import FORMATS, Format
+from equations.parser import SeveralUnknowns
 from equations.prompt import OutOfRange
 from training.checkpoint import format_of, load
 from training.data import Problem
@@ -109,7 +110,7 @@ def predict(
 def _source(tokenizer: Tokenizer, problem: Problem, format_: Format) -> list[int]:
     try:
         text = format_.encode(problem.question)
-    except OutOfRange:
+    except (OutOfRange, SeveralUnknowns):
         return []
     ids: list[int] = tokenizer.encode(text).ids
     return ids

@@ -19,7 +19,7 @@ _LETTERS = sorted(set(string.ascii_lowercase) - set("eilo"))
 
 
 def fractions() -> Callable[[], Pair]:
-    """One to three terms of each kind, whole numbers of up to three digits, a fraction as answer."""
+    """One to three terms of each kind, numbers of up to three digits, a fraction as answer."""
 
     def sample() -> Pair:
         most = random.choice((9, 20, 99, 999))

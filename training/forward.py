@@ -79,14 +79,18 @@ def _self_attention(states: Tensor, attention: nn.Module, bias: Tensor) -> Tenso
 
 
 def _cross_attention(states: Tensor, encoded: Tensor, attention: nn.Module, bias: Tensor) -> Tensor:
-    query = _heads(functional.linear(states, attention.q.weight.to(states.dtype)), attention.n_heads)
+    query = _heads(
+        functional.linear(states, attention.q.weight.to(states.dtype)), attention.n_heads
+    )
     weight = torch.cat([attention.k.weight, attention.v.weight]).to(states.dtype)
     mixed = functional.linear(encoded, weight)
     key, value = (_heads(part, attention.n_heads) for part in mixed.chunk(2, -1))
     return _attend(query, key, value, bias, attention)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, attention: nn.Module) -> Tensor:
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor, attention: nn.Module
+) -> Tensor:
     scores = query @ key.transpose(-1, -2) + bias
     shares = scores.float().softmax(-1).to(value.dtype)
     seen = (shares @ value).transpose(1, 2).flatten(2)

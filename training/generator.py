@@ -26,7 +26,7 @@ Pair = tuple[str, str]  # question, answer
 
 
 def dataset(low: float, high: float, module: str = "linear_1d") -> Callable[[], Pair]:
-    """Questions as the dataset's `algebra__<module>` has them, entropy uniform in [`low`, `high`]."""
+    """Questions of the dataset's `algebra__<module>`, of an entropy uniform in [`low`, `high`]."""
     make = _module("modules.algebra").train(lambda _: (low, high))[module]
 
     def sample() -> Pair:

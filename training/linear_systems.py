@@ -57,9 +57,7 @@ def integer(entropy: float, random: Random) -> int:
     return random.randint(-most, most)
 
 
-def linear_system(
-    solutions: list[int], entropy: float, random: Random
-) -> list[list[Monomial]]:
+def linear_system(solutions: list[int], entropy: float, random: Random) -> list[list[Monomial]]:
     """Equations in as many variables as there are solutions (one or two)."""
     degree = len(solutions)
     matrix_share = random.uniform(1 / 3, 2 / 3)
@@ -77,13 +75,9 @@ def linear_system(
     return [_equation(terms, degree, row, random) for row in range(degree)]
 
 
-def _equation(
-    terms: list[list[int]], degree: int, row: int, random: Random
-) -> list[Monomial]:
+def _equation(terms: list[list[int]], degree: int, row: int, random: Random) -> list[Monomial]:
     written = [
-        (value, variable)
-        for variable in range(degree)
-        for value in terms[row * degree + variable]
+        (value, variable) for variable in range(degree) for value in terms[row * degree + variable]
     ] + [(-value, CONSTANT) for value in terms[degree * degree + row]]
     monomials = []
     for value, variable in written:

@@ -30,7 +30,7 @@ def sample(random: Random) -> Question:
     return family(random)
 
 
-# -- the dataset -------------------------------------------------------------------------------------
+# -- the dataset -----------------------------------------------------------------------------------
 
 
 def _dataset(random: Random) -> Question:
@@ -52,8 +52,13 @@ def _textbook(random: Random) -> Question:
     """Few terms of any size; seldom a whole solution."""
     most = random.choice((9, 20, 99, 999, 10 ** random.randint(3, 6)))
     counts = random.randint(1, 3), random.randint(0, 3)
-    return Question(_equation([_up_to(most, random) for _ in range(counts[0])],
-                              [_up_to(most, random) for _ in range(counts[1])], random))
+    return Question(
+        _equation(
+            [_up_to(most, random) for _ in range(counts[0])],
+            [_up_to(most, random) for _ in range(counts[1])],
+            random,
+        )
+    )
 
 
 def _cleared_fractions(random: Random) -> Question:
@@ -110,9 +115,7 @@ def _sums(random: Random) -> Question:
         monomials = [
             m for row in linear_systems.linear_2d(random.uniform(3, 12), random) for m in row
         ]
-        groups = [
-            [m for m in monomials if m.variable == variable] for variable in (0, 1, CONSTANT)
-        ]
+        groups = [[m for m in monomials if m.variable == variable] for variable in (0, 1, CONSTANT)]
         xs, ks = random.sample(groups, 2)
         return Question(_of_monomials(xs, ks), divide=False)
     equation = (_elimination if random.random() < 0.5 else _many_terms)(random).equation

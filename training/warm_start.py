@@ -27,11 +27,16 @@ def warm_start(model: SmallT5, base: Path) -> None:
     try:
         model.t5.load_state_dict(layers, strict=False)
     except RuntimeError as error:
-        raise RunError(f"{base} is a model of another shape: {str(error).splitlines()[-1].strip()}") from error
+        raise RunError(
+            f"{base} is a model of another shape: {str(error).splitlines()[-1].strip()}"
+        ) from error
     vocabulary = model.vocabulary
     tokens = vocabulary.tokens
-    known = {index: old for index, token in enumerate(tokens)
-             if (old := tokenizer.token_to_id(token)) is not None}
+    known = {
+        index: old
+        for index, token in enumerate(tokens)
+        if (old := tokenizer.token_to_id(token)) is not None
+    }
     _recover(model.t5.shared, known, plain.shared.weight)
     targets = {index: old for index, old in known.items() if index < vocabulary.targets}
     _recover(model.t5.lm_head.rows, targets, plain.lm_head.weight)

@@ -59,9 +59,7 @@ def test_a_fraction_shows_what_is_left() -> None:
 def test_products_are_added_digit_by_digit() -> None:
     equation = Equation((Term(47, True, False, 13), Term(5, True, True)), (), "x")
     assert render(equation) == "13*47*x - 5*x = 0"
-    assert prompt.write_digits(equation) == (
-        "*1x0^1 *3x0^0 L+1x0^2 L-5x0^1 L-3x0^0 L-5x1^0"
-    )
+    assert prompt.write_digits(equation) == ("*1x0^1 *3x0^0 L+1x0^2 L-5x0^1 L-3x0^0 L-5x1^0")
     text = work.write(equation, Random(0), divide=False)
     assert text == (
         "x0: *1^1 x0~0^0 x-3~0^1 x-5~0^2 x1~0^3 "  # 470

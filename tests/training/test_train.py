@@ -8,14 +8,15 @@ import torch
 from training import checkpoint, data, forward
 from training.__main__ import main
 from training.batches import Batches
-from training.data import Problem
 from training.errors import RunError
 from training.model import PRESETS, SmallT5, save_plain
 from training.train import Settings, train
 from training.vocabulary import EOS_ID, PAD_ID, Vocabulary
 from training.warm_start import warm_start
 
-SETTINGS = Settings(preset="test", steps=12, batch_tokens=400, warmup_steps=3, decay_steps=3, lr=5e-3)
+SETTINGS = Settings(
+    preset="test", steps=12, batch_tokens=400, warmup_steps=3, decay_steps=3, lr=5e-3
+)
 
 
 def run(dataset: Path, folder: Path, settings: Settings, stop_after: int | None = None) -> None:
@@ -127,7 +128,9 @@ def test_cross_entropy_has_the_loss_and_the_gradients_of_torch() -> None:
     expected = torch.nn.functional.cross_entropy(states @ table.T, targets)
     torch.testing.assert_close(loss, expected)
     for found, wanted in zip(
-        torch.autograd.grad(3 * loss, leaves), torch.autograd.grad(3 * expected, leaves), strict=True
+        torch.autograd.grad(3 * loss, leaves),
+        torch.autograd.grad(3 * expected, leaves),
+        strict=True,
     ):
         torch.testing.assert_close(found, wanted)
 
@@ -159,9 +162,7 @@ def test_padding_does_not_change_the_loss() -> None:
     source, target = torch.randint(3, 900, (2, 7)), torch.randint(3, 900, (2, 5))
     loss = model(source, target, torch.float32)
     padding = torch.full((2, 4), PAD_ID)
-    padded = model(
-        torch.cat([source, padding], 1), torch.cat([target, padding], 1), torch.float32
-    )
+    padded = model(torch.cat([source, padding], 1), torch.cat([target, padding], 1), torch.float32)
     torch.testing.assert_close(loss, padded)
 
 
