@@ -18,6 +18,7 @@ from service.batching.policy import BatchLimits
 from service.contracts import Answered, Host
 from service.errors import EngineRefused, NotReady, ServiceError, ShuttingDown
 from service.generating import Generator
+from service.hosting.out_of_memory import OutOfMemoryKills
 from service.hosting.plan import EnginePlan
 from service.hosting.process import ProcessHost
 from service.metrics import Metrics
@@ -55,7 +56,8 @@ def load_model(settings: Settings) -> Model:
     )
     codec = TextCodec(settings.model / TOKENIZER)
     _LOG.info("%s %s from %s", manifest.name, manifest.version, settings.model)
-    return Model(manifest, codec, [ProcessHost(plan) for _ in range(workers)])
+    out_of_memory = OutOfMemoryKills()
+    return Model(manifest, codec, [ProcessHost(plan, out_of_memory) for _ in range(workers)])
 
 
 def layout(manifest: Manifest, settings: Settings) -> tuple[int, int]:
