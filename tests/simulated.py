@@ -92,13 +92,20 @@ class SteppedHost:
 class Simulation:
     """A started batcher with `engines` of `rows` each, and callers to make and to disconnect."""
 
-    def __init__(self, *, engines: int = 1, rows: int = 4, step_s: float = 0.1) -> None:
+    def __init__(
+        self,
+        *,
+        engines: int = 1,
+        rows: int = 4,
+        step_s: float = 0.1,
+        host: type[SteppedHost] = SteppedHost,
+    ) -> None:
         self.clock = Clock()
         self.observer = Remembering()
         self.loop = ManualLoop(self.clock)
         asyncio.set_event_loop(self.loop)
         limits = BatchLimits(rows, tokens=100_000)
-        self.hosts = [SteppedHost(self.clock, limits, step_s) for _ in range(engines)]
+        self.hosts = [host(self.clock, limits, step_s) for _ in range(engines)]
         self.batcher = Batcher(
             self.hosts,
             limits,

@@ -1,4 +1,4 @@
-"""A cache of the latest answers. The model is deterministic, so equal prompts have equal answers."""
+"""A cache of the latest answers; a deterministic model answers equal prompts equally."""
 
 from __future__ import annotations
 
