@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -37,6 +37,14 @@ class Answered:
 
     hypothesis: Hypothesis
     timings: Timings
+
+
+class Submit(Protocol):
+    """The batcher's `submit`, for those who know nothing of batching."""
+
+    def __call__(
+        self, prompt: Prompt, timeout_s: float, *, wait: bool = False
+    ) -> Awaitable[Answered]: ...
 
 
 @dataclass(eq=False)

@@ -160,9 +160,9 @@ class Runtime:
             if self._requests == 0:
                 self._quiet.set()
 
-    async def _submit(self, prompt: Prompt, timeout_s: float) -> Answered:
-        """`Batcher.submit`, with its phases in the trace."""
-        answered = await self.batcher.submit(prompt, timeout_s)
+    async def _submit(self, prompt: Prompt, timeout_s: float, *, wait: bool = False) -> Answered:
+        """Call `Batcher.submit`, and add its phases to the trace."""
+        answered = await self.batcher.submit(prompt, timeout_s, wait=wait)
         self._phases.inferred(answered.timings)
         return answered
 

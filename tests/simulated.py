@@ -119,11 +119,11 @@ class Simulation:
         self.callers: list[asyncio.Task[Answered]] = []
         self._asked = 0
 
-    def ask(self, length: int, timeout_s: float) -> asyncio.Task[Answered]:
-        """A caller with a question that no other has, of so many steps."""
+    def ask(self, length: int, timeout_s: float, *, wait: bool = False) -> asyncio.Task[Answered]:
+        """Submit a prompt of its own, which takes so many steps."""
         self._asked += 1
         prompt = Prompt((self._asked, *range(1, length)))
-        caller = self.loop.create_task(self.batcher.submit(prompt, timeout_s))
+        caller = self.loop.create_task(self.batcher.submit(prompt, timeout_s, wait=wait))
         self.callers.append(caller)
         self.loop.settle()
         return caller

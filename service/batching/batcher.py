@@ -140,8 +140,11 @@ class Batcher:
 
     # -- callers ---------------------------------------------------------------------------------
 
-    async def submit(self, prompt: Prompt, timeout_s: float) -> Answered:
+    async def submit(self, prompt: Prompt, timeout_s: float, *, wait: bool = False) -> Answered:
         """Return an engine's answer to `prompt`.
+
+        With `wait` it is queued even where it is expected to miss its deadline: a batch, admitted
+        as a whole, must not give up early because of its own questions.
 
         Raises `Overloaded`, `ShuttingDown` or `NotReady` at once, `DeadlineExceeded` after
         `timeout_s`, and `EngineFailed` when the engine failed. Cancelling discards the job; it
@@ -155,7 +158,7 @@ class Batcher:
         if job is not None and not job.abandoned:
             self._observer.reused("shared")
         else:
-            job = self._shared[prompt] = self._admit(prompt, timeout_s)
+            job = self._shared[prompt] = self._admit(prompt, None if wait else timeout_s)
         return await self._reply(job, timeout_s)
 
     async def stream(
@@ -192,9 +195,10 @@ class Batcher:
     def _admit(
         self,
         prompt: Prompt,
-        timeout_s: float,
+        timeout_s: float | None,
         on_tokens: Callable[[list[int]], None] | None = None,
     ) -> Job:
+        """Queue a new job. Raises `Overloaded`, also for a `timeout_s` that would be missed."""
         if (refusal := self.overload(timeout_s)) is not None:
             raise refusal
         job = Job(next(self._keys), prompt, [], enqueued_s=self._clock(), on_tokens=on_tokens)

@@ -72,6 +72,19 @@ def test_one_caller_that_always_disconnects_does_not_keep_the_others_out() -> No
         assert service.batcher.overload(30.0) is None
 
 
+def test_a_caller_that_would_rather_wait_is_queued_until_its_deadline() -> None:
+    with simulation(rows=1) as service:
+        service.ask(STEPS, 30.0)
+        service.step(STEPS)
+        service.ask(STEPS, 30.0)
+        assert isinstance(service.ask(STEPS, 4.0).exception(), Overloaded)
+        patient = service.ask(STEPS, 4.0, wait=True)
+        service.step(STEPS)
+        assert not patient.done()
+        service.wait(1.0)
+        assert isinstance(patient.exception(), DeadlineExceeded)
+
+
 class AnyHistory(RuleBasedStateMachine):
     """Callers come, disconnect and time out, engines step, slow down and crash, in any order."""
 
