@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from engine.contracts import Prompt
+from engine.echo import EchoEngine
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
-from engine.contracts import Prompt
 from service.contracts import Answered, EngineExit, Order, Report, Started
-from engine.fake import EchoEngine
 from service.hosting.decode_loop import DecodeLoop
 from tests.fakes import Clock, Remembering
 

@@ -7,7 +7,13 @@ from contextlib import contextmanager
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from service.contracts import Answered
 from service.errors import DeadlineExceeded, EngineFailed, NotReady, Overloaded
@@ -137,5 +143,7 @@ class AnyHistory(RuleBasedStateMachine):
         self.service.close()
 
 
-AnyHistory.TestCase.settings = settings(max_examples=40, stateful_step_count=40)
-TestAnyHistory = AnyHistory.TestCase
+def test_no_history_locks_callers_out() -> None:
+    run_state_machine_as_test(
+        AnyHistory, settings=settings(max_examples=40, stateful_step_count=40)
+    )
