@@ -85,36 +85,37 @@ def transport_faults() -> Iterator[None]:
         raise _error_of(error) from error
 
 
+_IN_TIME: Mapping[type[httpx.TimeoutException], str] = {
+    httpx.ConnectTimeout: "no connection was made in time",
+    httpx.PoolTimeout: "no connection of this client became free in time",
+}
+_OF_THE_SYSTEM: Mapping[type[Exception], type[ConnectionFailed]] = {
+    socket.gaierror: HostNotFound,
+    ssl.SSLError: TLSFailed,
+    ConnectionRefusedError: ConnectionRefused,
+}
+
+
 def _error_of(error: httpx.RequestError) -> CyberSolveError:
     reason = str(error) or type(error).__name__
-    match error:
-        case httpx.ConnectError():
-            return _connect_error(error, f"{reason} ({error.request.url.netloc.decode()})")
-        case httpx.ConnectTimeout():
-            return DeadlineExceeded("no connection was made in time")
-        case httpx.PoolTimeout():
-            return DeadlineExceeded("no connection of this client became free in time")
-        case httpx.TimeoutException():
-            return DeadlineExceeded("the server did not answer in time")
-        case httpx.LocalProtocolError():
-            return InvalidRequest(f"the request cannot be sent: {reason}")
-        case httpx.DecodingError():
-            return ServerError(f"the response cannot be decoded: {reason}")
-        case _:
-            return ConnectionFailed(reason)
+    if isinstance(error, httpx.TimeoutException):
+        return DeadlineExceeded(_IN_TIME.get(type(error), "the server did not answer in time"))
+    if isinstance(error, httpx.ConnectError):
+        return _connect_error(error)(f"{reason} ({error.request.url.netloc.decode()})")
+    if isinstance(error, httpx.LocalProtocolError):
+        return InvalidRequest(f"the request cannot be sent: {reason}")
+    if isinstance(error, httpx.DecodingError):
+        return ServerError(f"the response cannot be decoded: {reason}")
+    return ConnectionFailed(reason)
 
 
-def _connect_error(error: httpx.ConnectError, reason: str) -> CyberSolveError:
+def _connect_error(error: httpx.ConnectError) -> type[ConnectionFailed]:
     """Return the error for the system's own, which httpx keeps as a cause."""
     causes = list(_causes(error))
-    for kind, result in (
-        (socket.gaierror, HostNotFound),
-        (ssl.SSLError, TLSFailed),
-        (ConnectionRefusedError, ConnectionRefused),
-    ):
+    for kind, result in _OF_THE_SYSTEM.items():
         if any(isinstance(cause, kind) for cause in causes):
-            return result(reason)
-    return CannotConnect(reason)
+            return result
+    return CannotConnect
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

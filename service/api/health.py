@@ -35,7 +35,13 @@ async def readyz(request: Request) -> Status:
     "/metrics",
     summary="Prometheus metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"example": "cybersolve_engine_up 1.0"}}}},
+    responses={
+        200: {
+            "content": {
+                "text/plain": {"schema": {"type": "string"}, "example": "cybersolve_engine_up 1.0"}
+            }
+        }
+    },
 )
 async def metrics(request: Request) -> Response:
     """Prometheus' text format."""

@@ -127,7 +127,9 @@ def test_what_the_model_cannot_read_has_an_error_of_its_own(face: Face) -> None:
         assert isinstance(error, InvalidRequest)
 
 
-@pytest.mark.parametrize("lead", ["\N{GRINNING FACE}", "\N{MATHEMATICAL BOLD SMALL X}" * 3, "e\u0301"])
+@pytest.mark.parametrize(
+    "lead", ["\N{GRINNING FACE}", "\N{MATHEMATICAL BOLD SMALL X}" * 3, "e\u0301"]
+)
 def test_a_span_counts_unicode_code_points(face: Face, lead: str) -> None:
     """A character beyond the basic plane counts once, as in Python, and not twice as in UTF-16."""
     question = lead + " ? = 1"
