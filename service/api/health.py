@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -9,7 +11,9 @@ from service.api.answering import runtime_of
 from service.api.routes import PROBLEMS
 from service.api.schemas import Info, Status
 
-_FAULTS = {500: {**PROBLEMS[500], "description": "An error; quote the `request_id`."}}
+_FAULTS: dict[int | str, dict[str, Any]] = {
+    500: {**PROBLEMS[500], "description": "An error; quote the `request_id`."}
+}
 router = APIRouter(tags=["operate"], responses=_FAULTS)
 metrics_router = APIRouter(tags=["operate"], responses=_FAULTS)
 

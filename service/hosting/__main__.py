@@ -13,8 +13,9 @@ from contextlib import suppress
 from service.batching.policy import BatchLimits
 from service.contracts import Order, Started
 from service.engine.bundle import BundleError
+from service.engine.kernels import library
 from service.engine.opening import open_engine, warm_up
-from service.engine.sessions import ProviderMissing
+from service.engine.sessions import ProviderMissing, device_of
 from service.errors import EngineRefused
 from service.hosting.frames import Unpacking, packed
 from service.hosting.plan import EnginePlan
@@ -54,7 +55,8 @@ def _serve(plan: EnginePlan, channel: socket.socket) -> None:
         channel.sendall(packed(EngineRefused(str(error))))
         return
     warm_up(engine, plan.model)
-    channel.sendall(packed(Started(engine.rows, provider)))
+    kernels = "own" if device_of(provider) == "cpu" and library() is not None else "onnxruntime"
+    channel.sendall(packed(Started(engine.rows, provider, kernels)))
     rounds = Rounds(
         engine,
         BatchLimits(plan.rows, plan.tokens),
