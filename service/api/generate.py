@@ -22,7 +22,7 @@ router = APIRouter(tags=["generate"])
 _EVENTS = {
     "description": "The whole; with `stream` events: data with a `text` for each piece, then "
     "`done` with what is answered without `stream`, or `error` with a problem.",
-    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    "content": {"text/event-stream": {}},
 }
 
 

@@ -103,12 +103,13 @@ def test_operation_ids_are_the_names_of_generated_calls(document: dict[str, Any]
 
 
 def test_every_response_has_a_schema(document: dict[str, Any]) -> None:
-    """Without one a generated client has `any` or nothing."""
+    """Without one a generated client has `any` or nothing. OpenAPI 3.1 has none for events."""
     for name, operation in operations(document).items():
         bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
         for body in bodies:
             for media_type, content in body.get("content", {}).items():
-                assert content.get("schema"), (name, media_type)
+                if media_type != "text/event-stream":
+                    assert content.get("schema"), (name, media_type)
 
 
 def test_every_error_outside_of_the_inference_protocol_is_a_typed_problem(
