@@ -1,4 +1,4 @@
-"""The model card of a bundle, written from its manifest and the run behind it."""
+"""Write the model card of a bundle from its manifest."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from equations.prompt import WORK
-from service.engine.bundle import Manifest
+from engine.bundle import Manifest
+from equations.formats import FORMATS
 
 _SMALL = """\
 A T5 of {parameters:,} parameters that solves linear equations in one variable, given as digit
@@ -69,11 +69,11 @@ gives it `POST /generate`, and nothing that it writes is verified. {parity}
 
 
 def write_card(manifest: Manifest) -> str:
-    """Markdown, from `provenance` as `python -m model_export` fills it."""
+    """Return Markdown, from the `provenance` that `python -m model_export` records."""
     provenance = manifest.provenance
     evaluation = provenance.get("evaluation")
     training = provenance["training"]
-    small = manifest.target_format == WORK
+    small = manifest.solves and FORMATS[manifest.prompt_format].writes_work
     base = (training or {}).get("settings", {}).get("base", "a checkpoint of unrecorded origin")
     parity = _parity(manifest.precision, provenance["parity"])
     if not manifest.solves:

@@ -11,10 +11,10 @@ from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from engine.bundle import Manifest
 from equations.verify import Verdict
 from service import processes
 from service.contracts import Started
-from service.engine.bundle import Manifest
 from service.processes import Pids
 from service.solving import Solution, Source
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from engine.bundle import Architecture, Limits, Manifest
 from equations.verify import Verdict
 from model_export.__main__ import RunError, _evaluation
 from model_export.card import write_card
-from service.engine.bundle import Architecture, Limits, Manifest
 from training.data import Problem
 from training.prediction import Prediction
 from training.publish import publish

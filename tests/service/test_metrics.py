@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from engine.bundle import load_manifest
 from service.api.schemas import SolveRequest
 from service.contracts import Started
-from service.engine.bundle import load_manifest
 from service.metrics import Metrics
 
 SECONDS = (

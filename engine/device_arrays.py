@@ -1,8 +1,7 @@
-"""Where the rows' keys and values lie: in this machine's memory, or in a GPU's.
+"""Arrays of keys and values in the host's memory or in a GPU's.
 
-Graphs are bound to addresses, so that both kinds go through the same code: a step reads and writes
-in place, and nothing but tokens and probabilities crosses from a GPU. What differs is how a block
-is copied from row to row.
+Graphs are bound to addresses, so the same code serves both: a step reads and writes in place, and
+only tokens and probabilities are copied from a GPU. The two differ in how rows are copied.
 """
 
 from __future__ import annotations
@@ -21,23 +20,23 @@ ELEMENTS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 class Copier(Protocol):
-    """Copies within a GPU's memory."""
+    """Copy within a GPU's memory."""
 
     def copy(
         self, to: int, to_pitch: int, of: int, of_pitch: int, *, width: int, lines: int
     ) -> None:
-        """`lines` of `width` bytes from address `of` to `to`; they begin a pitch apart."""
+        """Copy `lines` of `width` bytes from address `of` to `to`; lines start a pitch apart."""
         ...
 
     def wait(self) -> None:
-        """Until all copies have been made."""
+        """Return when all copies are complete."""
         ...
 
 
-class Block:
+class DeviceArray:
     """An array (parts, rows, heads, length, d_kv) of floats on `device`, `cpu` or `cuda`.
 
-    It keeps `value` alive, whose memory it is. `copier` is for a GPU's, CUDA's own if not given.
+    It keeps `value`, which owns the memory, alive. `copier` copies on a GPU; by default CUDA's own.
     """
 
     def __init__(self, value: ort.OrtValue, device: str, copier: Copier | None = None) -> None:
@@ -49,8 +48,8 @@ class Block:
         self._copier = (copier or _cuda()) if device == "cuda" else None
 
     @classmethod
-    def zeros(cls, shape: Sequence[int], element: npt.DTypeLike, device: str) -> Block:
-        zeros = np.zeros(shape, element)  # what was never written may hold NaN, which no mask hides
+    def zeros(cls, shape: Sequence[int], element: npt.DTypeLike, device: str) -> DeviceArray:
+        zeros = np.zeros(shape, element)  # fresh memory may hold NaN, which no mask hides
         if device == "cpu":
             return cls(ort.OrtValue.ortvalue_from_numpy(zeros), device)
         value = ort.OrtValue.ortvalue_from_shape_and_type(shape, element, device, 0)
@@ -63,22 +62,22 @@ class Block:
         binder(name, self._device, 0, self._element, shape, self._line(part, 0))
 
     def copy(
-        self, row: int, source: Block, source_row: int, length: int, *, begin: int = 0
+        self, row: int, source: DeviceArray, source_row: int, length: int, *, begin: int = 0
     ) -> None:
-        """Of all parts and heads, `length` columns from `begin` of a row of `source`."""
+        """Copy `length` columns of all parts and heads, from `begin` of a row of `source`."""
         if self._copier is None:
             columns = source._on_host[:, source_row, :, begin : begin + length]
             self._on_host[:, row, :, :length] = columns
             return
-        size = self._element.itemsize * self.shape[4]  # of a column
+        size = self._element.itemsize * self.shape[4]  # bytes of a column
         pitch, source_pitch = self.shape[3] * size, source.shape[3] * size
         for part in range(self.shape[0]):
             to, of = self._line(part, row), source._line(part, source_row) + begin * size
             self._copier.copy(to, pitch, of, source_pitch, width=length * size, lines=self.shape[2])
-        self._copier.wait()  # ONNX Runtime's stream does not wait for that of the copies
+        self._copier.wait()  # ONNX Runtime's stream does not wait for the copies'
 
     def _line(self, part: int, row: int) -> int:
-        """The address of the first head of a row."""
+        """Return the address of the first head of a row."""
         _, rows, *line = self.shape
         address: int = (
             self._address + (part * rows + row) * math.prod(line) * self._element.itemsize
@@ -98,7 +97,7 @@ _SIZE, _POINTER = ctypes.c_size_t, ctypes.c_void_p
 
 
 class _Cuda:
-    """Implements `Copier` by the CUDA runtime that ONNX Runtime has loaded."""
+    """Implement `Copier` with the CUDA runtime that ONNX Runtime has loaded."""
 
     def __init__(self, runtime: ctypes.CDLL) -> None:
         self._copy, self._wait = runtime.cudaMemcpy2D, runtime.cudaStreamSynchronize

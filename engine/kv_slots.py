@@ -1,8 +1,8 @@
-"""The memory of the rows that an engine decodes together, and its binding to the decoder's graph.
+"""KV cache slots of the rows that an engine decodes together, bound to the decoder's graph.
 
-Rows under way are the first `active` of every array when a step begins, so that the graph sees them
-as one block of memory, without a copy. The place of a row that leaves goes to one that joins, or,
-where none does before the next step, to the last.
+When a step starts, the active rows are the first `active` of every array: the graph reads them as
+one block of memory, without a copy. The slot of a row that leaves is given to the next row that
+joins; if none joins before the next step, the last row moves into it.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from service.contracts import Hypothesis, Prompt
-from service.engine.bundle import Architecture
-from service.engine.memory import ELEMENTS, Block
+from engine.bundle import Architecture
+from engine.contracts import Hypothesis, Prompt
+from engine.device_arrays import ELEMENTS, DeviceArray
 
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-_LENGTH_STEP = 16  # of the cross-attention's memory, in tokens
-_FREE = -1  # a place whose token is not forced
-_GAP = object()  # instead of a key, where a row has left
+_LENGTH_STEP = 16  # tokens: cross-attention slots grow by multiples of this
+_FREE = -1  # a position whose token is not forced
+_GAP = object()  # replaces the key of a row that has left
 
 
-class Rows:
+class KVSlots:
     """Arrays of `capacity` rows for answers of up to `columns` tokens.
 
-    What attention reads lies on `device` (`cpu` or `cuda`), in the decoder's own kind of floats.
+    Keys and values are stored on `device` (`cpu` or `cuda`), in the decoder's own float type.
     """
 
     def __init__(
@@ -59,18 +59,18 @@ class Rows:
         self._source_lengths = np.zeros(capacity, np.int32)
         self._best: Ids = np.zeros((capacity, 2), np.int64)
         self._logprobs: Floats = np.zeros((capacity, 2), ELEMENTS[kinds["logprobs"]])
-        # The two likeliest tokens of each step: the first was taken, where none was forced.
+        # The two likeliest tokens of each step; the first was decoded unless another was forced.
         self._best_so_far: Ids = np.zeros((capacity, columns, 2), np.int64)
         self._logprobs_so_far: Floats = np.zeros((capacity, columns, 2), np.float32)
-        self._most = np.zeros(capacity, np.int32)  # tokens that a row may write
+        self._most = np.zeros(capacity, np.int32)  # the most tokens a row may decode
         self._forced: Ids = np.full((capacity, columns), _FREE, np.int64)
         self._numbers = np.arange(capacity)
         self._bindings: dict[int, ort.IOBinding] = {}
 
-    def _block(self, length: int) -> Block:
-        """Keys and values of each layer in turn, for all rows."""
+    def _block(self, length: int) -> DeviceArray:
+        """Allocate keys and values of each layer in turn, for all rows."""
         shape = (2 * self._shape.decoder_layers, self.capacity, self._shape.heads, length)
-        return Block.zeros((*shape, self._shape.d_kv), self._element, self._device)
+        return DeviceArray.zeros((*shape, self._shape.d_kv), self._element, self._device)
 
     @property
     def active(self) -> int:
@@ -78,8 +78,10 @@ class Rows:
 
     # -- joining and leaving ---------------------------------------------------------------------
 
-    def add(self, key: Hashable, prompt: Prompt, cross: Block, begin: int) -> None:
-        """A new row; its columns of `cross` (2 * layers, 1, heads, tokens, d_kv) begin there."""
+    def add(self, key: Hashable, prompt: Prompt, cross: DeviceArray, begin: int) -> None:
+        """Add a row; copy its keys and values from `cross` (2 * layers, 1, heads, tokens, d_kv),
+        starting at token `begin`.
+        """
         if self._gaps:
             row = self._gaps.pop()
             self._keys[row] = key
@@ -98,9 +100,9 @@ class Rows:
             self._forcing.add(key)
 
     def make_room(self, longest: int) -> None:
-        """Fit the cross-attention's memory to sources of up to `longest` tokens, and these rows'.
+        """Resize the cross-attention slots for sources of up to `longest` tokens and the rows here.
 
-        Without kernels of our own all of it is read at each step, so that it also shrinks.
+        They also shrink: without our kernels each step reads all of their memory.
         """
         had_rows = len(self._keys)
         longest = max(longest, int(self._source_lengths[:had_rows].max(initial=0)))
@@ -115,7 +117,7 @@ class Rows:
         self._bindings.clear()
 
     def remove(self, keys: Collection[Hashable]) -> None:
-        """Forget the rows of those `keys` that have one."""
+        """Remove the rows with these `keys`; ignore keys without a row."""
         for row, key in enumerate(self._keys):
             if key in keys:
                 self._keys[row] = _GAP
@@ -147,19 +149,17 @@ class Rows:
     # -- stepping --------------------------------------------------------------------------------
 
     def step(self) -> dict[Hashable, Hypothesis]:
-        """Let the decoder write one token in every row. Those that have come to their end leave,
-        and are given.
-        """
+        """Decode one token in every row. Remove and return the finished rows."""
         self._close_gaps()
         active = self.active
         self._decoder.run_with_iobinding(self._binding())
         past = self._past[:active]
-        places = self._numbers[:active], past
+        positions = self._numbers[:active], past
         best = self._best[:active]
-        self._best_so_far[places] = best
-        self._logprobs_so_far[places] = self._logprobs[:active]
+        self._best_so_far[positions] = best
+        self._logprobs_so_far[positions] = self._logprobs[:active]
         taken = self._token[:active, 0]
-        taken[:] = _taken(self._forced[places], best) if self._forcing else best[:, 0]
+        taken[:] = _taken(self._forced[positions], best) if self._forcing else best[:, 0]
         past += 1
         ended = (taken == self._shape.eos_id) | (past == self._most[:active])
         finished = {self._keys[row]: self._hypothesis(row) for row in ended.nonzero()[0].tolist()}
@@ -167,14 +167,14 @@ class Rows:
         return finished
 
     def _binding(self) -> ort.IOBinding:
-        """The graph's inputs and outputs bound to the memory of the active rows."""
+        """Return the graph's inputs and outputs bound to the memory of the active rows."""
         active = self.active
         if active in self._bindings:
             return self._bindings[active]
         binding = self._bindings[active] = self._decoder.io_binding()
 
         def value(array: npt.NDArray[np.generic]) -> ort.OrtValue:
-            return ort.OrtValue.ortvalue_from_numpy(array)  # of the same memory
+            return ort.OrtValue.ortvalue_from_numpy(array)  # shares the array's memory
 
         for name, array in (
             ("token", self._token[:active]),
@@ -184,18 +184,18 @@ class Rows:
             binding.bind_ortvalue_input(name, value(array))
         for layer in range(self._shape.decoder_layers):
             for part, name in enumerate(("key", "value")):
-                place = 2 * layer + part
-                self._cache.bind(binding.bind_input, f"{name}.{layer}", place, active)
-                self._cache.bind(binding.bind_output, f"new_{name}.{layer}", place, active)
-                self._cross.bind(binding.bind_input, f"cross_{name}.{layer}", place, active)
+                index = 2 * layer + part
+                self._cache.bind(binding.bind_input, f"{name}.{layer}", index, active)
+                self._cache.bind(binding.bind_output, f"new_{name}.{layer}", index, active)
+                self._cross.bind(binding.bind_input, f"cross_{name}.{layer}", index, active)
         binding.bind_ortvalue_output("best", value(self._best[:active]))
         binding.bind_ortvalue_output("logprobs", value(self._logprobs[:active]))
         return binding
 
-    # -- what was written ------------------------------------------------------------------------
+    # -- decoded tokens --------------------------------------------------------------------------
 
     def written(self, key: Hashable) -> list[int]:
-        """The tokens of a row so far, the end token included."""
+        """Return the tokens of a row so far, the end token included."""
         row = self._keys.index(key)
         steps = int(self._past[row])
         best = self._best_so_far[row, :steps]
@@ -204,7 +204,7 @@ class Rows:
         return tokens
 
     def _hypothesis(self, row: int) -> Hypothesis:
-        """What a row that has ended has written."""
+        """Return the answer of a finished row."""
         steps = int(self._past[row])
         best, logprobs = self._best_so_far[row, :steps], self._logprobs_so_far[row, :steps]
         taken, others = best[:, 0], best[:, 1]
@@ -226,5 +226,5 @@ class Rows:
 
 
 def _taken(forced: Ids, best: Ids) -> Ids:
-    """What was written at each place, of what was forced (n) and the likeliest (n, 2)."""
+    """Return the token of each position, from the forced ones (n) and the likeliest (n, 2)."""
     return np.where(forced == _FREE, best[:, 0], forced)

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from itertools import count
 
+from engine.contracts import Prompt
+from engine.echo import EchoEngine
 from service.batching.policy import BatchLimits
-from service.contracts import Join, Order, Prompt, Report
-from service.engine.fake import EchoEngine
-from service.hosting.rounds import Rounds
+from service.contracts import Join, Order, Report
+from service.hosting.decode_loop import DecodeLoop
 
 
 def answers(clock: Callable[[], float]) -> list[list[int]]:
@@ -20,7 +21,9 @@ def answers(clock: Callable[[], float]) -> list[list[int]]:
         return None if wait else []
 
     limits = BatchLimits(rows=1, tokens=100)
-    Rounds(EchoEngine(rows=1), limits, receive=receive, report=reports.append, clock=clock).run()
+    DecodeLoop(
+        EchoEngine(rows=1), limits, receive=receive, report=reports.append, clock=clock
+    ).run()
     told = [[one.key for one in report.finished] for report in reports]
     return [keys for keys in told if keys]
 

@@ -6,7 +6,7 @@ import asyncio
 
 from fastapi import Request
 
-from service.api.departure import while_connected
+from service.api.disconnect import while_connected
 
 
 def test_who_leaves_as_the_answer_comes_cancels_nothing_after_it() -> None:

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
 
+from engine.kernels import library
 from model_export import operators
 from model_export.builder import GraphBuilder
 from model_export.quantisation import in_blocks, quantised
-from service.engine.kernels import library
 
 Arrays = dict[str, np.ndarray]
 FLOATS = TensorProto.FLOAT

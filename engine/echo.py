@@ -1,24 +1,24 @@
-"""An engine that echoes, for tests of everything around an engine: row i answers source i."""
+"""A fake engine for tests: the answer of each row is its own source."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Hashable, Mapping
 
-from service.contracts import Hypothesis, Prompt, Tokens
+from engine.contracts import Hypothesis, Prompt, Tokens
 
 
 def hypothesis(tokens: Tokens) -> Hypothesis:
-    """Written without a doubt."""
+    """Return a hypothesis of these tokens with log-probabilities of zero."""
     certain = [0.0] * (len(tokens) + 1)
     return Hypothesis(list(tokens), certain, [0] * len(certain), [-99.0] * len(certain))
 
 
 class EchoEngine:
-    """Answers each source with itself, a token a step.
+    """Echo each source, one token a step.
 
-    `before` runs at the start of every step with the sources under way, in the worker's thread:
-    tests block or raise there. `answer` makes another engine of it.
+    `before` is called at the start of every step with the active sources, in the engine's thread:
+    tests block or raise there. `answer` replaces the echo with another function of the prompt.
     """
 
     def __init__(

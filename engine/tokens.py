@@ -1,4 +1,4 @@
-"""Text to token ids and back, with the tokenizer of a bundle."""
+"""Encode text to token ids and decode it back, with the tokenizer of a bundle."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tokenizers import Tokenizer
 
 
 class TextCodec:
-    """Thread-safe; encodes in microseconds."""
+    """Encode and decode with one `tokenizer.json`. Thread-safe."""
 
     def __init__(self, path: Path) -> None:
         self._tokenizer = Tokenizer.from_file(str(path))
         self._words = _Words.of(json.loads(path.read_text(encoding="utf-8")))
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Ids of `text`, the end token included."""
+        """Return the ids of `text`, the end token included."""
         if self._words is not None and self._words.reads(text):
             return self._words.encode(text)
         return tuple(self._tokenizer.encode(text).ids)
@@ -46,7 +46,7 @@ class _Words:
 
     @classmethod
     def of(cls, tokenizer: Mapping[str, Any]) -> _Words | None:
-        """From a `tokenizer.json`; `None` for one that does anything else to a text."""
+        """Read a `tokenizer.json`; return `None` for one that does anything else to a text."""
         model, after = tokenizer["model"], tokenizer["post_processor"] or {}
         more = [tokenizer[step] for step in ("normalizer", "decoder", "truncation", "padding")]
         splits = tokenizer["pre_tokenizer"] == {"type": "WhitespaceSplit"}
@@ -66,8 +66,9 @@ class _Words:
         )
 
     def reads(self, text: str) -> bool:
-        """Special tokens have a `<` and are found within words too; what parts words beyond a space
-        is for the library to say.
+        """Return False for a text that only the library can split.
+
+        Special tokens contain `<` and match inside words; other white space also separates words.
         """
         return text.isascii() and text.isprintable() and "<" not in text
 

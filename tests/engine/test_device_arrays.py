@@ -1,4 +1,4 @@
-"""Rows copied within a block and between blocks, on the host and as on a GPU."""
+"""KVSlots copied within a block and between blocks, on the host and as on a GPU."""
 
 import ctypes
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 import pytest
 
-from service.engine.memory import Block
+from engine.device_arrays import DeviceArray
 
 
 class HostCopier:
@@ -26,9 +26,9 @@ class HostCopier:
         self.waits += 1
 
 
-def block(array: npt.NDArray[np.floating], copier: HostCopier | None) -> Block:
+def block(array: npt.NDArray[np.floating], copier: HostCopier | None) -> DeviceArray:
     value = ort.OrtValue.ortvalue_from_numpy(array)
-    return Block(value, "cuda" if copier else "cpu", copier)
+    return DeviceArray(value, "cuda" if copier else "cpu", copier)
 
 
 @pytest.mark.parametrize("element", [np.float32, np.float16])

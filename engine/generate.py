@@ -1,19 +1,20 @@
-"""All answers to a list of prompts, for whoever has them at once: export, evaluation, benches."""
+"""Decode a whole list of prompts, for callers that have them all at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 
-from service.contracts import Engine, Hypothesis, Prompt
+from engine.contracts import Engine, Hypothesis, Prompt
 
 
 def generate(
     engine: Engine, prompts: Sequence[Prompt], advance: Callable[[int], object] = lambda _: None
 ) -> list[Hypothesis]:
-    """Hypotheses in the order of `prompts`; the longest are begun first, so that few steps are made
-    for the last alone, and a free quarter of the rows is filled at once.
+    """Return hypotheses in the order of `prompts`.
 
-    `advance` is told how many more are done. The engine must be idle, and is so afterwards.
+    The longest prompts start first, so that few steps are made for a lone last row; free rows are
+    filled a quarter of the engine at a time. `advance` is called with the number of newly finished
+    prompts. The engine must be idle, and is idle afterwards.
     """
     waiting = sorted(range(len(prompts)), key=lambda index: len(prompts[index].source))
     finished: dict[Hashable, Hypothesis] = {}

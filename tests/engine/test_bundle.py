@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from service.engine.bundle import MANIFEST, BundleError, load_manifest
-from service.engine.ort import OrtModel
-from service.engine.sessions import ProviderMissing, open_sessions, require_all_on
+from engine.bundle import MANIFEST, BundleError, load_manifest
+from engine.ort import OrtModel
+from engine.sessions import ProviderMissing, open_sessions, require_all_on
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""How many cores this process may really use."""
+"""The number of cores that this process may use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # "<microseconds or max> <period
 
 
 def available_cpus(quota_file: Path = _CGROUP_QUOTA) -> int:
-    """The smaller of the affinity mask and the container's CPU quota, rounded up; at least 1."""
+    """Return the smaller of the affinity mask and the container's CPU quota, rounded up."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = quota_file.read_text().split()

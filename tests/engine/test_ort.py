@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from service.contracts import Hypothesis, Prompt
-from service.engine.bundle import load_manifest
-from service.engine.generate import generate
-from service.engine.ort import OrtEngine, OrtModel
+from engine.bundle import load_manifest
+from engine.contracts import Hypothesis, Prompt
+from engine.generate import generate
+from engine.ort import OrtEngine, OrtModel
 
 EOS = 1
 

@@ -1,4 +1,4 @@
-"""From a bundle's folder to an engine that is warm."""
+"""Load the engine of a bundle and warm it up."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import json
 import logging
 from pathlib import Path
 
-from service.contracts import Prompt
-from service.engine.bundle import REFERENCE, read_manifest
-from service.engine.generate import generate
-from service.engine.kernels import library
-from service.engine.ort import OrtEngine, OrtModel
+from engine.bundle import REFERENCE, read_manifest
+from engine.contracts import Prompt
+from engine.generate import generate
+from engine.kernels import library
+from engine.ort import OrtEngine, OrtModel
 
 _LOG = logging.getLogger(__name__)
-_WARM_UP = 8  # answers: enough to have run alone and in company
+_WARM_UP = 8  # prompts: enough for a step of one row and of several
 
 
-def open_engine(
+def load_engine(
     folder: Path, *, threads: int, rows: int, provider: str = "auto"
 ) -> tuple[OrtEngine, str]:
-    """An engine and ONNX Runtime's name of its provider; the files are taken as checked.
+    """Return an engine and ONNX Runtime's name of its provider. Does not check the files' hashes.
 
     Raises `BundleError` or `ProviderMissing`, each with one line that says what to do.
     """
@@ -30,7 +30,7 @@ def open_engine(
 
 
 def warm_up(engine: OrtEngine, folder: Path) -> None:
-    """Answer some of the bundle's own questions: the first calls are the slow ones."""
+    """Decode some of the bundle's reference prompts: an engine's first calls are slow."""
     pairs = json.loads((folder / REFERENCE).read_text(encoding="utf-8"))
     prompts = [Prompt(tuple(pair["source"])) for pair in pairs[:_WARM_UP]]
     generate(engine, prompts[:1])

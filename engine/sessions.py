@@ -1,7 +1,7 @@
-"""Sessions of ONNX Runtime: which provider runs them, with how many threads.
+"""Open sessions of ONNX Runtime on a provider, with a number of threads.
 
-A session that is to run on a GPU runs there: ONNX Runtime gives the CPU whatever CUDA has no kernel
-for, and copies what it reads and writes at every step. Such a session is refused here.
+ONNX Runtime runs operators without a CUDA kernel on the CPU, and copies their inputs and outputs at
+every step. A session on a GPU that would do so is refused.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import onnxruntime as ort
 _LOG = logging.getLogger(__name__)
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 Sessions = list[ort.InferenceSession]
-# Arithmetic of shapes, places and lengths, which ONNX Runtime puts on the CPU of its own accord.
+# Arithmetic of shapes, positions and lengths, which ONNX Runtime itself places on the CPU.
 _MAY_BE_ON_CPU = {
     "Add", "Cast", "Clip", "Concat", "CumSum", "Div", "Less", "Mul", "Range", "ReduceMax",
     "Reshape", "Shape", "Squeeze", "Sub", "Unsqueeze",
@@ -23,17 +23,18 @@ _MAY_BE_ON_CPU = {
 
 
 class ProviderMissing(ValueError):
-    """CUDA was asked for, and this installation or machine has none, or not for these graphs."""
+    """CUDA was requested, but this installation, machine or graph cannot use it."""
 
 
 def open_sessions(
     paths: Sequence[Path], *, threads: int, provider: str, kernels: Path | None = None
 ) -> tuple[str, Sessions]:
-    """ONNX Runtime's name of the provider that runs them, and a session for each graph.
+    """Return ONNX Runtime's name of the provider, and a session for each graph.
 
-    `threads` work on one call, the caller's among them. `provider` is `cpu`, `cuda`, or `auto`:
-    CUDA where it works, else the CPU, which takes the operators in `kernels` from there. Raises
-    `ProviderMissing`.
+    `threads`, the caller's included, share one call. `provider` is `cpu`, `cuda`, or `auto`: CUDA
+    where it works, else the CPU. On the CPU the library `kernels` implements our operators.
+
+    Raises `ProviderMissing`.
     """
     ort.disable_telemetry_events()
     built_in = has_cuda()
@@ -55,19 +56,19 @@ def open_sessions(
 
 
 def has_cuda() -> bool:
-    """Whether this installation of ONNX Runtime can use CUDA; the machine may still have none."""
+    """Return True if this installation of ONNX Runtime supports CUDA, whatever the machine has."""
     return _CUDA in ort.get_available_providers()
 
 
 def device_of(provider: str) -> str:
-    """What ONNX Runtime calls the memory of a provider, by the provider's name."""
+    """Return ONNX Runtime's name of the memory of a provider."""
     return "cuda" if provider == _CUDA else "cpu"
 
 
 def require_all_on(session: ort.InferenceSession, path: Path, provider: str) -> None:
-    """Raises `ProviderMissing` where another than `provider` runs a part of the graph in `path`.
+    """Raise `ProviderMissing` if any part of the graph in `path` runs on another provider.
 
-    Of an operator with a definition those in its place are meant.
+    An operator of ours counts as the standard operators of its definition.
     """
     elsewhere = {
         node.op_type

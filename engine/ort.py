@@ -1,7 +1,8 @@
-"""Greedy T5 generation on ONNX Runtime, in rows that join and leave between steps.
+"""Greedy T5 decoding on ONNX Runtime, in rows that join and leave between steps.
 
-Two graphs (see `model_export.graphs`): the encoder gives, once a prompt, the keys and values that
-every decoder layer attends to; the decoder makes one step for all rows, each at its own position.
+A bundle has two graphs (see `model_export.graphs`). The encoder runs once for each prompt and
+returns the keys and values that every decoder layer attends to. The decoder makes one step for all
+rows, each at its own position.
 """
 
 from __future__ import annotations
@@ -12,19 +13,21 @@ from pathlib import Path
 
 import numpy as np
 
-from service.contracts import Hypothesis, Prompt, Tokens
-from service.engine.bundle import DECODER, ENCODER, Manifest
-from service.engine.kernels import library
-from service.engine.memory import Block
-from service.engine.rows import Rows
-from service.engine.sessions import device_of, open_sessions
+from engine.bundle import DECODER, ENCODER, Manifest
+from engine.contracts import Hypothesis, Prompt, Tokens
+from engine.device_arrays import DeviceArray
+from engine.kernels import library
+from engine.kv_slots import KVSlots
+from engine.sessions import device_of, open_sessions
 
 
 class OrtModel:
     """The graphs of the bundle in `folder`, loaded once for any number of engines.
 
-    `threads` is for the arithmetic of one call; `provider` is `auto`, `cpu` or `cuda`. A CPU
-    has `own_kernels` where it can, or else ONNX Runtime's. Raises `sessions.ProviderMissing`.
+    `threads` share the arithmetic of one call. `provider` is `auto`, `cpu` or `cuda`. On a CPU,
+    `own_kernels` uses our kernels where the processor can run them, else ONNX Runtime's.
+
+    Raises `sessions.ProviderMissing`.
     """
 
     def __init__(
@@ -48,11 +51,11 @@ class OrtModel:
 
 
 class OrtEngine:
-    """Implements `service.contracts.Engine`: up to `rows` answers of a model at a time."""
+    """Implement `engine.contracts.Engine`: decode up to `rows` answers of a model at a time."""
 
     def __init__(self, model: OrtModel, *, rows: int) -> None:
         self._model = model
-        self._rows = Rows(
+        self._rows = KVSlots(
             model.architecture,
             model.decoder,
             capacity=rows,
@@ -78,15 +81,15 @@ class OrtEngine:
             self._rows.add(key, prompt, cross, begin)
             begin += len(prompt.source)
 
-    def _encode(self, sources: Sequence[Tokens]) -> Block:
-        """What the decoder attends to, of all sources in turn; a GPU's stays there."""
+    def _encode(self, sources: Sequence[Tokens]) -> DeviceArray:
+        """Return the keys and values of all sources in turn, on the model's device."""
         binding = self._model.encoder.io_binding()
         tokens = np.fromiter(chain.from_iterable(sources), np.int64)
         binding.bind_cpu_input("source", tokens)
         binding.bind_cpu_input("source_lengths", np.array([*map(len, sources)], np.int32))
         binding.bind_output("cross", self._model.device)
         self._model.encoder.run_with_iobinding(binding)
-        return Block(binding.get_outputs()[0], self._model.device)
+        return DeviceArray(binding.get_outputs()[0], self._model.device)
 
     def step(self) -> dict[Hashable, Hypothesis]:
         return self._rows.step() if self.active else {}

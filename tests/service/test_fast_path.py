@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from pydantic import BaseModel
 from starlette.types import Message, Receive, Scope, Send
 
-from service.api.middleware.direct import DirectRoute, ShortWay
+from service.api.middleware.fast_path import FastPath, FastRoute
 from service.errors import CallerGone, Overloaded
 from tests.service.app import serve
 
@@ -69,7 +69,7 @@ class Around:
         self.behind: list[bytes] = []
         self.sent: list[Message] = []
         self.error: Exception | None = None
-        self._way = ShortWay(self._app, {"/asked": DirectRoute(Asked, self._answer)})
+        self._way = FastPath(self._app, {"/asked": FastRoute(Asked, self._answer)})
 
     async def _answer(self, body: Asked, _: Request) -> Response:
         if self.error is not None:

@@ -1,4 +1,4 @@
-"""A bundle: the folder that export hands to serving. Nothing else passes between them.
+"""A bundle: the folder that export writes and serving reads; nothing else passes between them.
 
 `manifest.json` names every other file with its size and SHA-256; a bundle that does not match its
 manifest does not load.
@@ -13,8 +13,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from equations.prompt import PROMPT_FORMATS, TARGET_FORMATS
-
 FORMAT = 4
 MANIFEST = "manifest.json"
 ENCODER, DECODER, TOKENIZER = "encoder.onnx", "decoder.onnx", "tokenizer.json"
@@ -24,12 +22,12 @@ REQUIRED = (ENCODER, DECODER, TOKENIZER, REFERENCE)
 
 
 class BundleError(ValueError):
-    """A folder that is not a whole, undamaged bundle; says which file and why."""
+    """A folder is not a complete, undamaged bundle; the message names the file and the reason."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """The shape of a T5, as its decoding loop needs to know it, and its special tokens."""
+    """The dimensions of a T5 that decoding depends on, and its special tokens."""
 
     decoder_layers: int
     heads: int
@@ -48,13 +46,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle says of itself. `files` maps each name to its `bytes` and `sha256`."""
+    """The contents of `manifest.json`. `files` maps each name to its `bytes` and `sha256`."""
 
     format: int
     name: str
     version: str
-    prompt_format: str  # a key of equations.prompt.PROMPT_FORMATS, or "none": no equations
-    target_format: str  # a value of equations.prompt.TARGET_FORMATS, or "text": anything
+    prompt_format: str  # a name in equations.formats.FORMATS, or "none": no equations
+    target_format: str  # the target of that format, or "text": anything
     precision: str
     architecture: Architecture
     limits: Limits
@@ -65,7 +63,7 @@ class Manifest:
 
     @property
     def solves(self) -> bool:
-        """Whether the model solves equations, rather than any other task of text to text."""
+        """True for a model that solves equations, False for any other text-to-text task."""
         return self.prompt_format != NO_PROMPT
 
     def to_json(self) -> str:
@@ -73,7 +71,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """Raises `BundleError` for text that is not a manifest of this format."""
+        """Parse a manifest. Raises `BundleError` for text that is not a manifest of this format."""
         try:
             raw = json.loads(text)
             if raw["format"] != FORMAT:
@@ -85,20 +83,15 @@ class Manifest:
                 name: {"bytes": file["bytes"], "sha256": file["sha256"]}
                 for name, file in raw["files"].items()
             }
-            manifest = cls(**{field.name: raw[field.name] for field in fields(cls)})
+            return cls(**{field.name: raw[field.name] for field in fields(cls)})
         except BundleError:
             raise
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BundleError(f"not a manifest: {type(error).__name__}: {error}") from error
-        if manifest.solves and manifest.prompt_format not in PROMPT_FORMATS:
-            raise BundleError(f"unknown prompt format {manifest.prompt_format!r}")
-        if manifest.solves and manifest.target_format not in TARGET_FORMATS.values():
-            raise BundleError(f"unknown target format {manifest.target_format!r}")
-        return manifest
 
 
 def load_manifest(folder: Path) -> Manifest:
-    """The manifest of a bundle, after every file that it names has been checked.
+    """Check every file that the manifest names, and return the manifest.
 
     Raises `BundleError`.
     """
@@ -109,7 +102,7 @@ def load_manifest(folder: Path) -> Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a bundle whose files have been checked before. Raises `BundleError`."""
+    """Return the manifest without checking the other files. Raises `BundleError`."""
     path = folder / MANIFEST
     if not path.is_file():
         raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST}")
@@ -134,7 +127,7 @@ def _check(path: Path, expected: Mapping[str, Any]) -> None:
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
-    """Size and SHA-256 of a file, as a manifest records them."""
+    """Return the size and SHA-256 of a file, as a manifest records them."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"bytes": path.stat().st_size, "sha256": digest}

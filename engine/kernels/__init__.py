@@ -16,7 +16,7 @@ from pathlib import Path
 @cache
 def library() -> Path | None:
     """The compiled kernels, if there are any and this processor can run them."""
-    spec = find_spec("service.engine.kernels.library")
+    spec = find_spec("engine.kernels.library")
     if spec is None or spec.origin is None:
         return None
     can_run = ctypes.CDLL(spec.origin).cybersolve_can_run

@@ -9,15 +9,16 @@ import logging
 from collections.abc import Callable, Hashable, Sequence
 from itertools import islice
 
+from engine.contracts import Engine, Hypothesis, Prompt
 from service.batching.policy import BatchLimits, joining
-from service.contracts import Engine, Finished, Hypothesis, Join, Joined, Order, Prompt, Report
+from service.contracts import Finished, Join, Joined, Order, Report
 
 _LOG = logging.getLogger(__name__)
 _TOGETHER_S = 0.002  # of answers that are reported together
 _SILENCE_S = 0.1  # a busy engine reports at least so often, unless a single step takes longer
 
 
-class Rounds:
+class DecodeLoop:
     """Keeps `engine` busy until there are no more orders.
 
     `receive(wait)` gives the orders that have come, with `wait` at least one, and `None` once there

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from service.engine.bundle import TOKENIZER
-from service.engine.tokens import TextCodec
+from engine.bundle import TOKENIZER
+from engine.tokens import TextCodec
 from service.settings import Settings
 
 PATH = Settings().model / TOKENIZER
