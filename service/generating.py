@@ -12,7 +12,7 @@ from engine.bundle import Manifest
 from engine.contracts import Prompt
 from engine.tokens import TextCodec
 from service.contracts import Answered, Submit, Timings
-from service.errors import QuestionTooLong
+from service.errors import LimitExceeded, QuestionTooLong
 
 Stream = Callable[[Prompt, float], AsyncGenerator[list[int] | Answered, None]]
 # A sentencepiece token has at most 16 characters; more text than this is refused unread, because
@@ -58,7 +58,7 @@ class Generator:
     ) -> Written:
         """Return the whole answer; `wait` is for `submit`.
 
-        Raises `QuestionTooLong` and the errors of `submit`.
+        Raises `LimitExceeded` and the errors of `submit`.
         """
         started_s = time.perf_counter()
         answered = await self._submit(self._prompt(text, max_new_tokens), timeout_s, wait=wait)
@@ -87,7 +87,7 @@ class Generator:
     def _prompt(self, text: str, max_new_tokens: int | None) -> Prompt:
         limits = self._limits
         if max_new_tokens is not None and max_new_tokens > limits.max_new_tokens:
-            raise QuestionTooLong(
+            raise LimitExceeded(
                 f"max_new_tokens is {max_new_tokens}; the model writes at most "
                 f"{limits.max_new_tokens}"
             )

@@ -10,7 +10,7 @@ from fastapi import Request
 
 from equations.errors import EquationError
 from service.api.schemas import ModelName, SolveResponse
-from service.errors import DeadlineExceeded, QuestionTooLong, ServiceError
+from service.errors import DeadlineExceeded, LimitExceeded, ServiceError
 from service.runtime import Runtime
 from service.solving import Fallback, Solution
 
@@ -56,12 +56,12 @@ async def each(
 
     All share one deadline: `one` gets a text and the seconds that are left, and texts whose turn
     comes too late get `DeadlineExceeded`. A fault `in_place` stands where the result would; any
-    other fault ends all of them. Raises that fault, and `QuestionTooLong` for more texts than a
+    other fault ends all of them. Raises that fault, and `LimitExceeded` for more texts than a
     batch may have.
     """
     limit = runtime.settings.max_batch_questions
     if len(texts) > limit:
-        raise QuestionTooLong(f"{len(texts)} questions; a batch takes at most {limit}")
+        raise LimitExceeded(f"{len(texts)} questions; a batch takes at most {limit}")
 
     # A quarter of the queue at a time: one large batch must not lock the others out.
     slots = asyncio.Semaphore(max(1, runtime.settings.max_queue // 4))

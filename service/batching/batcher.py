@@ -20,7 +20,7 @@ from service.batching.policy import BatchLimits
 from service.batching.queue import WaitingQueue
 from service.batching.service_time import ServiceTime
 from service.batching.supervisor import EngineSupervisor
-from service.contracts import Answered, Host, Job, Observer, Timings
+from service.contracts import Answered, Host, Job, Observer, Started, Timings
 from service.errors import (
     DeadlineExceeded,
     NotReady,
@@ -104,7 +104,12 @@ class Batcher:
     @property
     def provider(self) -> str | None:
         """Return ONNX Runtime's name of the execution provider, once an engine is up."""
-        return next((one.started.provider for one in self._supervisors if one.started), None)
+        return self.started.provider if self.started else None
+
+    @property
+    def started(self) -> Started | None:
+        """Return what an engine reported at its start; `None` while no engine is up."""
+        return next((one.started for one in self._supervisors if one.started), None)
 
     def overload(self, timeout_s: float | None = None) -> Overloaded | None:
         """Return, and count, the refusal of the next request; `None` if it would be admitted.
