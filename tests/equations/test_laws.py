@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from equations import prompt, work
 from equations.errors import EquationError
-from equations.lexer import MAX_DIGITS
+from equations.limits import MAX_DIGITS
 from equations.linear import Equation, Term, render
 from equations.parser import parse
 from equations.verify import Verdict, read_answer, verify

@@ -4,7 +4,8 @@ import pytest
 
 from equations.errors import EquationError, NotLinear
 from equations.linear import render, render_question
-from equations.parser import MAX_DEPTH, parse
+from equations.limits import MAX_DEPTH
+from equations.parser import parse
 
 
 @pytest.mark.parametrize(
