@@ -13,7 +13,7 @@ from equations.errors import EquationError, Span
 from equations.polynomial import constant_of
 from equations.reading import refusals, words
 from equations.reading.arithmetic import Operand
-from equations.reading.tokens import BEGINS_OPERAND, Form, Kind, Token, between
+from equations.reading.tokens import BEGINS_OPERAND, Kind, Token, between
 
 
 def check_factor(source: str, tokens: Sequence[Token], position: int) -> None:
@@ -23,27 +23,29 @@ def check_factor(source: str, tokens: Sequence[Token], position: int) -> None:
         _refuse_number(source, before, token)
     if before.kind is Kind.NAME:
         _check_behind_name(source, tokens, position)
-    glued = token.kind is Kind.OPEN and not token.spaced
-    if glued and before.form is Form.DECIMAL and tokens[position + 1].kind is Kind.NUMBER:
-        found = "a repeating decimal or a product"
-        _fail(source, found, between(before, token), "a fraction, or * for a product")
+    if before.kind in (Kind.NAME, Kind.CLOSE) and token.kind is Kind.NAME and _is_word(token):
+        raise refusals.unknown_word(token.text).at(source, token.span)
 
 
 def _refuse_number(source: str, before: Token, token: Token) -> NoReturn:
+    if before.kind is Kind.NAME and _is_word(before):
+        raise refusals.unknown_word(before.text).at(source, before.span)
     if before.kind is Kind.NAME:
         found = f"{before.text!r} before a number: a variable, or a multiplication sign"
         _fail(source, found, between(before, token), "* for a product")
     found = f"unexpected {token.text!r}"
+    expected = "an operator or '='"
     if before.kind is Kind.NUMBER:
+        expected += ", or no space between them"
         found = f"two numbers side by side, {before.text!r} and {token.text!r}"
-    _fail(source, found, token.span, "an operator or '='")
+    _fail(source, found, token.span, expected)
 
 
 def _check_behind_name(source: str, tokens: Sequence[Token], position: int) -> None:
     """Refuse a word that is no variable, and what may be a function: `f(x)`, `price(2)`."""
     name, token = tokens[position - 1 : position + 1]
     glued = token.kind is Kind.OPEN and not token.spaced
-    if len(name.text.rstrip("'0123456789")) > 1 and name.text.lower() not in words.GREEK:
+    if _is_word(name):
         refusal = refusals.unknown_word(name.text)
         if glued:
             refusal = refusals.Refusal(f"a function {name.text[:20]!r}", "* for a product")
@@ -56,9 +58,18 @@ def _check_behind_name(source: str, tokens: Sequence[Token], position: int) -> N
         _fail(source, found, between(name, closed), f"{name.text}*{inside.text} for a product")
 
 
+def _is_word(name: Token) -> bool:
+    """Return whether a variable's name could be a word of a sentence."""
+    letters = name.text.rstrip("'0123456789")
+    return len(letters) > 1 and "_" not in letters and letters.lower() not in words.GREEK
+
+
 def check_name(source: str, tokens: Sequence[Token], position: int) -> None:
-    """Refuse `2x3`: is the x a multiplication sign, is the 3 an exponent?"""
+    """Refuse `xy`, one name or a product, and `2x3`: a product, a power or an index?"""
     token = tokens[position]
+    letters = token.text.rstrip("'0123456789")
+    if _is_word(token) and words.is_ambiguous(letters):
+        raise refusals.letters(letters).at(source, token.span)
     if not position or token.spaced or tokens[position - 1].kind is not Kind.NUMBER:
         return
     before = tokens[position - 1]

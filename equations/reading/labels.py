@@ -6,7 +6,10 @@ either is refused.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NoReturn
 
 from equations.errors import EquationError
@@ -24,34 +27,71 @@ from equations.reading.tokens import (
 _LINE_STARTS = (None, Kind.NEWLINE, Kind.WORD, Kind.HASH, Kind.COLON)
 _MARKS = [Kind.OPEN, Kind.NUMBER, Kind.NAME, Kind.CLOSE]
 _TEXT = (Kind.NUMBER, Kind.NAME)
+_ROMAN = re.compile("[ivx]+|[IVX]+")
 _LABEL_LETTERS = frozenset("abcdefghiv")  # lists are counted with these
 
 
-def without(source: str, opener: Kind | None, tokens: list[Token]) -> list[Token]:
+@dataclass
+class Piece:
+    """Tokens between two separators; `opener` is the one before, `closer` the one behind.
+
+    `closes_apart` says that the closer is glued to the piece and apart from what follows.
+    """
+
+    opener: Kind | None
+    tokens: list[Token] = field(default_factory=list)
+    closer: Kind = Kind.END
+    closes_apart: bool = False
+
+    @property
+    def has_equals(self) -> bool:
+        return any(token.kind is Kind.EQUALS for token in self.tokens)
+
+    @property
+    def lone_name(self) -> Token | None:
+        """Return the variable that is all of this piece, or that it leaves open: `x = ?`."""
+        kinds = [token.kind for token in self.tokens]
+        if kinds in ([Kind.NAME], [Kind.NAME, Kind.EQUALS, Kind.BLANK]):
+            return self.tokens[0]
+        if kinds == [Kind.BLANK, Kind.EQUALS, Kind.NAME]:
+            return self.tokens[2]
+        return None
+
+
+def without(source: str, piece: Piece) -> list[Token]:
     """Return a piece's tokens without what labels it. Raises `EquationError`."""
-    kept = tokens
+    kept, opener = piece.tokens, piece.opener
     if opener in _LINE_STARTS:
         kept = _without_bullet(source, kept)
         kept = kept[1:] if opener is Kind.HASH and _is_hash_label(kept) else kept
     kept = _without_first_label(source, kept)
     kept = _without_last_label(kept)
     _refuse_brackets_apart(source, kept)
+    _refuse_last_name(source, kept)
     return kept
 
 
-def is_label(opener: Kind | None, tokens: list[Token], closer: Kind) -> bool:
-    """Return whether a whole piece is a label: the `3` of `Question 3: 2x = 8`, `(2)`, `a.`."""
+def is_label(piece: Piece) -> bool:
+    """Return whether a whole piece is a label: the `3` of `Question 3: 2x = 8`, `(2)`, `a.`"""
+    tokens, closer = piece.tokens, piece.closer
+    if closer in (Kind.STOP, Kind.COLON) and not piece.closes_apart:
+        return False  # `3 . x` multiplies, perhaps
     if [token.kind for token in tokens[::2]] == [Kind.OPEN, Kind.CLOSE] and len(tokens) == 3:
         return _is_bare(tokens[1])
-    if len(tokens) != 1 or opener not in _LINE_STARTS or closer not in (Kind.STOP, Kind.COLON):
+    return len(tokens) == 1 and piece.opener in _LINE_STARTS and _counts(piece, tokens[0])
+
+
+def _counts(piece: Piece, token: Token) -> bool:
+    """Return whether one token in a piece of its own numbers what follows, or counts it."""
+    if piece.closer is Kind.WORD:
+        return token.form is Form.WORD  # `the two equations`
+    if piece.closer not in (Kind.STOP, Kind.COLON):
         return False
-    token = tokens[0]
     if token.kind is Kind.NUMBER:
         return token.form is Form.PLAIN
-    if words.LABELS.fullmatch(token.text):
-        return True
-    begins = opener is None or opener is Kind.NEWLINE
-    return begins and closer is Kind.STOP and token.text in _LABEL_LETTERS
+    lists = piece.closer is Kind.STOP and piece.opener in (None, Kind.NEWLINE)
+    listed = lists and token.text in _LABEL_LETTERS
+    return listed or words.LABELS.fullmatch(token.text) is not None
 
 
 def without_marks(tokens: Sequence[Token]) -> list[Token]:
@@ -66,7 +106,8 @@ def without_marks(tokens: Sequence[Token]) -> list[Token]:
 
 
 def _is_hash_label(tokens: list[Token]) -> bool:
-    return len(tokens) > 1 and tokens[0].kind is Kind.NUMBER and tokens[1].spaced
+    number = len(tokens) > 1 and tokens[0].kind is Kind.NUMBER
+    return number and tokens[1].spaced and not tokens[0].spaced
 
 
 def _without_bullet(source: str, tokens: list[Token]) -> list[Token]:
@@ -122,11 +163,26 @@ def _refuse_brackets_apart(source: str, tokens: list[Token]) -> None:
             _fail(source, found, opened, closed, "* before a factor")
 
 
+def _refuse_last_name(source: str, tokens: list[Token]) -> None:
+    """Refuse `2x + 3 = 7 x`: `7x`, or the variable that is asked for."""
+    if len(tokens) < 2 or tokens[-1].kind is not Kind.NAME or not tokens[-1].spaced:
+        return
+    factors = [
+        name
+        for number, name in pairwise(tokens)
+        if number.kind is Kind.NUMBER and name.kind is Kind.NAME
+    ]
+    if tokens[-2].kind is Kind.NUMBER and not all(name.spaced for name in factors):
+        found = f"'{tokens[-2].text} {tokens[-1].text}' is a product, or the variable asked for"
+        _fail(source, found, tokens[-2], tokens[-1], "* for a product, 'for' before a variable")
+
+
 def _is_bare(token: Token) -> bool:
-    """Return whether this is all that a label has: a whole number, or one letter."""
+    """Return whether this is all that a label has: a whole number, one letter, `iv`."""
     if token.kind is Kind.NUMBER:
         return token.form is Form.PLAIN
-    return token.kind is Kind.NAME and len(token.text) == 1
+    letter = len(token.text) == 1 or _ROMAN.fullmatch(token.text) is not None
+    return token.kind is Kind.NAME and letter
 
 
 def _fail(source: str, message: str, first: Token, last: Token, expected: str) -> NoReturn:

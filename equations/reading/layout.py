@@ -9,11 +9,11 @@ go on with the one before or begin anew is refused.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import NoReturn
 
 from equations.errors import EquationError
 from equations.reading import labels, mixed, words
+from equations.reading.labels import Piece
 from equations.reading.tokens import (
     BEGINS_OPERAND,
     BINARY,
@@ -28,29 +28,7 @@ from equations.reading.tokens import (
 _ALWAYS = frozenset({Kind.WORD, Kind.SEMICOLON, Kind.COMMA, Kind.ARROW, Kind.STOP, Kind.END})
 _LINES = frozenset({Kind.NEWLINE, Kind.SOFT})
 _JOINS_LINES = frozenset({Kind.EQUALS, Kind.DIVIDE, Kind.POWER, Kind.CLOSE})
-
-
-@dataclass
-class Piece:
-    """Tokens between two separators; `opener` is the one before, `closer` the one behind."""
-
-    opener: Kind | None
-    tokens: list[Token] = field(default_factory=list)
-    closer: Kind = Kind.END
-
-    @property
-    def has_equals(self) -> bool:
-        return any(token.kind is Kind.EQUALS for token in self.tokens)
-
-    @property
-    def lone_name(self) -> Token | None:
-        """Return the variable that is all of this piece, or that it leaves open: `x = ?`."""
-        kinds = [token.kind for token in self.tokens]
-        if kinds in ([Kind.NAME], [Kind.NAME, Kind.EQUALS, Kind.BLANK]):
-            return self.tokens[0]
-        if kinds == [Kind.BLANK, Kind.EQUALS, Kind.NAME]:
-            return self.tokens[2]
-        return None
+_PARTS_OF_SPEECH = (("a", Kind.NOUN), ("A", Kind.NOUN), ("I", Kind.WORD))  # `a number`, `I need`
 
 
 def pieces(source: str, tokens: Sequence[Token]) -> list[Piece]:
@@ -58,12 +36,8 @@ def pieces(source: str, tokens: Sequence[Token]) -> list[Piece]:
     merged = mixed.merged(source, labels.without_marks(tokens))
     split = _Splitter(source, _without_outer_brackets(_resolved(source, merged))).split()
     for piece in split:
-        piece.tokens = labels.without(source, piece.opener, piece.tokens)
-    return [
-        piece
-        for piece in split
-        if piece.tokens and not labels.is_label(piece.opener, piece.tokens, piece.closer)
-    ]
+        piece.tokens = labels.without(source, piece)
+    return [piece for piece in split if piece.tokens and not labels.is_label(piece)]
 
 
 # -- what a token means by its neighbours --------------------------------------------------------
@@ -89,11 +63,11 @@ def _meaning(source: str, token: Token, before: Token | None, after: Token) -> K
     if kind in (Kind.QUESTION, Kind.ELLIPSIS):
         operates = after.kind in BINARY or after.kind is Kind.CLOSE
         fills = behind in BINARY or (operates and behind not in ENDS_OPERAND)
-        kind = Kind.BLANK if fills else Kind.STOP
+        kind = Kind.BLANK if fills else Kind.SEMICOLON
     elif kind is Kind.BANG:
         operates = after.kind in BINARY or after.kind is Kind.CLOSE
         factorial = operates and behind in ENDS_OPERAND and not token.spaced
-        kind = Kind.BANG if factorial else Kind.STOP
+        kind = Kind.BANG if factorial else Kind.SEMICOLON
     elif kind is Kind.NOUN:
         calculates = behind in BINARY or behind in (Kind.NUMBER, Kind.OPEN)
         kind = Kind.NAME if calculates or after.kind in BINARY else Kind.WORD
@@ -103,8 +77,8 @@ def _meaning(source: str, token: Token, before: Token | None, after: Token) -> K
     elif kind is Kind.OF:
         share = before is not None and _is_share(source, before)
         kind = Kind.TIMES if share else Kind.WORD
-    elif kind is Kind.NAME and token.text in ("a", "A") and after.kind is Kind.NOUN:
-        kind = Kind.WORD  # the article: `a number`
+    elif kind is Kind.NAME and (token.text, after.kind) in _PARTS_OF_SPEECH:
+        kind = Kind.WORD
     return kind
 
 
@@ -153,7 +127,7 @@ class _Splitter:
     def split(self) -> list[Piece]:
         for index, token in enumerate(self._tokens):
             if token.kind in _ALWAYS:
-                self._separate(token.kind)
+                self._separate(token.kind, index)
             elif token.kind in _LINES:
                 self._line(index)
             elif token.kind is Kind.COLON:
@@ -165,10 +139,13 @@ class _Splitter:
                 self._asked_before(index)
         return [piece for piece in self._pieces if piece.tokens]
 
-    def _separate(self, kind: Kind) -> None:
+    def _separate(self, kind: Kind, index: int) -> None:
+        """End the current piece at the separator at `index`, if the piece has begun."""
         current = self._pieces[-1]
         if current.tokens:
             current.closer = kind
+            after = self._tokens[min(index + 1, len(self._tokens) - 1)]
+            current.closes_apart = after.spaced and not self._tokens[index].spaced
             self._pieces.append(Piece(kind))
         elif current.opener is not Kind.WORD:
             current.opener = kind
@@ -176,9 +153,11 @@ class _Splitter:
     def _line(self, index: int) -> None:
         """A new line, or the end of a formula: it joins what cannot stand alone."""
         piece = self._pieces[-1]
-        after = next(t for t in self._tokens[index:] if t.kind not in _LINES)
+        after = self._tokens[index + 1]
+        if after.kind in _LINES:
+            return  # the last of several decides
         if not piece.tokens:
-            self._separate(Kind.NEWLINE)
+            self._separate(Kind.NEWLINE, index)
             return
         last = piece.tokens[-1].kind
         unfinished = last in BINARY or last in (Kind.OPEN, Kind.FRACTION, Kind.ROOT)
@@ -197,7 +176,7 @@ class _Splitter:
                 )
         elif after.kind in (Kind.DIVIDE, Kind.POWER):
             self._fail(f"a line begins with {after.text!r}", after, "the equation on one line")
-        self._separate(Kind.NEWLINE)
+        self._separate(Kind.NEWLINE, index)
 
     def _next_line_has_equals(self, index: int) -> bool:
         start = next(
@@ -218,7 +197,7 @@ class _Splitter:
         asked = len(piece.tokens) == 1 and piece.opener is Kind.WORD
         label = len(piece.tokens) == 1 and words.LABELS.fullmatch(piece.tokens[0].text)
         if not piece.tokens or apart or asked or label or after.kind not in BEGINS_OPERAND:
-            self._separate(Kind.COLON)
+            self._separate(Kind.COLON, index)
         else:
             piece.tokens.append(token._replace(kind=Kind.DIVIDE))
 
@@ -234,7 +213,7 @@ class _Splitter:
             first = piece.tokens[0]
             if first.kind is Kind.NAME and token.kind is Kind.NUMBER:
                 piece.tokens.pop()
-                self._separate(Kind.WORD)
+                self._separate(Kind.WORD, index)
                 self._pieces[-1].tokens.append(token)
 
     def _fail(self, message: str, token: Token, expected: str) -> NoReturn:

@@ -42,26 +42,28 @@ class _Lexer:
         self._source = source
         self._text = fold(source)
         self._tokens: list[Token] = []
+        self._position = 0
         self._spaced = True
         self._braces: list[bool] = []  # of the open ones: whether they are part of a command
 
     def tokens(self) -> list[Token]:
-        start, end = self._unquoted()
+        self._position, end = self._unquoted()
         take: dict[str, Callable[[str, int, int], None]] = {
-            "space": self._space, "silent": self._space, "article": self._space,
+            "space": self._space, "silent": self._space, "apostrophe": self._space,
+            "repeating": self._repeating,
             "number": self._number, "phrase": self._phrase, "word": self._word,
             "digits": self._digits, "block": self._block, "transparent": self._transparent,
             "command": self._command,
             "entity": self._entity, "superscript": self._superscript, "blank": self._blank,
             "symbol": self._symbol, "mark": self._mark,
         }  # fmt: skip
-        while start < end:
+        while (start := self._position) < end:
             match = symbols.TOKEN.match(self._text, start, end)
             if match is None:
                 raise self._refused(refusals.character(self._source[start]), start, start + 1)
             assert match.lastgroup is not None, "every alternative is a group: this is a bug"
+            self._position = match.end()
             take[match.lastgroup](match.group(), start, match.end())
-            start = match.end()
         self._add(Kind.END, "", len(self._source), len(self._source))
         return self._tokens
 
@@ -85,6 +87,13 @@ class _Lexer:
         except numbers.BadNumber as error:
             raise self._refused(error.refusal, start, end) from error
         self._add(Kind.NUMBER, text, start, end, value=value, form=form)
+
+    def _repeating(self, text: str, start: int, end: int) -> None:
+        raise self._refused(
+            Refusal(f"{text[:20]!r} is a repeating decimal or a product", "a fraction, or *"),
+            start,
+            end,
+        )
 
     def _phrase(self, text: str, start: int, end: int) -> None:
         kind = words.PHRASES.get(" ".join(text.lower().split()))
@@ -116,17 +125,7 @@ class _Lexer:
                 Kind.NAME, self._name(letters, start) + _index(text[len(letters) :]), start, end
             )
             return
-        if after < end:  # what looked like an index is none: `solve2x`
-            self._rescan(after, end)
-
-    def _rescan(self, start: int, end: int) -> None:
-        while start < end:
-            match = symbols.TOKEN.match(self._text, start, end)
-            if match is None or match.lastgroup not in ("number", "blank"):
-                raise self._refused(refusals.character(self._source[start]), start, start + 1)
-            taken = self._number if match.lastgroup == "number" else self._blank
-            taken(match.group(), start, match.end())
-            start = match.end()
+        self._position = after  # what looked like an index is none: `solve2x`
 
     def _name(self, letters: str, start: int) -> str:
         """Return the canonical name that letters stand for: `alpha` for that Greek letter."""
@@ -141,8 +140,6 @@ class _Lexer:
         odd = next((i for i, letter in enumerate(letters) if not letter.isascii()), None)
         if odd is not None:
             raise self._refused(refusals.unknown_word(letters), start, end)
-        if len(letters) > 1 and letters.lower() not in words.GREEK and words.is_ambiguous(letters):
-            raise self._refused(refusals.letters(letters), start, end)
         return letters
 
     def _digits(self, text: str, start: int, end: int) -> None:

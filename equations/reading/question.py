@@ -14,7 +14,7 @@ from equations.polynomial import CONSTANT, Monomial
 from equations.reading import arithmetic, layout
 from equations.reading.arithmetic import Operand
 from equations.reading.grammar import PieceParser, Side
-from equations.reading.layout import Piece
+from equations.reading.labels import Piece
 from equations.reading.lexer import tokenize
 from equations.reading.tokens import Form, Kind, Token, between
 from equations.system import (

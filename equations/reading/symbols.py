@@ -72,9 +72,10 @@ _LATIN = "A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f"
 _LONGEST_FIRST = sorted({*BY_TEXT, *refusals.SIGNS}, key=len, reverse=True)
 TOKEN = re.compile(
     r"(?P<space>[ \t\r\u202f]+)"
+    r"|(?P<repeating>[0-9]*\.[0-9]*\([0-9]+\))"
     rf"|(?P<number>{numbers.PATTERN})"
     rf"|(?P<phrase>(?i:{words.PHRASE}|{words.COMPOUND})(?![{_LATIN}0-9]))"
-    rf"|(?P<article>[lLdD]'(?=[{_LATIN}]{{2}}))"
+    rf"|(?P<apostrophe>[lLdD]'(?=[{_LATIN}]{{2}})|'s(?![{_LATIN}0-9]))"
     rf"|(?P<word>(?:[{_LATIN}]++|[\u0370-\u03ff]){_INDEX})"
     r"|(?P<digits>\\[dt]?frac *[0-9] *[0-9])"
     r"|(?P<block>\\(?:begin|end) *\{[a-z]*\*?\}(?:\{[lcr|]*\})?)"
