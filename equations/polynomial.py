@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from equations.linear import Rational
+from equations.linear import Rational, whole
 
 Monomial = tuple[str, ...]
 Polynomial = Mapping[Monomial, Rational]
@@ -35,7 +35,8 @@ def constant_of(polynomial: Polynomial) -> Rational | None:
 def add_into(total: dict[Monomial, Rational], polynomial: Polynomial, factor: Rational = 1) -> None:
     """Add `factor * polynomial` to `total`, in place."""
     for monomial, coefficient in polynomial.items():
-        value = total.get(monomial, 0) + coefficient * factor
+        added = coefficient if factor == 1 else coefficient * factor
+        value = total.get(monomial, 0) + added
         if value:
             total[monomial] = value
         else:
@@ -45,13 +46,13 @@ def add_into(total: dict[Monomial, Rational], polynomial: Polynomial, factor: Ra
 def scaled(polynomial: Polynomial, factor: Rational) -> Polynomial:
     if not factor:
         return ZERO
-    return {monomial: value * factor for monomial, value in polynomial.items()}
+    return {monomial: whole(value * factor) for monomial, value in polynomial.items()}
 
 
 def times_monomial(polynomial: Polynomial, monomial: Monomial, factor: Rational) -> Polynomial:
     """Return `polynomial * factor * monomial`."""
     return {
-        tuple(sorted(own + monomial)): coefficient * factor
+        tuple(sorted(own + monomial)): whole(coefficient * factor)
         for own, coefficient in polynomial.items()
     }
 

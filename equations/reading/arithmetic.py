@@ -6,7 +6,7 @@ sums with variables stay out too: a question that needs one multiplied out is no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import factorial, isqrt
 from typing import NamedTuple
@@ -94,7 +94,7 @@ def quotient(dividend: Operand, divisor: Operand) -> Operand:
     if value is not None:
         if not value:
             raise Refused("division by zero", "a divisor other than zero")
-        result = scaled(dividend.polynomial, Fraction(1) / value)
+        result = scaled(dividend.polynomial, whole(Fraction(1) / value))
         _bound(result, "a number too long")
         return Operand(result, dividend.name, negative)
     if len(divisor.polynomial) > 1 or not dividend.polynomial:
@@ -168,11 +168,15 @@ def percent(operand: Operand) -> Operand:
     return Operand(scaled(operand.polynomial, Fraction(1, 100)), operand.name)
 
 
-def products_of_variables(polynomials: list[Polynomial]) -> Mapping[Monomial, Rational]:
-    """Return what is not linear in a sum of polynomials."""
+def products_of_variables(
+    left: Sequence[Polynomial], right: Sequence[Polynomial]
+) -> Mapping[Monomial, Rational]:
+    """Return what is not linear in the sum of `left` minus that of `right`."""
     result: dict[Monomial, Rational] = {}
-    for polynomial in polynomials:
-        add_into(result, polynomial)
+    for side, sign in ((left, 1), (right, -1)):
+        for polynomial in side:
+            if any(len(monomial) > 1 for monomial in polynomial):
+                add_into(result, polynomial, sign)
     return {monomial: value for monomial, value in result.items() if len(monomial) > 1}
 
 

@@ -29,6 +29,8 @@ _SIGNS = {
     # Degrees: `x° + 30° = 90°` means the same without them.
     **dict.fromkeys("\u00b0\u00ba", " "),
     # No width: zero-width space and joiners, soft hyphen, byte order mark, variation selectors.
+    **dict.fromkeys("\u200e\u200f", " "),  # left-to-right and right-to-left marks
+    **dict.fromkeys(map(chr, range(0x2460, 0x2474)), "#"),  # a number in a circle is a label
     **dict.fromkeys("\u200b\u200c\u200d\u2060\u2061\u00ad\ufeff\ufe0e\ufe0f", " "),
     "\u00a0": "\u202f",  # no-break space: like the narrow one, also a separator of thousands
     "\u2009": "\u202f",

@@ -26,7 +26,9 @@ from equations.reading.tokens import (
 
 _LINE_STARTS = (None, Kind.NEWLINE, Kind.WORD, Kind.HASH, Kind.COLON)
 _MARKS = [Kind.OPEN, Kind.NUMBER, Kind.NAME, Kind.CLOSE]
+_STARS = ([Kind.OPEN, Kind.TIMES, Kind.CLOSE], [Kind.OPEN, Kind.POWER, Kind.CLOSE])
 _TEXT = (Kind.NUMBER, Kind.NAME)
+_LABELS = re.compile(rf"(?i:{words.LABELS.pattern})|I{{1,3}}|IV|VI{{0,3}}")
 _ROMAN = re.compile("[ivx]+|[IVX]+")
 _LABEL_LETTERS = frozenset("abcdefghiv")  # lists are counted with these
 
@@ -88,19 +90,21 @@ def _counts(piece: Piece, token: Token) -> bool:
     if piece.closer not in (Kind.STOP, Kind.COLON):
         return False
     if token.kind is Kind.NUMBER:
-        return token.form is Form.PLAIN
+        return token.form in (Form.PLAIN, Form.DECIMAL)
     lists = piece.closer is Kind.STOP and piece.opener in (None, Kind.NEWLINE)
     listed = lists and token.text in _LABEL_LETTERS
-    return listed or words.LABELS.fullmatch(token.text) is not None
+    return listed or _LABELS.fullmatch(token.text) is not None
 
 
 def without_marks(tokens: Sequence[Token]) -> list[Token]:
-    """Drop `(2 marks)`, what an exercise is worth."""
+    """Drop `(2 marks)`, what an exercise is worth, and the label `(*)`."""
     result: list[Token] = []
     for token in tokens:
         result.append(token)
         kinds = [each.kind for each in result[-4:]]
-        if kinds == _MARKS and words.MARKS.fullmatch(result[-2].text):
+        if kinds[-3:] in _STARS:
+            del result[-3:]
+        elif kinds == _MARKS and words.MARKS.fullmatch(result[-2].text):
             del result[-4:]
     return result
 
@@ -116,7 +120,7 @@ def _without_bullet(source: str, tokens: list[Token]) -> list[Token]:
         return tokens
     if first.kind is Kind.TIMES:
         return tokens[1:]
-    if first.kind is Kind.MINUS and second.spaced:
+    if first.kind is Kind.MINUS and second.spaced and not first.text.isalpha():
         _fail(source, "a dash that is a bullet or a minus sign", first, first, "-x without a space")
     glued = first.kind is Kind.NUMBER and second.kind is Kind.MINUS and not second.spaced
     if glued and len(tokens) > 2 and tokens[2].spaced:
@@ -138,7 +142,12 @@ def _without_first_label(source: str, tokens: list[Token]) -> list[Token]:
     if after.kind in SIGNS and len(tokens) > 4 and not tokens[4].spaced:
         expected = "spaces on both sides of the sign, or none"
         _fail(source, "a label or a number in brackets, and a sign", tokens[0], after, expected)
-    return tokens[3:] if after.kind in BEGINS_OPERAND else tokens
+    if after.kind not in BEGINS_OPERAND:
+        return tokens
+    if tokens[1].form is Form.DECIMAL:
+        found = "a label or a factor in brackets"
+        _fail(source, found, tokens[0], tokens[2], "* behind a factor")
+    return tokens[3:]
 
 
 def _without_last_label(tokens: list[Token]) -> list[Token]:
@@ -146,9 +155,9 @@ def _without_last_label(tokens: list[Token]) -> list[Token]:
     if len(tokens) < 5 or not any(token.kind is Kind.EQUALS for token in tokens[:-3]):
         return tokens
     before, opened, text, closed = tokens[-4:]
-    bracketed = opened.kind is Kind.OPEN and closed.kind is Kind.CLOSE
-    if bracketed and opened.spaced and _is_bare(text) and before.kind in ENDS_OPERAND:
-        return tokens[:-3]
+    bracketed = opened.kind is Kind.OPEN and closed.kind is Kind.CLOSE and opened.spaced
+    if bracketed and _is_bare(text) and before.kind in ENDS_OPERAND:
+        return tokens if text.form is Form.DECIMAL else tokens[:-3]
     return tokens
 
 
@@ -167,20 +176,21 @@ def _refuse_last_name(source: str, tokens: list[Token]) -> None:
     """Refuse `2x + 3 = 7 x`: `7x`, or the variable that is asked for."""
     if len(tokens) < 2 or tokens[-1].kind is not Kind.NAME or not tokens[-1].spaced:
         return
-    factors = [
-        name
-        for number, name in pairwise(tokens)
-        if number.kind is Kind.NUMBER and name.kind is Kind.NAME
-    ]
-    if tokens[-2].kind is Kind.NUMBER and not all(name.spaced for name in factors):
-        found = f"'{tokens[-2].text} {tokens[-1].text}' is a product, or the variable asked for"
-        _fail(source, found, tokens[-2], tokens[-1], "* for a product, 'for' before a variable")
+    number, name = tokens[-2:]
+    if number.kind is not Kind.NUMBER or len(name.text) > 1:
+        return
+    elsewhere = any(token.text == name.text for token in tokens[:-1])
+    products = pairwise(tokens[:-1])
+    habit = any(a.kind is Kind.NUMBER and b.kind is Kind.NAME and b.spaced for a, b in products)
+    if elsewhere and not habit:
+        found = f"'{number.text} {name.text}' is a product, or the variable asked for"
+        _fail(source, found, number, name, "* for a product, 'for' before a variable")
 
 
 def _is_bare(token: Token) -> bool:
-    """Return whether this is all that a label has: a whole number, one letter, `iv`."""
+    """Return whether this is all that a label has: a number, one letter, `iv`."""
     if token.kind is Kind.NUMBER:
-        return token.form is Form.PLAIN
+        return token.form in (Form.PLAIN, Form.DECIMAL)
     letter = len(token.text) == 1 or _ROMAN.fullmatch(token.text) is not None
     return token.kind is Kind.NAME and letter
 

@@ -53,7 +53,9 @@ def _resolved(source: str, tokens: Sequence[Token]) -> list[Token]:
         after = tokens[min(index + 1, len(tokens) - 1)]
         kind = _meaning(source, token, before, after)
         result.append(token._replace(kind=kind) if kind is not token.kind else token)
-    return result
+    nouns = {token.text for token in tokens if token.kind is Kind.NOUN}
+    names = nouns & {token.text for token in result if token.kind is Kind.NAME}
+    return [token._replace(kind=Kind.NAME) if token.text in names else token for token in result]
 
 
 def _meaning(source: str, token: Token, before: Token | None, after: Token) -> Kind:
@@ -195,7 +197,7 @@ class _Splitter:
         piece = self._pieces[-1]
         apart = not token.spaced and after.spaced
         asked = len(piece.tokens) == 1 and piece.opener is Kind.WORD
-        label = len(piece.tokens) == 1 and words.LABELS.fullmatch(piece.tokens[0].text)
+        label = len(piece.tokens) == 1 and words.LABELS.fullmatch(piece.tokens[0].text) is not None
         if not piece.tokens or apart or asked or label or after.kind not in BEGINS_OPERAND:
             self._separate(Kind.COLON, index)
         else:

@@ -50,12 +50,11 @@ class _Lexer:
         self._position, end = self._unquoted()
         take: dict[str, Callable[[str, int, int], None]] = {
             "space": self._space, "silent": self._space, "apostrophe": self._space,
-            "repeating": self._repeating,
-            "number": self._number, "phrase": self._phrase, "word": self._word,
-            "digits": self._digits, "block": self._block, "transparent": self._transparent,
-            "command": self._command,
-            "entity": self._entity, "superscript": self._superscript, "blank": self._blank,
-            "symbol": self._symbol, "mark": self._mark,
+            "repeating": self._repeating, "number": self._number, "phrase": self._phrase,
+            "word": self._word, "digits": self._digits, "block": self._block,
+            "transparent": self._transparent, "command": self._command, "entity": self._entity,
+            "alignment": self._alignment, "superscript": self._superscript,
+            "blank": self._blank, "symbol": self._symbol, "mark": self._mark,
         }  # fmt: skip
         while (start := self._position) < end:
             match = symbols.TOKEN.match(self._text, start, end)
@@ -152,6 +151,9 @@ class _Lexer:
 
     def _block(self, text: str, start: int, end: int) -> None:
         self._add(Kind.NEWLINE, text, start, end)
+
+    def _alignment(self, text: str, start: int, end: int) -> None:
+        self._add(Kind.SOFT, text, start, end)
 
     def _transparent(self, _text: str, _start: int, _end: int) -> None:
         self._braces.append(True)

@@ -11,7 +11,7 @@ from equations.errors import EquationError, NotLinear, Span
 from equations.limits import MAX_BITS, MAX_EQUATIONS, MAX_VARIABLES
 from equations.linear import Equation, Term, render, whole
 from equations.polynomial import CONSTANT, Monomial
-from equations.reading import arithmetic, layout
+from equations.reading import arithmetic, layout, refusals
 from equations.reading.arithmetic import Operand
 from equations.reading.grammar import PieceParser, Side
 from equations.reading.labels import Piece
@@ -94,6 +94,8 @@ class _Reader:
         named = list(dict.fromkeys(token.text for token in asked))
         for token in asked:
             if token.text not in variables:
+                if len(token.text) > 2 and token.text.isalpha():
+                    raise refusals.unknown_word(token.text).at(self._source, token.span)
                 self._fail(
                     f"{token.text!r} is asked for, but in no equation",
                     token.span,
@@ -161,8 +163,7 @@ class _Reader:
             everything = Span(0, len(self._source)) if not self._names else place
             self._fail("no variable", everything, "a variable of one letter")
         remaining = arithmetic.products_of_variables(
-            [operand.polynomial for operand in left]
-            + [operand.negated().polynomial for operand in right]
+            [operand.polynomial for operand in left], [operand.polynomial for operand in right]
         )
         products = [_products(side, remaining.keys()) for side in (left, right)]
         if not any(product.variables for side in products for product in side):
@@ -191,6 +192,10 @@ class _Reader:
         """Refuse equations that are not linear, and too few of them for what is asked."""
         system = question.system
         variables = system.variables()
+        terms = (term for e in system.equations for term in (*e.left, *e.right))
+        linear = all(len(term.variables) < 2 for term in terms)
+        if len(variables) == 1 and linear and not self._divisors:
+            return  # whatever its solutions are, they are what was asked for
         try:
             solutions = system.solve()
         except Nonlinear as error:

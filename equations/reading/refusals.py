@@ -68,6 +68,7 @@ _INEQUALITY_WORDS = frozenset((
 _CONSTANTS = {
     "pi": Refusal("the number pi, which is not rational", "a rational number, such as 22/7"),
     **dict.fromkeys(("inf", "infinity", "oo"), _INFINITY),
+    **dict.fromkeys(("or", "not", "nor"), Refusal("a word of logic", "equations that all hold")),
     "nan": Refusal("'nan'", "a number"),
 }
 

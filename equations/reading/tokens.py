@@ -43,6 +43,8 @@ class Kind(Enum):
     SOFT = "a formula's end"  # `$`, `\(`: joins what it stands between, but never multiplies
     END = "the end"
 
+    __hash__ = object.__hash__  # by identity: an Enum's own is slow, and these are in many sets
+
 
 class Form(Enum):
     """How a number was written, where that matters to what may stand beside it."""

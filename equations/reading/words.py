@@ -24,7 +24,7 @@ SEPARATORS = _words("""
     system systems linear simultaneous simultaneously for in and with to let suppose assume be are
     please me my help show need how much hence therefore thus makes make satisfies satisfy
     satisfying true holds does do you can we have has problem question exercise task hint
-    respect terms using by hand algebra math maths step steps easy quick answer
+    eq ex prob respect terms using by hand algebra math maths step steps easy quick answer
     löse lösen loese loesen bestimme berechne gleichung gleichungen die der das nach auf
     für fuer wenn was und sie
     résoudre resoudre résous résolvez résolution équation équations trouver trouve
