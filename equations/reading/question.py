@@ -155,7 +155,13 @@ class _Reader:
         place = between(piece.tokens[0], piece.tokens[-1])
         if len(sides) == 1:
             self._fail("unexpected end", Span(place.end, place.end), "an operator or '='")
-        return [self._equation(left, right, place) for left, right in pairwise(sides)]
+        breaks = [i for i, token in enumerate(piece.tokens) if token.kind is Kind.EQUALS]
+        starts = [0, *(index + 1 for index in breaks)]
+        ends = [*breaks, len(piece.tokens)]
+        return [
+            self._equation(*pair, between(piece.tokens[starts[i]], piece.tokens[ends[i + 1] - 1]))
+            for i, pair in enumerate(pairwise(sides))
+        ]
 
     def _equation(self, left: Side, right: Side, place: Span) -> SystemEquation:
         names = [operand.name for operand in (*left, *right) if operand.name is not None]
