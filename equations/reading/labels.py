@@ -132,7 +132,7 @@ def _without_bullet(source: str, tokens: list[Token]) -> list[Token]:
 def _without_first_label(source: str, tokens: list[Token]) -> list[Token]:
     """Drop `(2)`, `[a]`, `2)` and `a)` before a question."""
     kinds = [token.kind for token in tokens[:4]]
-    if len(kinds) > 2 and kinds[0] in _TEXT and kinds[1] is Kind.CLOSE and not tokens[1].spaced:
+    if len(kinds) > 2 and kinds[0] in _TEXT and tokens[1].text == ")" and not tokens[1].spaced:
         return tokens[2:]
     if len(kinds) < 4 or kinds[0] is not Kind.OPEN or kinds[2] is not Kind.CLOSE:
         return tokens

@@ -79,8 +79,8 @@ def _meaning(source: str, token: Token, before: Token | None, after: Token) -> K
     elif kind is Kind.OF:
         share = before is not None and _is_share(source, before)
         kind = Kind.TIMES if share else Kind.WORD
-    elif kind is Kind.NAME and (token.text, after.kind) in _PARTS_OF_SPEECH:
-        kind = Kind.WORD
+    elif (token.text, after.kind) in _PARTS_OF_SPEECH:
+        kind = Kind.WORD if before is None or behind in _ALWAYS else kind
     return kind
 
 
