@@ -68,7 +68,8 @@ def without(source: str, piece: Piece) -> list[Token]:
         kept = kept[1:] if opener is Kind.HASH and _is_hash_label(kept) else kept
     kept = _without_first_label(source, kept)
     kept = _without_last_label(kept)
-    _refuse_brackets_apart(source, kept)
+    if any(token.kind is Kind.CLOSE for token in kept):
+        _refuse_brackets_apart(source, kept)
     _refuse_last_name(source, kept)
     return kept
 
@@ -101,6 +102,8 @@ def without_marks(tokens: Sequence[Token]) -> list[Token]:
     result: list[Token] = []
     for token in tokens:
         result.append(token)
+        if token.kind is not Kind.CLOSE:
+            continue
         kinds = [each.kind for each in result[-4:]]
         if kinds[-3:] in _STARS:
             del result[-3:]
