@@ -11,7 +11,7 @@ from equations.errors import EquationError, NotLinear, Span
 from equations.limits import MAX_BITS, MAX_EQUATIONS, MAX_VARIABLES
 from equations.linear import Equation, Term, render, whole
 from equations.polynomial import CONSTANT, Monomial
-from equations.reading import arithmetic, layout, refusals
+from equations.reading import ambiguities, arithmetic, layout, refusals
 from equations.reading.arithmetic import Operand
 from equations.reading.grammar import PieceParser, Side
 from equations.reading.labels import Piece
@@ -137,6 +137,8 @@ class _Reader:
             if len(equals) > 1 and commas:
                 found = f"the comma of {commas[0].text!r} is a decimal comma or separates equations"
                 self._fail(found, commas[0].span, "a decimal point, and ';' between equations")
+            if len(equals) > 1:
+                ambiguities.check_chain(self._source, piece.tokens)
             if not equals and len(pieces) > 1:
                 text = self._source[first.start : last.end]
                 self._fail(
