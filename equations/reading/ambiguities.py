@@ -13,7 +13,7 @@ from equations.errors import EquationError, Span
 from equations.polynomial import constant_of
 from equations.reading import refusals, words
 from equations.reading.arithmetic import Operand
-from equations.reading.tokens import BEGINS_OPERAND, ENDS_OPERAND, SIGNS, Kind, Token, between
+from equations.reading.tokens import BEGINS_OPERAND, ENDS_OPERAND, SIGNS, Form, Kind, Token, between
 
 
 def check_factor(source: str, tokens: Sequence[Token], position: int) -> None:
@@ -110,7 +110,9 @@ def check_chain(source: str, tokens: Sequence[Token]) -> None:
     for before, token, after in zip(inner, inner[1:], tokens[equals[0] + 2 :], strict=False):
         factor = token.kind in BEGINS_OPERAND
         signed = token.kind in SIGNS and not after.spaced
-        if before.kind in ENDS_OPERAND and token.spaced and (factor or signed):
+        apart = before.kind in ENDS_OPERAND and token.spaced and (factor or signed)
+        stop = before.form is Form.DECIMAL and token.kind is Kind.NAME  # `2x = 8.3y = 9`
+        if apart or stop:
             found = "two equations without a separator, or a sum between two '='"
             _fail(
                 source, found, between(before, after), "';' between equations, or * for a product"

@@ -138,6 +138,7 @@ class _Splitter:
     def split(self) -> list[Piece]:
         for index, token in enumerate(self._tokens):
             if token.kind in _ALWAYS:
+                self._check_dot(index)
                 self._separate(token.kind, index)
             elif token.kind in _LINES:
                 self._line(index)
@@ -162,6 +163,14 @@ class _Splitter:
             self._pieces.append(Piece(kind))
         elif current.opener is not Kind.WORD:
             current.opener = kind
+
+    def _check_dot(self, index: int) -> None:
+        """Refuse `2 . x` and `x.y`: a full stop is behind a word and apart from the next."""
+        token, after = self._tokens[index], self._tokens[min(index + 1, len(self._tokens) - 1)]
+        between_operands = self._pieces[-1].tokens and after.kind in BEGINS_OPERAND
+        if token.kind is Kind.STOP and between_operands and token.spaced >= after.spaced:
+            found = "a dot that ends a sentence or multiplies"
+            self._fail(found, token, "* for a product, ';' between equations")
 
     def _line(self, index: int) -> None:
         """A new line, or the end of a formula: it joins what cannot stand alone."""

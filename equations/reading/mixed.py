@@ -27,6 +27,8 @@ def merged(source: str, tokens: Sequence[Token]) -> list[Token]:
     index = 0
     while index < len(tokens):
         token, length = tokens[index], 0
+        if token.form is Form.WORD:
+            _refuse_hyphen(source, tokens[index : index + 3])
         if token.kind is Kind.NUMBER and tokens[index + 1].kind in _FOLLOWS:
             here = tokens[index : index + len(_LATEX)]
             if token.form is Form.PLAIN:
@@ -73,6 +75,19 @@ def _fraction(tokens: Sequence[Token]) -> Fraction | None:
             return None
         value = Fraction(numerator) / Fraction(denominator)
     return value if 0 < value < 1 else None
+
+
+def _refuse_hyphen(source: str, tokens: Sequence[Token]) -> None:
+    """Refuse `one-half`: a fraction in words, or a difference."""
+    words = [token.form for token in tokens[::2]] == [Form.WORD, Form.WORD]
+    spaced = any(token.spaced for token in tokens[1:])
+    if tokens[1].kind is Kind.MINUS and len(tokens) == 3 and words and not spaced:
+        raise EquationError(
+            "a number in words, or a difference",
+            source=source,
+            span=between(tokens[0], tokens[2]),
+            expected="digits, or spaces around the minus sign",
+        )
 
 
 def _refuse_two_readings(source: str, tokens: Sequence[Token]) -> None:
