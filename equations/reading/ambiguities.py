@@ -13,7 +13,7 @@ from equations.errors import EquationError, Span
 from equations.polynomial import constant_of
 from equations.reading import refusals, words
 from equations.reading.arithmetic import Operand
-from equations.reading.tokens import BEGINS_OPERAND, Kind, Token, between
+from equations.reading.tokens import BEGINS_OPERAND, ENDS_OPERAND, SIGNS, Form, Kind, Token, between
 
 
 def check_factor(source: str, tokens: Sequence[Token], position: int) -> None:
@@ -101,6 +101,22 @@ def check_behind_quotient(source: str, place: Span, quotient: Operand, operand: 
     if operand.name is None or constant_of(quotient.polynomial) is None:
         found = "a factor behind a quotient, which multiplies the quotient or its divisor"
         _fail(source, found, place, "* or / and brackets")
+
+
+def check_chain(source: str, tokens: Sequence[Token]) -> None:
+    """Refuse `x = 3 y = 4`: two equations without a separator, or equal sums with a product."""
+    equals = [i for i, token in enumerate(tokens) if token.kind is Kind.EQUALS]
+    inner = tokens[equals[0] : equals[-1]]
+    for before, token, after in zip(inner, inner[1:], tokens[equals[0] + 2 :], strict=False):
+        factor = token.kind in BEGINS_OPERAND
+        signed = token.kind in SIGNS and not after.spaced
+        apart = before.kind in ENDS_OPERAND and token.spaced and (factor or signed)
+        stop = before.form is Form.DECIMAL and token.kind is Kind.NAME  # `2x = 8.3y = 9`
+        if apart or stop:
+            found = "two equations without a separator, or a sum between two '='"
+            _fail(
+                source, found, between(before, after), "';' between equations, or * for a product"
+            )
 
 
 def _fail(source: str, message: str, span: Span, expected: str) -> NoReturn:

@@ -7,17 +7,15 @@ what then has two readings is refused (docs/questions.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from enum import Enum, auto
-from typing import NoReturn
+from collections.abc import Sequence
 
-from equations.errors import EquationError, NotLinear, Span
+from equations.errors import NotLinear, Span
 from equations.limits import MAX_DEPTH
 from equations.polynomial import Monomial, constant, variable
 from equations.reading import ambiguities, arithmetic
 from equations.reading.arithmetic import Operand
+from equations.reading.cursor import Cursor
+from equations.reading.groups import Group, Role
 from equations.reading.refusals import Refusal
 from equations.reading.tokens import (
     BEGINS_OPERAND,
@@ -38,44 +36,12 @@ _VARIABLE_IN_EXPONENT = Refusal("the variable in an exponent", "a linear equatio
 Side = list[Operand]
 
 
-class _Role(Enum):
-    SIDE = auto()
-    BRACKET = auto()
-    NUMERATOR = auto()
-    DENOMINATOR = auto()
-    ROOT = auto()
-
-
-@dataclass(slots=True)
-class _Group:
-    """One open bracket, or a whole side: finished terms and the product being read."""
-
-    role: _Role
-    opened: Token | None = None
-    numerator: Operand | None = None
-    terms: list[Operand] = field(default_factory=list)
-    product: Operand | None = None
-    negative: bool = False  # the operand to come is subtracted or negated
-    divides: bool = False  # the operand to come is a divisor
-    divided: bool = False  # the operand just read was one
-    explicit: bool = False  # there is a sign between the product and the operand to come
-
-    def close_term(self) -> None:
-        if self.product is not None:
-            self.terms.append(self.product)
-        self.product = None
-        self.divided = False
-
-
-class PieceParser:
+class PieceParser(Cursor):
     """Reads one piece. `places` tells where each product of variables was made."""
 
     def __init__(self, source: str, tokens: Sequence[Token], places: dict[Monomial, Span]) -> None:
-        self._source = source
-        end = tokens[-1].end
-        self._tokens = [*tokens, Token(Kind.END, "", end, end)]
-        self._position = 0
-        self._groups: list[_Group] = []
+        super().__init__(source, tokens)
+        self._groups: list[Group] = []
         self._places = places
         self.divisors: dict[str, Token] = {}  # variables that a quotient cancelled
 
@@ -101,7 +67,7 @@ class PieceParser:
         factor  := power that begins with no sign, nor with a number unless behind a bracket
         ```
         """
-        self._groups = [_Group(_Role.SIDE)]
+        self._groups = [Group(Role.SIDE)]
         while True:
             self._operand_start()
             while self._peek().kind is Kind.CLOSE:
@@ -109,7 +75,7 @@ class PieceParser:
                     self._fail("unmatched ')'", self._peek().span, "an operator or '='")
                 self._close_bracket(self._next())
             if not self._operator():
-                if self._groups[-1].role is not _Role.SIDE:
+                if self._groups[-1].role is not Role.SIDE:
                     self._close_missing()
                 self._groups[-1].close_term()
                 return self._groups[-1].terms
@@ -129,9 +95,9 @@ class PieceParser:
             if token.kind is Kind.MINUS:
                 group.negative = not group.negative
             elif token.kind is Kind.OPEN:
-                self._open(_Role.BRACKET, token)
+                self._open(Role.BRACKET, token)
             elif token.kind is Kind.FRACTION:
-                self._open(_Role.NUMERATOR, self._expect_open())
+                self._open(Role.NUMERATOR, self._expect_open())
             elif token.kind is Kind.ROOT:
                 if self._root(token):
                     return
@@ -144,7 +110,7 @@ class PieceParser:
         if self._peek().kind is Kind.OPEN:
             if self._peek().text == "[":
                 self._fail("a root other than the square root", self._peek().span, "a number")
-            self._open(_Role.ROOT, self._next())
+            self._open(Role.ROOT, self._next())
             return False
         number = self._next()
         if number.kind is not Kind.NUMBER:
@@ -173,10 +139,10 @@ class PieceParser:
 
     # -- brackets --------------------------------------------------------------------------------
 
-    def _open(self, role: _Role, token: Token, numerator: Operand | None = None) -> None:
+    def _open(self, role: Role, token: Token, numerator: Operand | None = None) -> None:
         if len(self._groups) > MAX_DEPTH:
             self._fail("too many open brackets", token.span, f"at most {MAX_DEPTH} at a time")
-        self._groups.append(_Group(role, token, numerator))
+        self._groups.append(Group(role, token, numerator))
 
     def _expect_open(self) -> Token:
         token = self._next()
@@ -200,22 +166,22 @@ class PieceParser:
         Only where there is one place for it: behind a sum of at most two terms.
         """
         group = self._groups[-1]
-        alone = len(self._groups) == 2 and group.role is _Role.BRACKET and len(group.terms) < 2
+        alone = len(self._groups) == 2 and group.role is Role.BRACKET and len(group.terms) < 2
         if not alone or self._peek().kind not in (Kind.EQUALS, Kind.END):
             self._unexpected("an operator or ')'")
         self._groups.pop()
         assert group.opened is not None, "only a side is not opened: this is a bug"
         self._finish(group, group.opened, self._tokens[self._position - 1])
 
-    def _finish(self, group: _Group, opened: Token, closed: Token) -> None:
+    def _finish(self, group: Group, opened: Token, closed: Token) -> None:
         """Make a closed bracket an operand of the group around it."""
         group.close_term()
         with self._at(opened, closed):
             operand = arithmetic.total(group.terms)
-            if group.role is _Role.ROOT:
+            if group.role is Role.ROOT:
                 operand = arithmetic.root(operand)
-        if group.role is _Role.NUMERATOR:
-            self._open(_Role.DENOMINATOR, self._expect_open(), operand)
+        if group.role is Role.NUMERATOR:
+            self._open(Role.DENOMINATOR, self._expect_open(), operand)
             self._operand_start()
             return
         if group.numerator is not None:
@@ -309,29 +275,3 @@ class PieceParser:
         for monomial in operand.polynomial:
             if len(monomial) > 1:
                 self._places.setdefault(monomial, between(first, last))
-
-    @contextmanager
-    def _at(self, first: Token, last: Token) -> Iterator[None]:
-        """Give an operation that is refused inside its place, from `first` to `last`."""
-        try:
-            yield
-        except arithmetic.Refused as error:
-            raise error.refusal.at(self._source, between(first, last)) from error
-
-    # -- tokens ----------------------------------------------------------------------------------
-
-    def _peek(self) -> Token:
-        return self._tokens[self._position]
-
-    def _next(self) -> Token:
-        token = self._tokens[self._position]
-        self._position += 1
-        return token
-
-    def _unexpected(self, expected: str) -> NoReturn:
-        token = self._peek()
-        found = f"unexpected {token.text!r}" if token.text else "unexpected end"
-        self._fail(found, token.span, expected)
-
-    def _fail(self, message: str, span: Span, expected: str) -> NoReturn:
-        raise EquationError(message, source=self._source, span=span, expected=expected)

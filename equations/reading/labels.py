@@ -28,6 +28,7 @@ _LINE_STARTS = (None, Kind.NEWLINE, Kind.WORD, Kind.HASH, Kind.COLON)
 _MARKS = [Kind.OPEN, Kind.NUMBER, Kind.NAME, Kind.CLOSE]
 _STARS = ([Kind.OPEN, Kind.TIMES, Kind.CLOSE], [Kind.OPEN, Kind.POWER, Kind.CLOSE])
 _TEXT = (Kind.NUMBER, Kind.NAME)
+_CALCULATES = frozenset({Kind.NAME, Kind.PLUS, Kind.MINUS, Kind.TIMES, Kind.POWER})
 _LABELS = re.compile(rf"(?i:{words.LABELS.pattern})|I{{1,3}}|IV|VI{{0,3}}")
 _ROMAN = re.compile("[ivx]+|[IVX]+")
 _LABEL_LETTERS = frozenset("abcdefghiv")  # lists are counted with these
@@ -68,7 +69,9 @@ def without(source: str, piece: Piece) -> list[Token]:
         kept = kept[1:] if opener is Kind.HASH and _is_hash_label(kept) else kept
     kept = _without_first_label(source, kept)
     kept = _without_last_label(kept)
-    _refuse_brackets_apart(source, kept)
+    if any(token.kind is Kind.CLOSE for token in kept):
+        _refuse_brackets_apart(source, kept)
+        _refuse_last_number(source, kept)
     _refuse_last_name(source, kept)
     return kept
 
@@ -101,6 +104,8 @@ def without_marks(tokens: Sequence[Token]) -> list[Token]:
     result: list[Token] = []
     for token in tokens:
         result.append(token)
+        if token.kind is not Kind.CLOSE:
+            continue
         kinds = [each.kind for each in result[-4:]]
         if kinds[-3:] in _STARS:
             del result[-3:]
@@ -132,7 +137,7 @@ def _without_bullet(source: str, tokens: list[Token]) -> list[Token]:
 def _without_first_label(source: str, tokens: list[Token]) -> list[Token]:
     """Drop `(2)`, `[a]`, `2)` and `a)` before a question."""
     kinds = [token.kind for token in tokens[:4]]
-    if len(kinds) > 2 and kinds[0] in _TEXT and kinds[1] is Kind.CLOSE and not tokens[1].spaced:
+    if len(kinds) > 2 and kinds[0] in _TEXT and tokens[1].text == ")" and not tokens[1].spaced:
         return tokens[2:]
     if len(kinds) < 4 or kinds[0] is not Kind.OPEN or kinds[2] is not Kind.CLOSE:
         return tokens
@@ -170,6 +175,19 @@ def _refuse_brackets_apart(source: str, tokens: list[Token]) -> None:
         if bracketed and opened.spaced and _is_bare(text) and before.kind in ENDS_OPERAND:
             found = f"'({text.text})' stands apart: a factor or a label"
             _fail(source, found, opened, closed, "* before a factor")
+
+
+def _refuse_last_number(source: str, tokens: list[Token]) -> None:
+    """Refuse `3x = 12 (2/3)`: a number in brackets behind an equation may be a label."""
+    if tokens[-1].kind is not Kind.CLOSE:
+        return
+    start = next((i for i in reversed(range(len(tokens))) if tokens[i].kind is Kind.OPEN), 0)
+    opened, before = tokens[start], tokens[start - 1]
+    calculates = any(token.kind in _CALCULATES for token in tokens[start + 2 :])
+    if start and opened.spaced and before.kind in ENDS_OPERAND and not calculates:
+        text = source[opened.start : tokens[-1].end]
+        found = f"{text[:20]!r} stands apart: a factor or a label"
+        _fail(source, found, opened, tokens[-1], "* before a factor")
 
 
 def _refuse_last_name(source: str, tokens: list[Token]) -> None:

@@ -26,6 +26,10 @@ from equations.reading.tokens import (
 )
 
 _ALWAYS = frozenset({Kind.WORD, Kind.SEMICOLON, Kind.COMMA, Kind.ARROW, Kind.STOP, Kind.END})
+_CONTEXTUAL = frozenset({
+    *(Kind.QUESTION, Kind.ELLIPSIS, Kind.BANG, Kind.NOUN, Kind.IS, Kind.OF, Kind.GREATER),
+    Kind.NAME,
+})  # fmt: skip
 _LINES = frozenset({Kind.NEWLINE, Kind.SOFT})
 _JOINS_LINES = frozenset({Kind.EQUALS, Kind.DIVIDE, Kind.POWER, Kind.CLOSE})
 _PARTS_OF_SPEECH = (("a", Kind.NOUN), ("A", Kind.NOUN), ("I", Kind.WORD))  # `a number`, `I need`
@@ -47,6 +51,9 @@ def _resolved(source: str, tokens: Sequence[Token]) -> list[Token]:
     """Return the tokens with each sign of several meanings given one by its neighbours."""
     result: list[Token] = []
     for index, token in enumerate(tokens):
+        if token.kind not in _CONTEXTUAL:
+            result.append(token)
+            continue
         if token.kind is Kind.GREATER:
             continue  # quoted mail: the lexer leaves it only where a line begins
         before = result[-1] if result else None
@@ -54,6 +61,8 @@ def _resolved(source: str, tokens: Sequence[Token]) -> list[Token]:
         kind = _meaning(source, token, before, after)
         result.append(token._replace(kind=kind) if kind is not token.kind else token)
     nouns = {token.text for token in tokens if token.kind is Kind.NOUN}
+    if not nouns:
+        return result
     names = nouns & {token.text for token in result if token.kind is Kind.NAME}
     return [token._replace(kind=Kind.NAME) if token.text in names else token for token in result]
 
@@ -79,8 +88,8 @@ def _meaning(source: str, token: Token, before: Token | None, after: Token) -> K
     elif kind is Kind.OF:
         share = before is not None and _is_share(source, before)
         kind = Kind.TIMES if share else Kind.WORD
-    elif kind is Kind.NAME and (token.text, after.kind) in _PARTS_OF_SPEECH:
-        kind = Kind.WORD
+    elif (token.text, after.kind) in _PARTS_OF_SPEECH:
+        kind = Kind.WORD if before is None or behind in _ALWAYS else kind
     return kind
 
 
@@ -129,6 +138,7 @@ class _Splitter:
     def split(self) -> list[Piece]:
         for index, token in enumerate(self._tokens):
             if token.kind in _ALWAYS:
+                self._check_dot(index)
                 self._separate(token.kind, index)
             elif token.kind in _LINES:
                 self._line(index)
@@ -137,8 +147,10 @@ class _Splitter:
             elif token.kind is Kind.HASH:
                 self._hash(token)
             else:
-                self._pieces[-1].tokens.append(token)
-                self._asked_before(index)
+                piece = self._pieces[-1]
+                piece.tokens.append(token)
+                if len(piece.tokens) == 2:
+                    self._asked_before(index)
         return [piece for piece in self._pieces if piece.tokens]
 
     def _separate(self, kind: Kind, index: int) -> None:
@@ -151,6 +163,14 @@ class _Splitter:
             self._pieces.append(Piece(kind))
         elif current.opener is not Kind.WORD:
             current.opener = kind
+
+    def _check_dot(self, index: int) -> None:
+        """Refuse `2 . x` and `x.y`: a full stop is behind a word and apart from the next."""
+        token, after = self._tokens[index], self._tokens[min(index + 1, len(self._tokens) - 1)]
+        between_operands = self._pieces[-1].tokens and after.kind in BEGINS_OPERAND
+        if token.kind is Kind.STOP and between_operands and token.spaced >= after.spaced:
+            found = "a dot that ends a sentence or multiplies"
+            self._fail(found, token, "* for a product, ';' between equations")
 
     def _line(self, index: int) -> None:
         """A new line, or the end of a formula: it joins what cannot stand alone."""
@@ -211,7 +231,7 @@ class _Splitter:
     def _asked_before(self, index: int) -> None:
         """Split `find x 3x = 12` behind its first variable."""
         piece, token = self._pieces[-1], self._tokens[index]
-        if piece.opener is Kind.WORD and len(piece.tokens) == 2 and token.spaced:
+        if piece.opener is Kind.WORD and token.spaced:
             first = piece.tokens[0]
             if first.kind is Kind.NAME and token.kind is Kind.NUMBER:
                 piece.tokens.pop()

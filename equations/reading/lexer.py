@@ -48,21 +48,13 @@ class _Lexer:
 
     def tokens(self) -> list[Token]:
         self._position, end = self._unquoted()
-        take: dict[str, Callable[[str, int, int], None]] = {
-            "space": self._space, "silent": self._space, "apostrophe": self._space,
-            "repeating": self._repeating, "number": self._number, "phrase": self._phrase,
-            "word": self._word, "digits": self._digits, "block": self._block,
-            "transparent": self._transparent, "command": self._command, "entity": self._entity,
-            "alignment": self._alignment, "superscript": self._superscript,
-            "blank": self._blank, "symbol": self._symbol, "mark": self._mark,
-        }  # fmt: skip
         while (start := self._position) < end:
             match = symbols.TOKEN.match(self._text, start, end)
             if match is None:
                 raise self._refused(refusals.character(self._source[start]), start, start + 1)
             assert match.lastgroup is not None, "every alternative is a group: this is a bug"
             self._position = match.end()
-            take[match.lastgroup](match.group(), start, match.end())
+            _TAKE[match.lastgroup](self, match.group(), start, match.end())
         self._add(Kind.END, "", len(self._source), len(self._source))
         return self._tokens
 
@@ -229,3 +221,15 @@ def _index(text: str) -> str:
     """Return `1` for `_{1}`, `_1` and a small 1 below the line; primes stay."""
     index = text.translate(symbols.SUBSCRIPT_DIGITS).replace("{", "").replace("}", "")
     return index[1:] if index[:1] == "_" and index[1:2].isdigit() else index
+
+
+# For each group of `symbols.TOKEN`.
+_TAKE: dict[str, Callable[[_Lexer, str, int, int], None]] = {
+    "space": _Lexer._space, "silent": _Lexer._space, "apostrophe": _Lexer._space,
+    "repeating": _Lexer._repeating, "number": _Lexer._number, "phrase": _Lexer._phrase,
+    "word": _Lexer._word, "digits": _Lexer._digits, "block": _Lexer._block,
+    "label": _Lexer._block, "transparent": _Lexer._transparent, "command": _Lexer._command,
+    "entity": _Lexer._entity, "alignment": _Lexer._alignment,
+    "superscript": _Lexer._superscript, "blank": _Lexer._blank, "symbol": _Lexer._symbol,
+    "mark": _Lexer._mark,
+}  # fmt: skip

@@ -13,6 +13,7 @@ from equations.reading.tokens import Form, Kind, Token, between
 
 _PLAIN = [Kind.NUMBER, Kind.NUMBER, Kind.DIVIDE, Kind.NUMBER]
 _BRACKETS = [Kind.NUMBER, Kind.OPEN, Kind.NUMBER, Kind.DIVIDE, Kind.NUMBER, Kind.CLOSE]
+_FOLLOWS = frozenset({Kind.NUMBER, Kind.OPEN, Kind.FRACTION})
 _LATEX = [
     *(Kind.NUMBER, Kind.FRACTION),
     *(Kind.OPEN, Kind.NUMBER, Kind.CLOSE),
@@ -25,11 +26,14 @@ def merged(source: str, tokens: Sequence[Token]) -> list[Token]:
     result: list[Token] = []
     index = 0
     while index < len(tokens):
-        here = tokens[index : index + len(_LATEX)]
-        length = 0
-        if here[0].kind is Kind.NUMBER and here[0].form is Form.PLAIN:
-            _refuse_two_readings(source, here)
-            length = _length(here)
+        token, length = tokens[index], 0
+        if token.form is Form.WORD:
+            _refuse_hyphen(source, tokens[index : index + 3])
+        if token.kind is Kind.NUMBER and tokens[index + 1].kind in _FOLLOWS:
+            here = tokens[index : index + len(_LATEX)]
+            if token.form is Form.PLAIN:
+                _refuse_two_readings(source, here)
+                length = _length(here)
         if length:
             fraction = _fraction(here[1:length])
             assert fraction is not None, "what has a length is a fraction: this is a bug"
@@ -41,7 +45,7 @@ def merged(source: str, tokens: Sequence[Token]) -> list[Token]:
             result.append(number)
             index += length
         else:
-            result.append(here[0])
+            result.append(token)
             index += 1
     return result
 
@@ -71,6 +75,19 @@ def _fraction(tokens: Sequence[Token]) -> Fraction | None:
             return None
         value = Fraction(numerator) / Fraction(denominator)
     return value if 0 < value < 1 else None
+
+
+def _refuse_hyphen(source: str, tokens: Sequence[Token]) -> None:
+    """Refuse `one-half`: a fraction in words, or a difference."""
+    words = [token.form for token in tokens[::2]] == [Form.WORD, Form.WORD]
+    spaced = any(token.spaced for token in tokens[1:])
+    if tokens[1].kind is Kind.MINUS and len(tokens) == 3 and words and not spaced:
+        raise EquationError(
+            "a number in words, or a difference",
+            source=source,
+            span=between(tokens[0], tokens[2]),
+            expected="digits, or spaces around the minus sign",
+        )
 
 
 def _refuse_two_readings(source: str, tokens: Sequence[Token]) -> None:

@@ -20,7 +20,7 @@ PATTERN = (
     r"0[xX](?=[0-9A-Fa-f]{2})(?=[0-9]*[A-Fa-f])[0-9A-Fa-f]+(?![A-Za-z0-9])"
     rf"|[0-9]+[{VULGAR}]"
     r"|[0-9]*[.,][0-9]+(?:\.\.\.|\u2026)"
-    r"|(?:[0-9]+(?:[',.\u202f][0-9]+)*|\.[0-9]+)"
+    r"|(?:[0-9]+(?:(?:[',.\u202f]|\{,\})[0-9]+)*|\.[0-9]+)"
     r"(?:[eE][+-]?[0-9]+(?![A-Za-z0-9.])|\.(?=[A-Za-z](?![A-Za-z])))?"
     rf"|[{VULGAR}]"
 )
@@ -42,6 +42,7 @@ def read(text: str) -> tuple[Rational, Form]:
     if text.isascii() and text.isdigit():
         _bound(text)
         return int(text), Form.PLAIN
+    text = text.replace("{,}", ",")  # LaTeX
     if text[:2] in ("0x", "0X"):
         _bound(text)
         return int(text, 16), Form.PLAIN

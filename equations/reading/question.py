@@ -11,7 +11,7 @@ from equations.errors import EquationError, NotLinear, Span
 from equations.limits import MAX_BITS, MAX_EQUATIONS, MAX_VARIABLES
 from equations.linear import Equation, Term, render, whole
 from equations.polynomial import CONSTANT, Monomial
-from equations.reading import arithmetic, layout, refusals
+from equations.reading import ambiguities, arithmetic, layout, refusals
 from equations.reading.arithmetic import Operand
 from equations.reading.grammar import PieceParser, Side
 from equations.reading.labels import Piece
@@ -137,6 +137,8 @@ class _Reader:
             if len(equals) > 1 and commas:
                 found = f"the comma of {commas[0].text!r} is a decimal comma or separates equations"
                 self._fail(found, commas[0].span, "a decimal point, and ';' between equations")
+            if len(equals) > 1:
+                ambiguities.check_chain(self._source, piece.tokens)
             if not equals and len(pieces) > 1:
                 text = self._source[first.start : last.end]
                 self._fail(
@@ -155,7 +157,13 @@ class _Reader:
         place = between(piece.tokens[0], piece.tokens[-1])
         if len(sides) == 1:
             self._fail("unexpected end", Span(place.end, place.end), "an operator or '='")
-        return [self._equation(left, right, place) for left, right in pairwise(sides)]
+        breaks = [i for i, token in enumerate(piece.tokens) if token.kind is Kind.EQUALS]
+        starts = [0, *(index + 1 for index in breaks)]
+        ends = [*breaks, len(piece.tokens)]
+        return [
+            self._equation(*pair, between(piece.tokens[starts[i]], piece.tokens[ends[i + 1] - 1]))
+            for i, pair in enumerate(pairwise(sides))
+        ]
 
     def _equation(self, left: Side, right: Side, place: Span) -> SystemEquation:
         names = [operand.name for operand in (*left, *right) if operand.name is not None]

@@ -79,6 +79,7 @@ TOKEN = re.compile(
     rf"|(?P<word>(?:[{_LATIN}]++|[\u0370-\u03ff]){_INDEX})"
     r"|(?P<digits>\\[dt]?frac *[0-9] *[0-9])"
     r"|(?P<block>\\(?:begin|end) *\{[a-z]*\*?\}(?:\{[lcr|]*\})?)"
+    r"|(?P<label>\\(?:tag|label)\*? *\{[^{}]{0,40}\})"
     r"|(?P<silent>\\[,;:! ])"
     rf"|(?P<transparent>\\(?:{_TRANSPARENT}) *\{{)"
     r"|(?P<command>\\[A-Za-z]+)"
