@@ -204,7 +204,10 @@ class _Plan:
         """Ask for the net sums of the equations of a block, and replace them by what came back."""
         kinds = [self._kinds(self._equations[index]) for index in block]
         asked = [
-            (row, name) for row, sums in enumerate(kinds) for name in sums if sums[name].needs_model
+            (number, name)
+            for number, sums in enumerate(kinds)
+            for name in sums
+            if sums[name].needs_model
         ]
         nets = [
             {name: sums[name].as_read() for name in sums if not sums[name].needs_model}
@@ -212,18 +215,16 @@ class _Plan:
         ]
         if asked:
             pairs = [asked[i : i + 2] for i in range(0, len(asked), 2)]
-            steps = [_sums_step([kinds[row][name] for row, name in pair]) for pair in pairs]
-            works = yield steps
+            works = yield [_sums_step([kinds[n][name] for n, name in pair]) for pair in pairs]
             for pair, work in zip(pairs, works, strict=True):
-                for (row, name), value in zip(pair, _written(work), strict=False):  # one sum or two
-                    nets[row][name] = value
+                for (number, name), value in zip(pair, _written(work), strict=False):  # one or two
+                    nets[number][name] = value
         rows = []
-        for index, net in zip(block, nets, strict=True):
-            names = [name for name in kinds[block.index(index)] if name and net[name]]
-            row = Row({name: net[name] for name in names}, -net.get("", 0))
+        for index, sums, net in zip(block, kinds, nets, strict=True):
+            row = Row({name: net[name] for name in sums if name and net[name]}, -net.get("", 0))
             self._equations[index] = row.equation()
             rows.append(row)
-            if any(kinds[block.index(index)][name].needs_model for name in net):
+            if any(one.needs_model for one in sums.values()):
                 self._lines.append(str(row))
         return rows
 

@@ -19,7 +19,7 @@ from transformers import GenerationConfig, T5Config, T5ForConditionalGeneration
 from training import forward
 from training.vocabulary import EOS_ID, PAD_ID, Vocabulary
 
-MAX_NEW_TOKENS = 512
+MAX_NEW_TOKENS = 500  # the longest worked forms of training have about 300
 
 
 @dataclass(frozen=True)

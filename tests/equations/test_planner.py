@@ -117,7 +117,7 @@ numbers = st.integers(-99, 99)
 
 @st.composite
 def systems(draw: st.DrawFn) -> tuple[System, dict[str, Fraction]]:
-    """Systems of two or three equations in as many variables, with the solution they were made of."""
+    """Systems of two or three equations in as many variables, with their solution."""
     names = "xyz"[: draw(st.integers(2, 3))]
     values = {name: Fraction(draw(numbers), draw(st.sampled_from([1, 1, 2, 3]))) for name in names}
     equations = []
