@@ -47,6 +47,11 @@ def vocabulary() -> list[str]:
     ]
 
 
+def quotient_digits() -> list[str]:
+    """Return the quotient digits of which two may be right, those before the last one."""
+    return [f"q{place}={digit}" for place in range(1, QUOTIENT_PLACES) for digit in QUOTIENT_DIGITS]
+
+
 def factors(token: str) -> tuple[str, ...]:
     """What a token is made of, for embeddings that are sums of shared parts."""
     if match := _DIGIT.fullmatch(token):

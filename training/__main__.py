@@ -106,8 +106,8 @@ def _calibrate(arguments: argparse.Namespace) -> None:
 
     model = Bundle(Path(arguments.model), second_try=False, show_progress=True)
     made = [p for problems in _questions(arguments).values() for p in model.predict(problems)]
-    pairs = [(p.logprob, p.exact) for p in made if p.logprob is not None]
-    knots = calibration.fit([logprob for logprob, _ in pairs], [exact for _, exact in pairs])
+    pairs = [(p.score, p.exact) for p in made if p.score is not None]
+    knots = calibration.fit([score for score, _ in pairs], [exact for _, exact in pairs])
     arguments.out.write_text(json.dumps(knots) + "\n")
     right = sum(exact for _, exact in pairs)
     print(f"{arguments.out}: {len(knots)} knots, from {len(pairs):,} answers, {right:,} right")

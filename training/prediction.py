@@ -19,6 +19,7 @@ class Prediction:
     answer: str | None
     verdict: Verdict  # of the greedy answer
     logprob: float | None = None  # of all tokens of `text` and the end token, natural logarithm
+    score: float | None = None  # what the confidence is calibrated on (`service.confidence`)
     confidence: float | None = None  # calibrated probability that `answer` is right
     # The answer of a teacher-forced pass, and its log-probability of the right answer.
     teacher_forced: str | None = None

@@ -128,6 +128,7 @@ def _prediction(problem: Problem, first: Solution | None, second: Solution | Non
         answer=first.answer,
         verdict=first.verdict,
         logprob=first.logprob,
+        score=first.score,
         confidence=first.confidence,
         second=second.answer if second is not None and mended else None,
     )
