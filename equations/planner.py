@@ -13,7 +13,7 @@ Every sum, product, elimination and division is a question to the model. The cal
             planned = end.value                 # a `Planned`: values, lines of work, or a reason
             break
 
-`Step.correct` judges what the model wrote for a step exactly, so that a caller can ask again before
+`steps.Step.correct` judges what the model wrote for a step exactly, so that a caller can ask again before
 it goes on; the planner takes what it is sent. One equation in one variable is one step.
 
 How a system is solved: an equation with one unknown is a question as it stands. A value found is
@@ -26,37 +26,18 @@ sums a question), and `a1 x + b1 y = c1`, `a2 x + b2 y = c2` becomes the questio
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
 
 from equations.elimination import Row, choose_pivot, determined_block
 from equations.linear import Equation, Term
-from equations.prompt import write_digits, write_sums
+from equations.steps import Step, Sum, sums_step
 from equations.system import Outcome, Product, System, SystemEquation
 from equations.work import Work
 
 NO_ANSWER = "the model gave no answer"
 NONLINEAR = "a product of unknown variables"
-
-
-@dataclass(frozen=True)
-class Step:
-    """One question to the model: the solution of an equation, or without `divide` its net sums."""
-
-    equation: Equation
-    divide: bool = True
-
-    def prompt(self) -> str:
-        """Return the text that the model reads. Raises `prompt.OutOfRange`."""
-        return write_digits(self.equation) if self.divide else write_sums(self.equation)
-
-    def correct(self, written: Work) -> bool:
-        """Return whether the answer is right, or both sums where no answer is asked for."""
-        net = self.equation.net()
-        if not self.divide or not net.coefficient:
-            return (written.coefficient, written.constant) == (net.coefficient, -net.constant)
-        return written.answer == str(self.equation.solution())
 
 
 @dataclass(frozen=True)
@@ -81,21 +62,6 @@ def plan(system: System, asked: str | None = None) -> Planning:
 
 class _Stop(Exception):
     """No further step can find what is asked for."""
-
-
-@dataclass
-class _Sum:
-    """Terms of one kind of one equation, to be added up: left side minus right side."""
-
-    terms: list[tuple[Term, bool]] = field(default_factory=list)  # each with: on the left side
-
-    @property
-    def needs_model(self) -> bool:
-        return len(self.terms) > 1 or any(term.multiplier != 1 for term, _ in self.terms)
-
-    def as_read(self) -> int:
-        """Return the value of at most one plain term."""
-        return sum(int(term.value) if left else -int(term.value) for term, left in self.terms)
 
 
 class _Plan:
@@ -215,7 +181,7 @@ class _Plan:
         ]
         if asked:
             pairs = [asked[i : i + 2] for i in range(0, len(asked), 2)]
-            works = yield [_sums_step([kinds[n][name] for n, name in pair]) for pair in pairs]
+            works = yield [sums_step([kinds[n][name] for n, name in pair]) for pair in pairs]
             for pair, work in zip(pairs, works, strict=True):
                 for (number, name), value in zip(pair, _written(work), strict=False):  # one or two
                     nets[number][name] = value
@@ -228,9 +194,9 @@ class _Plan:
                 self._lines.append(str(row))
         return rows
 
-    def _kinds(self, equation: SystemEquation) -> dict[str, _Sum]:
+    def _kinds(self, equation: SystemEquation) -> dict[str, Sum]:
         """Return the terms by unknown variable, those without one under the empty name."""
-        kinds: dict[str, _Sum] = {}
+        kinds: dict[str, Sum] = {}
         sides = (*equation.left, *equation.right)
         names = [
             next((name for name in term.variables if name not in self._values), "")
@@ -239,7 +205,7 @@ class _Plan:
         ]
         for name, (term, on_left) in zip(names, self._terms(equation), strict=True):
             if term.size:
-                kinds.setdefault(name, _Sum()).terms.append((term, on_left))
+                kinds.setdefault(name, Sum()).terms.append((term, on_left))
         return kinds
 
     def _eliminate(self, rows: list[Row]) -> Generator[list[Step], Sequence[Work], None]:
@@ -278,10 +244,10 @@ class _Plan:
         """Ask for the net sums of `other` without `name`, which `row` eliminates."""
         kinds = [*left, ""]
         equations = [row.eliminated(other, name, kind) for kind in left]
-        sums = [_Sum([(term, True) for term in equation.left]) for equation in equations]
-        sums.append(_Sum([(term, False) for term in equations[0].right]))
+        sums = [Sum([(term, True) for term in equation.left]) for equation in equations]
+        sums.append(Sum([(term, False) for term in equations[0].right]))
         pairs = [sums[i : i + 2] for i in range(0, len(sums), 2)]
-        works = yield [_sums_step(pair) for pair in pairs]
+        works = yield [sums_step(pair) for pair in pairs]
         found = [
             value
             for pair, work in zip(pairs, works, strict=True)
@@ -291,19 +257,6 @@ class _Plan:
         combined = Row({kind: net[kind] for kind in left if net[kind]}, -net[""])
         self._lines.append(str(combined))
         return combined
-
-
-def _sums_step(sums: Sequence[_Sum]) -> Step:
-    """Return the question for one or two sums: the first as coefficients, then as constants."""
-    terms = [
-        (term._replace(is_coefficient=kind == 0), on_left)
-        for kind, one in enumerate(sums)
-        for term, on_left in one.terms
-    ]
-    left, right = (
-        tuple(term for term, on_left in terms if on_left == side) for side in (True, False)
-    )
-    return Step(Equation(left, right, "x"), divide=False)
 
 
 def _written(work: Work) -> tuple[int, int]:

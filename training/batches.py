@@ -86,7 +86,8 @@ def _equal_groups(examples: Sequence[Example]) -> Iterator[Sequence[Example]]:
     start = 0
     for group in range(1, _BATCHES_PER_POOL + 1):
         end = start + 1
-        while end < len(examples) and so_far[end] <= so_far[-1] * group / _BATCHES_PER_POOL:
+        most = len(examples) - (_BATCHES_PER_POOL - group)  # none of those to come is empty
+        while end < most and so_far[end] <= so_far[-1] * group / _BATCHES_PER_POOL:
             end += 1
         yield examples[start:end]
         start = end

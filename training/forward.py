@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from transformers import T5ForConditionalGeneration
 
@@ -51,7 +51,7 @@ def decode(
     return _norm(states, stack.final_layer_norm)
 
 
-def _position_bias(block: nn.Module, states: Tensor, *, bidirectional: bool) -> Tensor:
+def _position_bias(block: Any, states: Tensor, *, bidirectional: bool) -> Tensor:
     """Learnt scores by distance, shape (1, heads, length, length)."""
     attention = block.layer[0].SelfAttention
     places = torch.arange(states.shape[1], device=states.device)
@@ -62,23 +62,25 @@ def _position_bias(block: nn.Module, states: Tensor, *, bidirectional: bool) -> 
         max_distance=attention.relative_attention_max_distance,
     )
     table = attention.relative_attention_bias.weight.to(states.dtype)
-    return functional.embedding(buckets, table).permute(2, 0, 1)[None]
+    scores: Tensor = functional.embedding(buckets, table)
+    return scores.permute(2, 0, 1)[None]
 
 
-def _norm(states: Tensor, norm: nn.Module) -> Tensor:
+def _norm(states: Tensor, norm: Any) -> Tensor:
     full = states.float()
     scale = torch.rsqrt(full.square().mean(-1, keepdim=True) + norm.variance_epsilon)
-    return (full * scale * norm.weight).to(states.dtype)
+    normed: Tensor = full * scale * norm.weight
+    return normed.to(states.dtype)
 
 
-def _self_attention(states: Tensor, attention: nn.Module, bias: Tensor) -> Tensor:
+def _self_attention(states: Tensor, attention: Any, bias: Tensor) -> Tensor:
     weight = torch.cat([attention.q.weight, attention.k.weight, attention.v.weight])
     mixed = functional.linear(states, weight.to(states.dtype))
     query, key, value = (_heads(part, attention.n_heads) for part in mixed.chunk(3, -1))
     return _attend(query, key, value, bias, attention)
 
 
-def _cross_attention(states: Tensor, encoded: Tensor, attention: nn.Module, bias: Tensor) -> Tensor:
+def _cross_attention(states: Tensor, encoded: Tensor, attention: Any, bias: Tensor) -> Tensor:
     query = _heads(
         functional.linear(states, attention.q.weight.to(states.dtype)), attention.n_heads
     )
@@ -88,9 +90,7 @@ def _cross_attention(states: Tensor, encoded: Tensor, attention: nn.Module, bias
     return _attend(query, key, value, bias, attention)
 
 
-def _attend(
-    query: Tensor, key: Tensor, value: Tensor, bias: Tensor, attention: nn.Module
-) -> Tensor:
+def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, attention: Any) -> Tensor:
     scores = query @ key.transpose(-1, -2) + bias
     shares = scores.float().softmax(-1).to(value.dtype)
     seen = (shares @ value).transpose(1, 2).flatten(2)
@@ -99,10 +99,11 @@ def _attend(
 
 def _heads(states: Tensor, heads: int) -> Tensor:
     """(batch, length, heads * d_kv) as (batch, heads, length, d_kv)."""
-    return states.unflatten(-1, (heads, -1)).transpose(1, 2)
+    batch, length, width = states.shape
+    return states.view(batch, length, heads, width // heads).transpose(1, 2)
 
 
-def _feed_forward(states: Tensor, layer: nn.Module) -> Tensor:
+def _feed_forward(states: Tensor, layer: Any) -> Tensor:
     dense = layer.DenseReluDense
     normed = _norm(states, layer.layer_norm)
     weight = torch.cat([dense.wi_0.weight, dense.wi_1.weight]).to(states.dtype)
@@ -138,7 +139,7 @@ class _CrossEntropy(torch.autograd.Function):
         return loss / len(states)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         grad_states, grad_table = ctx.saved_tensors
         scale = grad / ctx.rows
         return grad_states * scale.to(grad_states.dtype), grad_table * scale, None

@@ -13,8 +13,9 @@ from engine.contracts import Hypothesis, Prompt
 from engine.tokens import TextCodec
 from equations import planner, work
 from equations.parser import parse_question
-from equations.planner import Planned, Step
+from equations.planner import Planned
 from equations.prompt import OutOfRange
+from equations.steps import Step
 from service.alternatives import Alternatives
 from training.data import Problem
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from equations.parser import parse
+from equations.parser import SeveralUnknowns, parse
 from equations.prompt import OutOfRange, write_digits
 from training import curve, data, forward
 from training.batches import Batch, Batches
@@ -27,7 +27,6 @@ from training.warm_start import warm_start
 _CLIP_NORM = 1.0
 _LOSS_DECAY = 0.98  # of the running mean that the log shows
 _MONITORED_TOKENS = 96  # of an answer to one; one that goes on is wrong
-_MONITORED = 500  # test questions answered at each evaluation, for the learning curve alone
 
 
 @dataclass(frozen=True)
@@ -54,14 +53,16 @@ def train(
     log_every: int = 100,
     save_every: int = 500,
     evaluate_every: int = 2_000,
+    monitored: int = 500,
     stop_after: int | None = None,
     compiled: bool = False,
 ) -> None:
     """Train in `run_folder`, from its checkpoint if it has one, to the end of the schedule.
 
     Writes `settings.json`, `data.json`, `log.jsonl` and `checkpoint.pt`; at each evaluation and at
-    the end also `curve.png` and the plain checkpoint in `model/`. `stop_after` ends early at that
-    step, as a kill would. `compiled` trains faster after a minute or two of compilation.
+    the end also the plain checkpoint in `model/`, and `curve.png` from its answers to the first
+    `monitored` test questions. `stop_after` ends early at that step, as a kill would. `compiled`
+    trains faster after a minute or two of compilation.
     Raises `RunError` if the folder holds a run of other settings, `data.DataError` for bad data.
     """
     claim(run_folder, asdict(settings), data_folder)
@@ -76,8 +77,8 @@ def train(
     batches = Batches(
         trainer.model.vocabulary, settings.batch_tokens, settings.seed, _held_out(data_folder)
     )
-    monitored = data.read(data.split_file(data_folder, data.TEST_SPLIT))[:_MONITORED]
-    if not monitored:
+    problems = data.read(data.split_file(data_folder, data.TEST_SPLIT))[:monitored]
+    if not problems:
         raise RunError(f"{data_folder} has no test questions to draw the learning curve from")
     last = min(settings.steps, stop_after or settings.steps)
     bar = tqdm(total=settings.steps, initial=trainer.step, unit="step", mininterval=5)
@@ -93,7 +94,7 @@ def train(
             plain = trainer.model.plain()
             save_plain(plain, trainer.tokenizer, run_folder / "model")
             plain.generation_config.max_new_tokens = _MONITORED_TOKENS
-            score = exact_match(plain.to(device), trainer.tokenizer, monitored)
+            score = exact_match(plain.to(device), trainer.tokenizer, problems)
             log.write(step=step, exact_match=score)
             curve.draw(run_folder / "log.jsonl", run_folder / "curve.png")
         if step % save_every == 0 or step == last:
@@ -102,11 +103,11 @@ def train(
 
 
 def _held_out(data_folder: Path) -> set[str]:
-    """The prompts of the questions that models are scored on."""
+    """Return the prompts of the questions that models are scored on, systems aside."""
     found = set()
     for split in data.evaluation_splits(data_folder):
         for problem in data.read(data.split_file(data_folder, split)):
-            with suppress(OutOfRange):
+            with suppress(OutOfRange, SeveralUnknowns):
                 found.add(write_digits(parse(problem.question).with_integers()))
     return found
 

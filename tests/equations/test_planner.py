@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from equations import planner, prompt, work
 from equations.linear import render
 from equations.parser import parse_question
-from equations.planner import Planned, Step
+from equations.planner import Planned
+from equations.steps import Step
 from equations.system import Outcome, Product, System, SystemEquation
 from equations.work import Work
 

@@ -27,6 +27,7 @@ def run(dataset: Path, folder: Path, settings: Settings, stop_after: int | None 
         log_every=2,
         save_every=3,
         evaluate_every=100,
+        monitored=20,
         stop_after=stop_after,
     )
 
