@@ -1,4 +1,4 @@
-"""The process of one engine: `python -m service.hosting PLAN FD`. Only `ProcessHost` starts it."""
+"""The process of one engine, with the arguments PLAN and FD. Only `ProcessHost` starts it."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, cast
 
 from service.contracts import Order, Report, Started
@@ -20,6 +21,12 @@ from service.hosting.frames import Unpacking, packed
 from service.hosting.plan import EnginePlan
 
 _LAST_STEP_S = 5.0
+# Runs the very `service.hosting` that this module is of, wherever Python would look for one.
+_ROOT = str(Path(__file__).resolve().parents[2])
+_RUN = (
+    "import runpy, sys; root = sys.argv.pop(1); root in sys.path or sys.path.insert(0, root); "
+    "runpy.run_module('service.hosting', run_name='__main__', alter_sys=True)"
+)
 
 
 class ProcessHost:
@@ -40,8 +47,10 @@ class ProcessHost:
             self._process = subprocess.Popen(  # noqa: S603  # our own program
                 [
                     sys.executable,
-                    "-m",
-                    "service.hosting",
+                    "-P",  # code in the working directory is not ours to run
+                    "-c",
+                    _RUN,
+                    _ROOT,
                     self._plan.to_json(),
                     str(theirs.fileno()),
                 ],
