@@ -57,7 +57,7 @@ def _serve(_: argparse.Namespace, settings: Settings) -> int:
 
 def _solve(arguments: argparse.Namespace, settings: Settings) -> int:
     async def run() -> Solution:
-        async with running(settings, load_model(settings)) as runtime:
+        async with running(settings, load_model(settings, one_attempt=True)) as runtime:
             return await runtime.solver.solve(
                 arguments.question,
                 timeout_s=settings.default_timeout_s,
@@ -84,7 +84,7 @@ def _batch(arguments: argparse.Namespace, settings: Settings) -> int:
         return _batch_on_ray(arguments, settings)
 
     async def run() -> None:
-        async with running(settings, load_model(settings)) as runtime:
+        async with running(settings, load_model(settings, one_attempt=True)) as runtime:
             with arguments.output.open("w", encoding="utf-8") as output:
                 bar = tqdm(total=len(questions), unit="q", file=sys.stderr)
                 async for result in answers(runtime, questions, Fallback(arguments.fallback)):

@@ -39,8 +39,11 @@ class Model:
     hosts: Sequence[Host]
 
 
-def load_model(settings: Settings) -> Model:
-    """Raises `BundleError` with one line that says what is wrong. Starts no engine yet."""
+def load_model(settings: Settings, *, one_attempt: bool = False) -> Model:
+    """Load the bundle that `settings` name; no engine starts yet. Raises `BundleError` with one line.
+
+    With `one_attempt`, an engine that fails to start is not started again (`ProcessHost`).
+    """
     manifest = load_manifest(settings.model)
     if manifest.solves:
         format_of(manifest)  # a model that no code here can ask is refused before it loads
@@ -55,7 +58,8 @@ def load_model(settings: Settings) -> Model:
     )
     codec = TextCodec(settings.model / TOKENIZER)
     _LOG.info("%s %s from %s", manifest.name, manifest.version, settings.model)
-    return Model(manifest, codec, [ProcessHost(plan) for _ in range(workers)])
+    hosts = [ProcessHost(plan, one_attempt=one_attempt) for _ in range(workers)]
+    return Model(manifest, codec, hosts)
 
 
 def layout(manifest: Manifest, settings: Settings) -> tuple[int, int]:

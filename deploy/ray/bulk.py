@@ -117,7 +117,7 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = on_one_core(settings)
-        self._model = load_model(self._settings)
+        self._model = load_model(self._settings, one_attempt=True)
 
     def answer(self, questions: list[str], fallback: Fallback) -> list[dict[str, Any]]:
         async def every() -> list[dict[str, Any]]:

@@ -30,10 +30,16 @@ _RUN = (
 
 
 class ProcessHost:
-    """Implements `service.contracts.Host` for the engine that `plan` describes."""
+    """Implements `service.contracts.Host` for the engine that `plan` describes.
 
-    def __init__(self, plan: EnginePlan) -> None:
+    With `one_attempt`, a start that fails raises `EngineRefused`, so that no supervisor tries again:
+    somebody waits at a terminal.
+    """
+
+    def __init__(self, plan: EnginePlan, *, one_attempt: bool = False) -> None:
         self._plan = plan
+        self._one_attempt = one_attempt
+        self._attempted = False
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: _Channel | None = None
 
@@ -42,6 +48,9 @@ class ProcessHost:
         return self._process.pid if self._process else None
 
     async def start(self, told: Callable[[Report], None]) -> Started:
+        if self._one_attempt and self._attempted:
+            raise EngineRefused("the engine did not start in time")
+        self._attempted = True
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  # our own program
@@ -61,10 +70,13 @@ class ProcessHost:
         _, self._channel = await loop.create_connection(lambda: _Channel(told), sock=ours)
         first = await self._channel.first
         if isinstance(first, Started):
+            self._attempted = False
             return first
         await self._reap()
         if isinstance(first, EngineRefused):
             raise first
+        if self._one_attempt:
+            raise EngineRefused("the engine ended before it was ready")
         raise EngineFailed
 
     def order(self, orders: Sequence[Order]) -> None:

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from service.api.keys import ApiKeys
+from service.engine.bundle import MANIFEST, fingerprint
 from tests.end_to_end.conftest import ROOT
+
+BUNDLED = ROOT / "models/cybersolve-mini"
 
 
 def cybersolve(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -36,6 +39,24 @@ def test_solve_points_at_the_fault() -> None:
     result = cybersolve("solve", "3x + = 20")
     assert result.returncode == 1
     assert result.stderr.splitlines()[-2:] == ["  3x + = 20", "       ^"]
+
+
+def test_an_engine_that_cannot_start_ends_the_command(tmp_path: Path) -> None:
+    """Its files are those of its manifest, but ONNX Runtime does not load them."""
+    manifest = json.loads((BUNDLED / MANIFEST).read_text())
+    for file in BUNDLED.iterdir():
+        if file.is_file():
+            content = b"not a graph" if file.suffix == ".onnx" else file.read_bytes()
+            (tmp_path / file.name).write_bytes(content)
+            if file.name in manifest["files"]:
+                manifest["files"][file.name] = fingerprint(tmp_path / file.name)
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    (tmp_path / "in.jsonl").write_text('{"question": "x = 1"}\n')
+    batch = ("batch", str(tmp_path / "in.jsonl"), str(tmp_path / "out.jsonl"))
+    for command in (("solve", "x = 1"), batch):
+        result = cybersolve(*command, CYBERSOLVE_MODEL=str(tmp_path))
+        assert result.returncode == 1
+        assert result.stderr.splitlines()[-1] == "error: the engine ended before it was ready"
 
 
 def test_batch_answers_each_line_in_order(tmp_path: Path) -> None:
