@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from engine.bundle import Manifest
 from equations.verify import Verdict
+from service.logs import dropped_lines
 from service.solving import Solution, Source
 
 Labelled = TypeVar("Labelled", Counter, Histogram)
@@ -25,11 +28,21 @@ def by_labels(metric: Labelled) -> Callable[..., Labelled]:
     return lru_cache(maxsize=None)(metric.labels)
 
 
+class _DroppedLines(Collector):
+    """The process's log lines that were dropped, counted by the log itself."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(
+            "cybersolve_log_lines_dropped", "Log lines that were not written.", dropped_lines()
+        )
+
+
 class Metrics:
     """Implements `service.contracts.Observer`; one registry each, so that tests do not share."""
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
+        registry.register(_DroppedLines())
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"cybersolve_{name}", text, labels, registry=registry)

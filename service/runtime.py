@@ -40,7 +40,7 @@ class Model:
 
 
 def load_model(settings: Settings, *, one_attempt: bool = False) -> Model:
-    """Load the bundle that `settings` name; no engine starts yet. Raises `BundleError` with one line.
+    """Load the bundle that `settings` name; no engine starts yet. Raises `BundleError`.
 
     With `one_attempt`, an engine that fails to start is not started again (`ProcessHost`).
     """

@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_metrics_app
+from service.logs import flush_log
 from service.protocol import bounded_protocol
 from service.runtime import Runtime
 from service.settings import Settings
@@ -60,6 +61,15 @@ class DrainingServer(uvicorn.Server):
         if settings.metrics_port is not None:
             app = create_metrics_app(runtime)
             self.metrics = MetricsServer(config_of(app, settings, settings.metrics_port))
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Write the log out first: uvicorn raises the signal again, and that ends the process."""
+        with super().capture_signals():
+            try:
+                yield
+            finally:
+                flush_log()
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         if self.metrics is None:

@@ -32,8 +32,8 @@ _RUN = (
 class ProcessHost:
     """Implements `service.contracts.Host` for the engine that `plan` describes.
 
-    With `one_attempt`, a start that fails raises `EngineRefused`, so that no supervisor tries again:
-    somebody waits at a terminal.
+    With `one_attempt`, a start that fails raises `EngineRefused`, so that no supervisor tries
+    again: somebody waits at a terminal.
     """
 
     def __init__(self, plan: EnginePlan, *, one_attempt: bool = False) -> None:

@@ -14,7 +14,16 @@ import pytest
 from tests.faults.server import ROOT
 
 COMMAND = Path(sys.executable).with_name("cybersolve")
-FOREIGN = ("service", "equations", "deploy", "numpy", "onnxruntime", "tokenizers", "asyncio", "json")
+FOREIGN = (
+    "service",
+    "equations",
+    "deploy",
+    "numpy",
+    "onnxruntime",
+    "tokenizers",
+    "asyncio",
+    "json",
+)
 CODE = """from pathlib import Path
 Path(__file__).with_name("executed").touch()
 raise SystemExit("code of the working directory was executed")
