@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -55,6 +55,7 @@ def create_app(
     if model.manifest.solves:
         app.include_router(routes.router)
     app.include_router(generate.router)
+    app.include_router(health.life_router())
     app.include_router(health.router)
     app.include_router(open_inference.router)
     app.include_router(page.router())
@@ -67,10 +68,14 @@ def create_app(
     return app
 
 
-def create_metrics_app(runtime: Runtime) -> FastAPI:
-    """Metrics and health alone, for a port that strangers do not reach: it asks for no key."""
+def create_metrics_app(runtime: Runtime, turns: Callable[[], bool]) -> FastAPI:
+    """Metrics and health alone, for a port that only operators reach: it needs no key.
+
+    It may run in another thread than the service; `turns` says whether that one's loop still does.
+    """
     app = FastAPI(openapi_url=None, redirect_slashes=False, telemetry={"tracing": False})
     app.state.runtime = runtime
+    app.include_router(health.life_router(turns))
     app.include_router(health.router)
     app.include_router(health.metrics_router)
     problems.install(app)

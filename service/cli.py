@@ -16,7 +16,7 @@ from equations.errors import EquationError
 from service.api.keys import ApiKeys, KeysError, new_key
 from service.bulk import InputError, answers, read_questions, running
 from service.errors import EngineRefused, ServiceError
-from service.logs import configure_logging
+from service.logs import configure_logging, flush_log
 from service.runtime import load_model
 from service.settings import Settings, SettingsError
 from service.solving import Fallback, Solution
@@ -31,6 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         configure_logging(settings.log_format)
         status: int = arguments.run(arguments, settings)
     except _EXPECTED as error:
+        flush_log()  # so that the reason is the last line
         print(f"error: {error}", file=sys.stderr)
         return 1
     return status

@@ -85,6 +85,9 @@ class Metrics:
         self._rejected = by_labels(
             counter("rejected", "Questions refused before any work.", "reason")
         )
+        self._refused_connections = counter(
+            "refused_connections", "Connections over the limit, closed unread."
+        )
         self._reused = by_labels(counter("reused", "Answers that were not computed anew.", "how"))
         self._abandoned = by_labels(
             counter("abandoned", "Questions whose caller left or whose deadline passed.", "reason")
@@ -115,6 +118,10 @@ class Metrics:
         if solution.tries > 1:
             mended = solution.verdict is Verdict.CORRECT and solution.source is Source.MODEL
             self._second_tries("mended" if mended else "failed").inc()
+
+    def connection_refused(self) -> None:
+        """Count one over the limit of connections."""
+        self._refused_connections.inc()
 
     # -- Observer --------------------------------------------------------------------------------
 

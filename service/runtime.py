@@ -110,18 +110,22 @@ class Runtime:
             )
         self.asked = RecentQuestions(settings.cached_answers + settings.max_queue)
         self.refused: EngineRefused | None = None  # why there will be no engine
-        self._draining = False
+        self._leaving = self._draining = False
         self._requests = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
 
     @property
     def ready(self) -> bool:
-        return self.batcher.alive and not self._draining
+        return self.batcher.alive and not self._leaving
+
+    def leave(self) -> None:
+        """Be unready from now on, and go on answering: the end is near."""
+        self._leaving = True
 
     def require_ready(self) -> None:
         """Raises `ShuttingDown` or `NotReady`."""
-        if self._draining:
+        if self._leaving:
             raise ShuttingDown
         if not self.ready:
             raise NotReady
@@ -183,7 +187,7 @@ class Runtime:
 
         Once stopped, to stop again does nothing.
         """
-        self._draining = True
+        self._leaving = self._draining = True
         if within_s is None:
             within_s = self.settings.drain_timeout_s
         started = time.monotonic()

@@ -11,6 +11,8 @@ from typing import Any
 _PREFIX = "CYBERSOLVE_"
 _BUNDLED_MODEL = Path(__file__).resolve().parent.parent / "models" / "cybersolve-mini"
 _MAY_BE_ZERO = {"cached_answers", "metrics_port", "port"}  # a port of 0: any that is free
+_PORTS = ("port", "metrics_port")
+_HIGHEST_PORT = 65_535
 PROVIDERS = ("auto", "cpu", "cuda")
 LOG_FORMATS = ("text", "json")
 _CHOICES = {"provider": PROVIDERS, "log_format": LOG_FORMATS}
@@ -41,6 +43,9 @@ class Settings:
     default_timeout_s: float = 30.0  # of a request that names none
     drain_timeout_s: float = 20.0  # for accepted requests, at shutdown
     hang_timeout_s: float = 60.0  # of silence, after which a busy engine is killed and restarted
+    max_connections: int = (
+        4096  # open at a time; over it, and over the limit of files, they get 503
+    )
     receive_timeout_s: float = 15.0  # for a request's head to arrive, and then for its body
     api_keys_file: Path | None = None  # who may ask; None: everybody who can reach the port
     cors_origins: tuple[str, ...] = ()  # pages that may ask from a browser, comma-separated; or *
@@ -59,6 +64,11 @@ class Settings:
                 continue
             if value != 0 or knob.name not in _MAY_BE_ZERO:
                 raise SettingsError(f"{_PREFIX}{knob.name.upper()} is {value}; expected over 0")
+        for name in _PORTS:
+            if (port := getattr(self, name)) is not None and port > _HIGHEST_PORT:
+                raise SettingsError(
+                    f"{_PREFIX}{name.upper()} is {port}; expected 0 to {_HIGHEST_PORT}"
+                )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from collections.abc import Callable
+from http import HTTPStatus
+
+from fastapi import APIRouter, HTTPException, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.api.answering import runtime_of
@@ -12,10 +15,21 @@ router = APIRouter(tags=["operate"])
 metrics_router = APIRouter(tags=["operate"])
 
 
-@router.get("/livez", summary="Is the process alive?")
-async def livez() -> dict[str, str]:
-    """The process answers."""
-    return {"status": "live"}
+def life_router(turns: Callable[[], bool] = lambda: True) -> APIRouter:
+    """Return a router whose `/livez` is 503 once `turns` says that the event loop has stalled.
+
+    For the loop that answers itself there is nothing to say: it runs.
+    """
+    life = APIRouter(tags=["operate"])
+
+    @life.get("/livez", summary="Is the process alive?")
+    async def livez() -> dict[str, str]:
+        """The process answers."""
+        if not turns():
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "the event loop has stalled")
+        return {"status": "live"}
+
+    return life
 
 
 @router.get(
