@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.bundle import MANIFEST, fingerprint
 from service.api.keys import ApiKeys
-from service.engine.bundle import MANIFEST, fingerprint
 from tests.end_to_end.conftest import ROOT
 
 BUNDLED = ROOT / "models/cybersolve-mini"
