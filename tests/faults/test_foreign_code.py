@@ -29,7 +29,7 @@ Path(__file__).with_name("executed").touch()
 raise SystemExit("code of the working directory was executed")
 """
 # Verbs of the Makefile and documented commands run in the checkout, and so may its tests.
-ROOMS = ("service", "deploy", "bench", "loadtest", "model_export", "training")
+ROOMS = ("service", "engine", "deploy", "bench", "loadtest", "model_export", "training")
 
 
 @pytest.fixture
