@@ -69,14 +69,15 @@ def create_app(
     return app
 
 
-def create_metrics_app(runtime: Runtime, turns: Callable[[], bool]) -> FastAPI:
-    """Metrics and health alone, for a port that only operators reach: it needs no key.
+def create_metrics_app(runtime: Runtime, responsive: Callable[[], bool]) -> FastAPI:
+    """Return an app with metrics and health alone, for a port that only operators reach: no key.
 
-    It may run in another thread than the service; `turns` says whether that one's loop still does.
+    It may run in another thread than the service; `responsive` says whether the service's event
+    loop still runs.
     """
     app = FastAPI(openapi_url=None, redirect_slashes=False, telemetry={"tracing": False})
     app.state.runtime = runtime
-    app.include_router(health.life_router(turns))
+    app.include_router(health.life_router(responsive))
     app.include_router(health.router)
     app.include_router(health.metrics_router)
     problems.install(app)

@@ -1,12 +1,15 @@
-"""Sockets that listen, bound before anything is loaded or started."""
+"""Sockets that listen: bound before anything is loaded or started, closed without a loss."""
 
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 from collections.abc import Sequence
 
 from service.settings import SettingsError
+
+_LOG = logging.getLogger(__name__)
 
 
 def bound_sockets(host: str, port: int, knob: str) -> list[socket.socket]:
@@ -34,6 +37,35 @@ def bound_sockets(host: str, port: int, knob: str) -> list[socket.socket]:
     if not sockets:
         raise SettingsError(f"cannot listen on {where}: {refusal}")
     return sockets
+
+
+def accepted_last(listener: socket.socket) -> list[socket.socket]:
+    """Close the listener and return the connections of its backlog, without blocking.
+
+    Closing alone would reset them; now only one that arrives in between can be.
+    """
+    connections: list[socket.socket] = []
+    with listener:
+        listener.setblocking(False)
+        listener.listen(0)  # the kernel takes no more: a new client is refused when it retries
+        while (connection := _accepted(listener)) is not None:
+            connections.append(connection)
+    return connections
+
+
+def _accepted(listener: socket.socket) -> socket.socket | None:
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except ConnectionAbortedError:  # its client disconnected while it waited
+            continue
+        except BlockingIOError:
+            return None
+        except OSError as error:  # such as no file handle free
+            _LOG.warning("connections in the backlog are reset: %s", error.strerror)
+            return None
+        connection.setblocking(False)
+        return connection
 
 
 def _bound(

@@ -1,7 +1,7 @@
-"""A thread that writes log lines, so that nobody who logs waits for a file, a pipe or a terminal.
+"""A thread that writes log lines, so that logging never waits for a file, a pipe or a terminal.
 
-Lines wait in memory, up to a bound; while it is reached, lines are dropped and counted, and a line
-says how many once writing succeeds again.
+Lines wait in memory, up to a bound. Over it, lines are dropped and counted; once writing succeeds
+again, a line says how many.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class LogWriter(logging.Handler):
         self._fd = fd
         self._max_pending_bytes = max_pending_bytes
         self._lines: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
-        # Each has one writing thread, so that none needs a lock: `emit` is called under the
+        # Each is written by one thread at a time, so none needs a lock: `emit` runs under the
         # handler's own, `_run` in the writer's thread.
         self._accepted_bytes = self._refused_lines = 0
         self._settled_bytes = self._lost_lines = self._reported_lines = 0
@@ -36,11 +36,11 @@ class LogWriter(logging.Handler):
 
     @property
     def dropped_lines(self) -> int:
-        """Lines that were not written: too many waited, or the file refused them."""
+        """Count the lines that were not written: too many waited, or the file refused them."""
         return self._refused_lines + self._lost_lines
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue the record's line, or drop it where too much waits already."""
+        """Queue the record's line, or drop it when too many bytes wait already."""
         line = self._encoded(record)
         pending_bytes = self._accepted_bytes - self._settled_bytes
         if pending_bytes and pending_bytes + len(line) > self._max_pending_bytes:
@@ -56,7 +56,12 @@ class LogWriter(logging.Handler):
         written.wait(timeout_s)
 
     def _encoded(self, record: logging.LogRecord) -> bytes:
-        return (self.format(record) + "\n").encode("utf-8", "backslashreplace")
+        try:
+            line = self.format(record)
+        except Exception as error:  # a wrong log call must not fail the request that makes it
+            reason = "a log line of %s with the message %r has no form: %r"
+            line = self.format(_own_record(reason, record.name, record.msg, error))
+        return (line + "\n").encode("utf-8", "backslashreplace")
 
     # -- in the writer's thread --------------------------------------------------------------------
 
@@ -69,7 +74,7 @@ class LogWriter(logging.Handler):
                 event.set()
 
     def _next(self) -> tuple[list[bytes], list[threading.Event]]:
-        """Return what waits, at least one entry: many lines are written with one call."""
+        """Return all waiting entries, at least one, so that one call writes many lines."""
         lines: list[bytes] = []
         written: list[threading.Event] = []
         entry = self._lines.get()
@@ -94,7 +99,7 @@ class LogWriter(logging.Handler):
         while rest:
             try:
                 rest = rest[os.write(self._fd, rest) :]
-            except BlockingIOError:  # whoever shares the file has made it non-blocking
+            except BlockingIOError:  # another process has made the shared file non-blocking
                 select.select([], [self._fd], [])
 
     def _report_dropped(self) -> None:
@@ -102,7 +107,9 @@ class LogWriter(logging.Handler):
         dropped = self.dropped_lines
         if count := dropped - self._reported_lines:
             message = "%d log lines were dropped: they were not read or written fast enough"
-            level, name = logging.WARNING, __name__
-            record = logging.LogRecord(name, level, __file__, 0, message, (count,), None)
-            self._write(self._encoded(record))
+            self._write(self._encoded(_own_record(message, count)))
             self._reported_lines = dropped
+
+
+def _own_record(message: str, *args: object) -> logging.LogRecord:
+    return logging.LogRecord(__name__, logging.WARNING, __file__, 0, message, args, None)

@@ -23,7 +23,7 @@ _encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
 def configure_logging(style: str, *, stream: TextIO | None = None) -> None:
     """Give all of the process's logging the style `text` or `json`.
 
-    Lines are written to stderr without making anybody wait, or at once to `stream`.
+    Lines go to stderr without blocking the caller, or at once to `stream`.
     """
     handler = logging.StreamHandler(stream) if stream else _stderr()
     handler.setFormatter(JsonLines() if style == "json" else TextLines())
@@ -43,7 +43,7 @@ def _stderr() -> logging.Handler:
 
 
 def flush_log() -> None:
-    """Wait for the lines that were logged, for a second at most."""
+    """Wait until the logged lines are written, for a second at most."""
     for handler in logging.getLogger().handlers:
         handler.flush()
 

@@ -143,7 +143,7 @@ class Metrics:
             self._second_tries("mended" if mended else "failed").inc()
 
     def connection_refused(self) -> None:
-        """Count one over the limit of connections."""
+        """Count a connection refused over the limit."""
         self._refused_connections.inc()
 
     # -- Observer --------------------------------------------------------------------------------

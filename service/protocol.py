@@ -38,7 +38,7 @@ _DETAILS = {
 
 @dataclass
 class ConnectionBounds:
-    """The limits of all connections of one server, and whether it asks them to go elsewhere."""
+    """The limits of all connections of one server, and whether its answers close them."""
 
     receive_timeout_s: float = 30.0  # for a head to arrive, and then for its body
     max_connections: int = 1024
@@ -47,7 +47,7 @@ class ConnectionBounds:
 
 
 class _Refused(Exception):
-    """A request that is not read to its end: httptools gives up on the connection."""
+    """Raised in a callback of httptools, which then stops reading the connection."""
 
 
 class _Offer(NamedTuple):
@@ -59,7 +59,7 @@ class _Offer(NamedTuple):
     headers: list[tuple[bytes, bytes]]
 
     def declined(self) -> bytes:
-        """The same head without the offer: a server may ignore it (RFC 9110, 7.8)."""
+        """Return the same head without the offer, which a server may ignore (RFC 9110, 7.8)."""
         kept = [(name, value) for name, value in self.headers if name not in _HOP_BY_HOP]
         for name, value in self.headers:
             if name == b"connection":
@@ -71,7 +71,7 @@ class _Offer(NamedTuple):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. Overrides what asyncio and httptools call, and what uvicorn refuses with."""
+    """One connection. Overrides the callbacks of asyncio and httptools that need bounds."""
 
     bounds = ConnectionBounds()
 
@@ -109,7 +109,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         elif self._overdue is None and (self._head_bytes or not self._in_head):
             # A part of a request. For a body: once for it to arrive, and as long again for its
-            # caller to read why it was refused. What comes whole, as most do, needs no clock.
+            # client to read why it was refused. Most requests arrive whole and need no timer.
             self._expect_within(self.bounds.receive_timeout_s * (1 if self._in_head else 2))
 
     def _feed(self, data: bytes) -> None:
@@ -182,7 +182,7 @@ class BoundedProtocol(HttpToolsProtocol):
     # -- called by the server ----------------------------------------------------------------------
 
     def close_after_answer(self) -> None:
-        """Make the answer that is under way the last one. Does nothing while there is none."""
+        """Close the connection after the answer in progress. Does nothing while there is none."""
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False
 
@@ -206,7 +206,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._overdue = None
 
     def _refuse(self, status: HTTPStatus) -> None:
-        """End the connection; with a word where no answer is under way or has been given."""
+        """Close the connection, with `status` when its request has no answer yet."""
         if self.transport.is_closing():
             return
         if self._unanswered():
@@ -214,19 +214,19 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _unanswered(self) -> bool:
-        """Whether a request has begun that no answer is under way for, and none before it."""
+        """Return whether a request has begun, has no answer yet, and has none before it."""
         if self._in_head:
             return self._head_bytes > 0 and (self.cycle is None or self.cycle.response_complete)
         return not self.cycle.response_started and not self.pipeline
 
 
 def bounded_protocol(bounds: ConnectionBounds) -> type[BoundedProtocol]:
-    """The class that uvicorn makes an instance of for each connection."""
+    """Return the class that uvicorn instantiates for each connection."""
     return type("BoundedProtocol", (BoundedProtocol,), {"bounds": bounds})
 
 
 def _has_host(headers: list[tuple[bytes, bytes]], version: str) -> bool:
-    """Whether there is one valid Host, which HTTP/1.0 may do without (RFC 9112, 3.2)."""
+    """Return whether there is one valid Host, optional in HTTP/1.0 (RFC 9112, 3.2)."""
     hosts = [value for name, value in headers if name == b"host"]
     if not hosts:
         return version == "1.0"

@@ -110,22 +110,22 @@ class Runtime:
             )
         self.asked = RecentQuestions(settings.cached_answers + settings.max_queue)
         self.refused: EngineRefused | None = None  # why there will be no engine
-        self._leaving = self._draining = False
+        self._unready = self._draining = False
         self._requests = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
 
     @property
     def ready(self) -> bool:
-        return self.batcher.alive and not self._leaving
+        return self.batcher.alive and not self._unready
 
-    def leave(self) -> None:
-        """Be unready from now on, and go on answering: the end is near."""
-        self._leaving = True
+    def announce_shutdown(self) -> None:
+        """Become unready, and still answer requests until `stop`."""
+        self._unready = True
 
     def require_ready(self) -> None:
         """Raises `ShuttingDown` or `NotReady`."""
-        if self._leaving:
+        if self._unready:
             raise ShuttingDown
         if not self.ready:
             raise NotReady
@@ -192,7 +192,7 @@ class Runtime:
 
         Once stopped, to stop again does nothing.
         """
-        self._leaving = self._draining = True
+        self._unready = self._draining = True
         if within_s is None:
             within_s = self.settings.drain_timeout_s
         started = time.monotonic()

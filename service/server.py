@@ -17,7 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_metrics_app
-from service.listening import bound_sockets
+from service.listening import accepted_last, bound_sockets
 from service.logs import flush_log
 from service.protocol import BoundedProtocol, ConnectionBounds, bounded_protocol
 from service.runtime import Runtime
@@ -27,12 +27,12 @@ _Handlers = Mapping[int, Callable[[int, FrameType | None], None]]
 
 _LOG = logging.getLogger(__name__)
 _KEEP_ALIVE_S = 65  # over the 60 of common load balancers: they must not ask a closing connection
-_LOOK_S = 0.1  # between two looks for a signal, as often as uvicorn
-_LINGER_S = 2.0  # after the drain, for pooled connections to be told that they are closed
+_POLL_S = 0.1  # between two checks for a signal, as often as uvicorn
+_LINGER_S = 2.0  # after the drain, for a last request on each pooled connection
 _LAST_ANSWERS_S = 3  # and then for answers still on their way out
-_STALLED_S = 30.0  # of an event loop that does not turn: then /livez of the metrics port is 503
+_STALLED_S = 30.0  # without a tick of the event loop: then /livez of the metrics port is 503
 _OTHER_FILES = 200  # open files that are no connections: engines, models, the log
-_COMPLAINT_S = 1.0  # between two lines about connections that are refused
+_WARNING_S = 1.0  # between two log lines about refused connections
 
 
 def config_of(app: FastAPI, settings: Settings, bounds: ConnectionBounds) -> uvicorn.Config:
@@ -51,8 +51,8 @@ def config_of(app: FastAPI, settings: Settings, bounds: ConnectionBounds) -> uvi
 
 
 class MetricsServer(uvicorn.Server):
-    """The other port, in a thread and an event loop of its own, from the start of the service until
-    it has drained: however busy the service is, its health is told within a second.
+    """Serve the metrics port from a thread and an event loop of its own, from the start of the
+    service until it has drained. A busy service still answers health within a second.
     """
 
     @contextmanager
@@ -61,21 +61,22 @@ class MetricsServer(uvicorn.Server):
 
 
 class DrainingServer(uvicorn.Server):
-    """Drains on SIGTERM, SIGINT and SIGHUP: unready at once, accepted requests answered, deaf last.
+    """Drains on SIGTERM, SIGINT and SIGHUP: unready at once, then accepted requests are answered,
+    and the listeners close last.
 
     uvicorn alone closes its sockets first, so that load balancers find a refused connection where
     `/readyz` should tell them 503. A second SIGINT ends the wait: requests under way get 503.
-    SIGUSR1 says that the end is near: unready, and every answer closes its connection, but requests
-    are accepted until one of the other signals comes.
+    SIGUSR1 announces the shutdown: the service is unready and every answer closes its connection,
+    but requests are accepted until one of the other signals arrives.
 
-    Both ports are bound at once; raises `SettingsError` where one cannot be had.
+    Both ports are bound at once. Raises `SettingsError` when one cannot be bound.
     """
 
     def __init__(self, app: FastAPI, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._leave_requested = False
-        self._turned_s = time.monotonic()
-        self._complained_s = 0.0
+        self._announce_requested = False
+        self._ticked_s = time.monotonic()
+        self._warned_s = 0.0
         settings = runtime.settings
         self._bounds = ConnectionBounds(
             settings.receive_timeout_s, _affordable(settings.max_connections), self._count_refused
@@ -88,16 +89,19 @@ class DrainingServer(uvicorn.Server):
             self._metrics_sockets = bound_sockets(
                 settings.host, settings.metrics_port, "CYBERSOLVE_METRICS_PORT"
             )
-            app = create_metrics_app(runtime, self._turns)
+            app = create_metrics_app(runtime, self._responsive)
             bounds = ConnectionBounds(settings.receive_timeout_s)
             self.metrics = MetricsServer(config_of(app, settings, bounds))
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Add ours to uvicorn's, which raises a signal again as this ends: that ends the process,
-        so the log is written out first.
+        """Add our signals to uvicorn's. Write the log before uvicorn raises the signal again, which
+        ends the process.
         """
-        ours: _Handlers = {signal.SIGHUP: self.handle_exit, signal.SIGUSR1: self._request_leave}
+        ours: _Handlers = {
+            signal.SIGHUP: self.handle_exit,
+            signal.SIGUSR1: self._request_announcement,
+        }
         with super().capture_signals():
             try:
                 with _handled(ours):
@@ -120,24 +124,24 @@ class DrainingServer(uvicorn.Server):
             await answering
 
     async def on_tick(self, counter: int) -> bool:
-        """Whether to end; without an engine, and no hope of one, there is nothing to serve."""
-        self._turned_s = time.monotonic()
-        if self._leave_requested:
-            self._leave()
+        """Return whether to end: on a signal, or once no engine can ever start."""
+        self._ticked_s = time.monotonic()
+        if self._announce_requested:
+            self._announce_shutdown()
         return self._runtime.refused is not None or await super().on_tick(counter)
 
-    # -- the end, step by step ---------------------------------------------------------------------
+    # -- shutdown, step by step --------------------------------------------------------------------
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._leave()
+        self._announce_shutdown()
         await self._drain()
         await self._stop_listening()
         await self._linger()
         await super().shutdown(sockets)
 
-    def _leave(self) -> None:
-        """Be unready, and have every answer from now on close its connection."""
-        self._runtime.leave()
+    def _announce_shutdown(self) -> None:
+        """Become unready; every answer from now on closes its connection."""
+        self._runtime.announce_shutdown()
         self._bounds.closing = True
         for connection in self.server_state.connections:
             cast("BoundedProtocol", connection).close_after_answer()
@@ -145,8 +149,8 @@ class DrainingServer(uvicorn.Server):
     async def _drain(self) -> None:
         draining = asyncio.create_task(self._runtime.stop())
         while not draining.done() and not self.force_exit:
-            self._turned_s = time.monotonic()
-            await asyncio.wait([draining], timeout=_LOOK_S)
+            self._ticked_s = time.monotonic()
+            await asyncio.wait([draining], timeout=_POLL_S)
         if not draining.done():
             draining.cancel()
             await self._runtime.stop(within_s=0.0)
@@ -157,49 +161,44 @@ class DrainingServer(uvicorn.Server):
         backlogs = [listener.dup() for server in self.servers for listener in server.sockets]
         for server in self.servers:
             server.close()
-        waiting = 0
-        for backlog in backlogs:
-            with backlog, suppress(BlockingIOError):
-                for _ in range(self.config.backlog):
-                    connection, _ = backlog.accept()
-                    connection.setblocking(False)
-                    await asyncio.get_running_loop().connect_accepted_socket(
-                        self._connection, connection
-                    )
-                    waiting += 1
-        _LOG.info("closed the listeners; %d connections waited in the backlog", waiting)
+        # All are accepted before the first is served: a client that is answered may connect again.
+        waiting = [each for backlog in backlogs for each in accepted_last(backlog)]
+        loop = asyncio.get_running_loop()
+        for connection in waiting:
+            await loop.connect_accepted_socket(self._connection, connection)
+        _LOG.info("closed the listeners; %d connections waited in the backlog", len(waiting))
 
     def _connection(self) -> asyncio.Protocol:
         protocol = cast("type[BoundedProtocol]", self.config.http_protocol_class)
         return protocol(self.config, self.server_state, self.lifespan.state)
 
     async def _linger(self) -> None:
-        """Let pooled connections make the request that is told 503 and `connection: close`.
+        """Wait for a last request on each pooled connection: its answer says `connection: close`.
 
-        A connection that is closed while its client sends is reset, and the request lost.
+        Closing a connection while its client sends would reset it and lose the request.
         """
         until = time.monotonic() + _LINGER_S
         while self.server_state.connections and time.monotonic() < until and not self.force_exit:
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_POLL_S)
 
     # --------------------------------------------------------------------------------------------
 
-    def _request_leave(self, _: int, __: FrameType | None) -> None:
-        self._leave_requested = True
+    def _request_announcement(self, _: int, __: FrameType | None) -> None:
+        self._announce_requested = True
 
-    def _turns(self) -> bool:
-        """Whether the event loop has turned lately. For the metrics server's thread."""
-        return time.monotonic() - self._turned_s < _STALLED_S
+    def _responsive(self) -> bool:
+        """Return whether the event loop ran lately. Called by the metrics server's thread."""
+        return time.monotonic() - self._ticked_s < _STALLED_S
 
     def _count_refused(self) -> None:
         self._runtime.metrics.connection_refused()
-        if (now := time.monotonic()) - self._complained_s >= _COMPLAINT_S:
-            self._complained_s = now
+        if (now := time.monotonic()) - self._warned_s >= _WARNING_S:
+            self._warned_s = now
             _LOG.warning("refusing connections: there are %d", self._bounds.max_connections)
 
 
 def _affordable(connections: int) -> int:
-    """Return as many as the limit of open files allows, beside the files that are needed anyhow."""
+    """Return how many connections the limit of open files allows, less `_OTHER_FILES`."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return connections
@@ -208,9 +207,9 @@ def _affordable(connections: int) -> int:
 
 @contextmanager
 def _handled(handlers: _Handlers) -> Iterator[None]:
-    """Handle these signals until the block ends; one that was ignored (`nohup`) stays so.
+    """Handle these signals until the block ends; one that was ignored (`nohup`) stays ignored.
 
-    Only the main thread can.
+    Does nothing outside the main thread, which alone may set handlers.
     """
     before = {}
     with suppress(ValueError):

@@ -43,9 +43,7 @@ class Settings:
     default_timeout_s: float = 30.0  # of a request that names none
     drain_timeout_s: float = 20.0  # for accepted requests, at shutdown
     hang_timeout_s: float = 60.0  # of silence, after which a busy engine is killed and restarted
-    max_connections: int = (
-        4096  # open at a time; over it, and over the limit of files, they get 503
-    )
+    max_connections: int = 4096  # at a time, files permitting; one over the limit gets 503
     receive_timeout_s: float = 15.0  # for a request's head to arrive, and then for its body
     api_keys_file: Path | None = None  # who may ask; None: everybody who can reach the port
     cors_origins: tuple[str, ...] = ()  # pages that may ask from a browser, comma-separated; or *

@@ -1,7 +1,7 @@
-"""An engine in a process of its own: what it does to itself, it does to nobody else.
+"""An engine in a process of its own.
 
-It has its own interpreter, so that decoding and HTTP do not wait for each other; it can be killed
-when it hangs, and when it crashes the service lives on and starts another.
+It has its own interpreter, so that decoding and HTTP do not wait for each other. It can be killed
+when it hangs, and when it crashes the service restarts it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from service.hosting.frames import Unpacking, packed
 from service.hosting.plan import EnginePlan
 
 _LAST_STEP_S = 5.0
-# Runs the very `service.hosting` that this module is of, wherever Python would look for one.
+# Runs the `service.hosting` that this module is part of, whatever else is on the path.
 _ROOT = str(Path(__file__).resolve().parents[2])
 _RUN = (
     "import runpy, sys; root = sys.argv.pop(1); root in sys.path or sys.path.insert(0, root); "
@@ -32,8 +32,8 @@ _RUN = (
 class ProcessHost:
     """Implements `service.contracts.Host` for the engine that `plan` describes.
 
-    With `one_attempt`, a start that fails raises `EngineRefused`, so that no supervisor tries
-    again: somebody waits at a terminal.
+    With `one_attempt`, a start that fails raises `EngineRefused`, so that the supervisor does not
+    try again: for commands that a user waits for.
     """
 
     def __init__(self, plan: EnginePlan, *, one_attempt: bool = False) -> None:

@@ -51,7 +51,6 @@ def test_a_missing_file_is_found(copy: Path) -> None:
         ({"limits": None}, "not a manifest"),
         ({"files": {}}, r"names no encoder\.onnx"),
         ({"files": {"encoder.onnx": {}}}, "not a manifest: KeyError: 'bytes'"),
-        ({"prompt_format": "poem"}, "unknown prompt format 'poem'"),
     ],
 )
 def test_a_manifest_of_another_kind_is_refused(

@@ -14,6 +14,7 @@ from tests.faults.server import Server, serving, until
 
 POOLED = 60
 FEW = 3
+PAUSE_S = 0.2  # at most, between two requests of a client; the last one has 2 s
 
 
 def test_before_the_end_answers_close_their_connections(tmp_path: Path) -> None:
@@ -68,7 +69,7 @@ def test_no_request_of_a_pooled_connection_is_lost_at_the_end(
             if answer.status == 503:
                 assert answer.headers["connection"] == "close"
             asking.set()
-            await asyncio.sleep(source.uniform(0, 0.2))
+            await asyncio.sleep(source.uniform(0, PAUSE_S))
         raise AssertionError("questions have no end")
 
     async def scenario(server: Server) -> None:

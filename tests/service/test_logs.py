@@ -191,6 +191,16 @@ def test_every_line_is_written_or_counted_as_dropped(blocking: bool) -> None:
     assert sorted(lines) == lines
 
 
+def test_a_log_call_with_wrong_arguments_is_a_line_about_it() -> None:
+    reader, writer = os.pipe()
+    log = LogWriter(writer)
+    log.handle(logging.LogRecord("a", logging.INFO, __file__, 1, "%d of", ("x",), None))
+    log.flush()
+    os.close(writer)
+    line = read_to_the_end(reader).decode()
+    assert line.startswith("a log line of a with the message '%d of' has no form: TypeError(")
+
+
 def test_a_file_that_cannot_be_written_loses_lines_and_nothing_else() -> None:
     reader, writer = os.pipe()
     os.close(reader)

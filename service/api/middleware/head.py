@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class HeadAsGet:
-    """Answers HEAD with the status and headers of GET, and without its body."""
+    """Answer HEAD with the status and headers of GET, and without its body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
