@@ -19,6 +19,8 @@ from typing import NamedTuple
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.handles import RefusedConnections, few_handles_left
+
 MAX_HEAD_BYTES = 32_768  # of request line and headers together, or of a chunked body's trailers
 MAX_HEADERS = 100
 MAX_PIPELINED = 32  # requests of one connection behind the one that is being answered
@@ -44,6 +46,9 @@ class ConnectionBounds:
     max_connections: int = 1024
     refused: Callable[[], None] = lambda: None  # a connection over the limit
     closing: bool = False  # every answer from now on is the last of its connection
+
+
+_REFUSED = RefusedConnections()  # of all servers of the process
 
 
 class _Refused(Exception):
@@ -84,6 +89,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._offer: _Offer | None = None
         self._refusal = HTTPStatus.BAD_REQUEST
         self._overdue: asyncio.TimerHandle | None = None
+        if few_handles_left(transport):
+            _REFUSED.count(self.loop.time())
+            self.bounds.refused()
+            transport.abort()
+            return
         if len(self.connections) > self.bounds.max_connections:
             self.bounds.refused()
             transport.write(_answer(HTTPStatus.SERVICE_UNAVAILABLE, ()))
