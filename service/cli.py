@@ -16,6 +16,7 @@ from equations.errors import EquationError
 from service.api.keys import ApiKeys, KeysError, new_key
 from service.bulk import InputError, answers, read_questions, running
 from service.errors import EngineRefused, ServiceError
+from service.flags import add_flags, given
 from service.logs import configure_logging, flush_log
 from service.runtime import load_model
 from service.settings import Settings, SettingsError
@@ -27,7 +28,7 @@ _EXPECTED = (BundleError, EngineRefused, InputError, KeysError, SettingsError, O
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
-        settings = Settings.from_environment()
+        settings = Settings.from_environment(flags=given(arguments))
         configure_logging(settings.log_format)
         status: int = arguments.run(arguments, settings)
     except _EXPECTED as error:
@@ -125,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="serve HTTP on HOST (127.0.0.1) and PORT (8000)")
+    add_flags(serve)
     serve.set_defaults(run=_serve)
 
     solve = commands.add_parser("solve", help="answer one question")
