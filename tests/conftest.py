@@ -37,7 +37,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    # One thread in each process: more contend with the other processes and gain tiny models nothing.
+    # One thread in each process: more would contend with the other processes, and tiny models gain
+    # nothing from them.
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 
@@ -64,9 +65,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with 10,000 interpolation and 6,000 training questions, freshly generated."""
 
     def fill(folder: Path) -> None:
-        data.generate(
-            folder, train=6_000, test=10_000, seed=SEED, workers=2, show_progress=False
-        )
+        data.generate(folder, train=6_000, test=10_000, seed=SEED, workers=2, show_progress=False)
 
     return shared_folder(tmp_path_factory, "dataset", fill)
 

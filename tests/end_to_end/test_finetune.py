@@ -1,7 +1,7 @@
 """The commands of docs/finetune.md, one by one, at tiny scale: from nothing to a served FLAN-T5.
 
-The base model has FLAN-T5's features, T5's tokenizer with fewer pieces, and random weights. It learns questions
-by heart; a server of its own then gives the same answers over HTTP.
+The base model has FLAN-T5's features, T5's tokenizer with fewer pieces, and random weights. It
+learns questions by heart; a server of its own then gives the same answers over HTTP.
 """
 
 from __future__ import annotations

@@ -20,7 +20,6 @@ from training.model import PRESETS, SmallT5, save_plain
 from training.vocabulary import EOS_ID, Vocabulary
 
 
-
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ours")
