@@ -43,6 +43,10 @@ class EngineFailed(ServiceError):
         super().__init__("the engine failed")
 
 
+class EngineNotStarted(Exception):
+    """An engine that did not start this time; says why, in one line for the log."""
+
+
 class CallerGone(ServiceError):
     """The caller disconnected before the answer was there; nobody reads this."""
 
@@ -50,7 +54,11 @@ class CallerGone(ServiceError):
         super().__init__("the caller has gone")
 
 
-class QuestionTooLong(ServiceError):
+class LimitExceeded(ServiceError):
+    """More than the model or the service takes, whatever the text says."""
+
+
+class QuestionTooLong(LimitExceeded):
     """More tokens than the model reads, or terms and digits beyond its prompt format."""
 
 

@@ -18,6 +18,7 @@ from service.batching.policy import BatchLimits
 from service.contracts import Answered, Host
 from service.errors import EngineRefused, NotReady, ServiceError, ShuttingDown
 from service.generating import Generator
+from service.hosting.out_of_memory import OutOfMemoryKills
 from service.hosting.plan import EnginePlan
 from service.hosting.process import ProcessHost
 from service.metrics import Metrics
@@ -55,7 +56,8 @@ def load_model(settings: Settings) -> Model:
     )
     codec = TextCodec(settings.model / TOKENIZER)
     _LOG.info("%s %s from %s", manifest.name, manifest.version, settings.model)
-    return Model(manifest, codec, [ProcessHost(plan) for _ in range(workers)])
+    out_of_memory = OutOfMemoryKills()
+    return Model(manifest, codec, [ProcessHost(plan, out_of_memory) for _ in range(workers)])
 
 
 def layout(manifest: Manifest, settings: Settings) -> tuple[int, int]:
@@ -80,7 +82,7 @@ class Runtime:
         self.settings = settings
         self.model = model
         self._phases = phases or Phases()
-        self.metrics = Metrics()
+        self.metrics = Metrics(self._engine_pids)
         self.metrics.queue_limit.set(settings.max_queue)
         self.metrics.engines.set(len(model.hosts))
         self.metrics.rows.set(len(model.hosts) * settings.max_batch_rows)
@@ -158,9 +160,14 @@ class Runtime:
             if self._requests == 0:
                 self._quiet.set()
 
-    async def _submit(self, prompt: Prompt, timeout_s: float) -> Answered:
-        """`Batcher.submit`, with its phases in the trace."""
-        answered = await self.batcher.submit(prompt, timeout_s)
+    def _engine_pids(self) -> dict[str, int]:
+        """Return the processes of the engines that run now, by the engine's index."""
+        pids = ((str(index), host.live_pid) for index, host in enumerate(self.model.hosts))
+        return {engine: pid for engine, pid in pids if pid is not None}
+
+    async def _submit(self, prompt: Prompt, timeout_s: float, *, wait: bool = False) -> Answered:
+        """Call `Batcher.submit`, and add its phases to the trace."""
+        answered = await self.batcher.submit(prompt, timeout_s, wait=wait)
         self._phases.inferred(answered.timings)
         return answered
 
@@ -171,8 +178,8 @@ class Runtime:
         except EngineRefused as error:
             self.refused = error
             raise
-        assert self.batcher.provider is not None, "started without an engine: this is a bug"
-        self.metrics.model_loaded(self.model.manifest, self.batcher.provider)
+        assert self.batcher.started is not None, "started without an engine: this is a bug"
+        self.metrics.model_loaded(self.model.manifest, self.batcher.started)
 
     async def stop(self, within_s: float | None = None) -> None:
         """Take no more requests and let the accepted finish, within the time that settings give.

@@ -14,7 +14,7 @@ from service.api.open_inference.schemas import InferParameters, InferRequest, Te
 from service.api.open_inference.tensors import Datatype, Element, Tensor
 from service.api.schemas import confidence_of
 from service.contracts import Timings
-from service.errors import QuestionTooLong
+from service.errors import LimitExceeded
 from service.generating import Written
 from service.runtime import Runtime
 from service.solving import Solution
@@ -36,7 +36,7 @@ class Task:
 
     input: str
     outputs: Mapping[str, _Output]
-    one: Callable[[Runtime, InferParameters, str], Awaitable[Solution | Written]]
+    one: Callable[[Runtime, InferParameters, str, float], Awaitable[Solution | Written]]
     parameter: str  # of its own
 
     def metadata(self) -> tuple[list[TensorMetadata], list[TensorMetadata]]:
@@ -76,12 +76,22 @@ class Task:
     async def run(
         self, runtime: Runtime, parameters: InferParameters, texts: Sequence[str]
     ) -> list[Solution | Written | Fault]:
-        """What is given for each text, or why it was not understood. Raises all other faults."""
+        """Return the outcome of each text, or why it was not understood.
 
-        async def one(text: str) -> Solution | Written:
-            return await self.one(runtime, parameters, text)
+        All texts share the deadline of the request. Raises all other faults, `DeadlineExceeded`
+        too: an output has no place for them.
+        """
 
-        return await each(runtime, texts, one, in_place=(EquationError, QuestionTooLong))
+        async def one(text: str, left_s: float) -> Solution | Written:
+            return await self.one(runtime, parameters, text, left_s)
+
+        return await each(
+            runtime,
+            texts,
+            one,
+            timeout_s=timeout_s(runtime, parameters.deadline_ms),
+            in_place=(EquationError, LimitExceeded),
+        )
 
     def tensor(self, name: str, shape: Sequence[int], outcomes: Sequence[object]) -> Tensor:
         """One output for every text. Where there is nothing to say: empty text, or 0."""
@@ -89,7 +99,7 @@ class Task:
         nothing: Element = "" if output.datatype is Datatype.BYTES else 0
         elements: list[Element] = []
         for outcome in outcomes:
-            if isinstance(outcome, EquationError | QuestionTooLong):
+            if isinstance(outcome, EquationError | LimitExceeded):
                 value = output.of_fault(outcome)
             else:
                 value = output.of(outcome)
@@ -108,26 +118,25 @@ def task_of(manifest: Manifest) -> Task:
 
 
 def _sentence(error: Fault) -> str:
-    """What is wrong with a text, where, and what was expected, in one line."""
-    if not isinstance(error, EquationError):
-        return str(error)
-    where = f"characters {error.span.start} to {error.span.end}"
-    return f"{error.message} ({where}); expected {error.expected}"
+    """Return the first line of `str(error)`: the second draws the place."""
+    return str(error).split("\n", 1)[0]
 
 
 def _not_understood(_: Fault) -> str:
     return NOT_UNDERSTOOD
 
 
-async def _solve(runtime: Runtime, parameters: InferParameters, text: str) -> Solution:
-    return await solution_of(runtime, text, parameters.fallback, parameters.deadline_ms)
+async def _solve(
+    runtime: Runtime, parameters: InferParameters, text: str, left_s: float
+) -> Solution:
+    return await solution_of(runtime, text, parameters.fallback, left_s, wait=True)
 
 
-async def _generate(runtime: Runtime, parameters: InferParameters, text: str) -> Written:
+async def _generate(
+    runtime: Runtime, parameters: InferParameters, text: str, left_s: float
+) -> Written:
     return await runtime.generator.generate(
-        text,
-        max_new_tokens=parameters.max_new_tokens,
-        timeout_s=timeout_s(runtime, parameters.deadline_ms),
+        text, max_new_tokens=parameters.max_new_tokens, timeout_s=left_s, wait=True
     )
 
 
