@@ -24,7 +24,7 @@ serve: $(VENV)/serve.stamp  ## serve the bundled model on HOST:PORT (127.0.0.1:8
 test: $(VENV)/dev.stamp  ## lint, type check and the whole test suite
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n logical --maxprocesses 8 --dist worksteal
 
 browser-test: $(VENV)/browser.stamp  ## the page in real Chromium (two minutes)
 	$(BIN)/pytest -m browser

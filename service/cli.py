@@ -9,6 +9,7 @@ import json
 import logging
 import sys
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 from engine.bundle import BundleError
@@ -123,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="cybersolve",
         description="Solve equations written as text; settings come from CYBERSOLVE_* variables.",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('cybersolve')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="serve HTTP on HOST (127.0.0.1) and PORT (8000)")

@@ -103,7 +103,7 @@ def test_pods_outlive_the_drain_and_cannot_harm(where: str) -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert container["image"].startswith("registry.example/cybersolve:0.1.0")
+    assert container["image"].startswith("registry.example/cybersolve:1.0.0")
     requested = container["resources"]["requests"]
     assert {"cpu", "memory"} <= set(requested)
     assert settings["workers"] == requested["cpu"]

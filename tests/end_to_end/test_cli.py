@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,13 @@ def cybersolve(*arguments: str, **environment: str) -> subprocess.CompletedProce
         timeout=120,
         check=False,
     )
+
+
+def test_version_is_that_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    result = cybersolve("--version")
+    assert result.returncode == 0
+    assert result.stdout == f"cybersolve {project['version']}\n"
 
 
 def test_solve_prints_the_work_and_the_verdict() -> None:
