@@ -10,7 +10,7 @@ from pathlib import Path
 
 from service.bulk.backends import backend, local
 from service.bulk.formats import Format, format_of
-from service.bulk.rows import BulkError
+from service.bulk.rows import BulkError, InputError
 from service.bulk.run import Run, Tally, answer
 from service.bulk.target import STANDARD
 from service.settings import Settings
@@ -66,6 +66,9 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     started = time.monotonic()
     try:
         tally = answer(_run_of(arguments), settings)
+    except InputError as error:
+        print(f"error: {arguments.input}: {error}", file=sys.stderr)
+        return 2
     except BulkError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

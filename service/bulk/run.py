@@ -22,7 +22,13 @@ from service.bulk.backends import Backend, Numbered
 from service.bulk.formats import Answers, Format, read_rows, require, write_answers
 from service.bulk.journal import Journal, Plan
 from service.bulk.rows import InputError, OutputError, Row, merged
-from service.bulk.target import Target, is_stream, opened_input, opened_stream
+from service.bulk.target import (
+    Target,
+    is_stream,
+    opened_input,
+    opened_stream,
+    require_different,
+)
 from service.bulk.text_formats import json_line
 from service.engine.bundle import MANIFEST, BundleError
 from service.settings import Settings
@@ -65,11 +71,12 @@ def answer(run: Run, settings: Settings) -> Tally:
 
     A run to a file that is interrupted leaves its results in a journal.
     """
+    require_different(run.source, run.target)
     require(run.source_format)
     require(run.target_format)
     if not is_stream(run.target):
         target = Target(run.target.resolve())
-        target.require_free(run.source, resume=run.resume, overwrite=run.overwrite)
+        target.require_free(resume=run.resume, overwrite=run.overwrite)
         return _to_file(run, target, settings)
     if run.resume:
         raise OutputError("--resume needs an output file: nothing is kept of a stream")
@@ -95,7 +102,7 @@ def _to_file(run: Run, target: Target, settings: Settings) -> Tally:
             tally = Tally(resumed=len(journal))
             asyncio.run(_fill(journal, run, source, settings, total))
             if os.fstat(source.fileno()).st_mtime_ns != before.st_mtime_ns:
-                raise InputError(f"{run.source} was changed during the run")
+                raise InputError("the file was changed during the run")
             answers = Answers(source, run.source_format, journal)
             with target.written() as output:
                 write_answers(output, run.target_format, answers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import BinaryIO
 from service.bulk.rows import InputError, OutputError
 
 STANDARD = Path("-")  # stdin or stdout
+_STDIN, _STDOUT = 0, 1  # file descriptors
 
 
 def is_stream(path: Path) -> bool:
@@ -20,17 +22,31 @@ def is_stream(path: Path) -> bool:
     return path == STANDARD or (path.exists() and not path.is_file() and not path.is_dir())
 
 
+def require_different(source: Path, target: Path) -> None:
+    """Raise `OutputError` where both are one file, by whatever names, links or redirections."""
+    given, wanted = _status(source, _STDIN), _status(target, _STDOUT)
+    if given and wanted and stat.S_ISREG(given.st_mode) and os.path.samestat(given, wanted):
+        raise OutputError(f"{target} is the input; name another output")
+
+
+def _status(path: Path, standard: int) -> os.stat_result | None:
+    try:
+        return os.fstat(standard) if path == STANDARD else path.stat()
+    except OSError:  # not there yet, or closed
+        return None
+
+
 @contextmanager
 def opened_input(path: Path) -> Iterator[BinaryIO]:
     """Open `path` for reading; `-` is stdin. Raises `InputError`."""
     if path == STANDARD:
         # Not `sys.stdin`: at exit Python waits for a thread that still reads from that.
-        yield open(sys.stdin.fileno(), "rb", closefd=False)  # noqa: SIM115
+        yield open(_STDIN, "rb", closefd=False)  # noqa: SIM115
         return
     try:
         file = path.open("rb")
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from error
+        raise InputError(error.strerror or str(error)) from error
     with file:
         yield file
 
@@ -57,12 +73,12 @@ class Target:
         """The folder of an unfinished run's results."""
         return self.path.with_name(f"{self.path.name}.parts")
 
-    def require_free(self, source: Path, *, resume: bool, overwrite: bool) -> None:
+    def require_free(self, *, resume: bool, overwrite: bool) -> None:
         """Raises `OutputError` where this run would destroy something that it may not."""
-        if self.path.is_dir() or not self.path.parent.is_dir():
-            raise OutputError(f"{self.path} cannot be a file")
-        if self.path.exists() and source.exists() and self.path.samefile(source):
-            raise OutputError(f"{self.path} is the input; name another output")
+        if self.path.is_dir():
+            raise OutputError(f"{self.path} is a folder; name a file in it")
+        if not self.path.parent.is_dir():
+            raise OutputError(f"{self.path}: there is no such folder")
         if overwrite:
             return
         if self.parts.exists() and not resume:
