@@ -9,12 +9,12 @@ import logging
 import sys
 from contextlib import suppress
 
+from engine.bundle import BundleError
 from equations.errors import EquationError
 from equations.verify import Verdict
 from service.api.keys import ApiKeys, KeysError, new_key
 from service.bulk import command
 from service.bulk.answering import running
-from service.engine.bundle import BundleError
 from service.errors import EngineRefused, QuestionTooLong, ServiceError
 from service.logs import configure_logging
 from service.runtime import load_model

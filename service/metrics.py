@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from engine.bundle import Manifest
 from equations.verify import Verdict
-from service.engine.bundle import Manifest
 from service.solving import Solution, Source
 
 Labelled = TypeVar("Labelled", Counter, Histogram)

@@ -9,21 +9,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from engine.bundle import TOKENIZER, Manifest, load_manifest
+from engine.contracts import Prompt
+from engine.cpu import available_cpus
+from engine.tokens import TextCodec
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
-from service.contracts import Answered, Host, Prompt
-from service.engine.bundle import TOKENIZER, Manifest, load_manifest
-from service.engine.cpu import available_cpus
-from service.engine.tokens import TextCodec
+from service.contracts import Answered, Host
 from service.errors import EngineRefused, NotReady, ServiceError, ShuttingDown
 from service.generating import Generator
 from service.hosting.plan import EnginePlan
 from service.hosting.process import ProcessHost
 from service.metrics import Metrics
+from service.phases import Phases
 from service.recent import RecentQuestions
 from service.settings import Settings
-from service.solving import Solver
-from service.tracing import Phases
+from service.solving import Solver, format_of
 
 _LOG = logging.getLogger(__name__)
 _WORTH_SHARING = 20_000_000  # parameters
@@ -41,6 +42,8 @@ class Model:
 def load_model(settings: Settings) -> Model:
     """Raises `BundleError` with one line that says what is wrong. Starts no engine yet."""
     manifest = load_manifest(settings.model)
+    if manifest.solves:
+        format_of(manifest)  # a model that no code here can ask is refused before it loads
     workers, threads = layout(manifest, settings)
     plan = EnginePlan(
         model=settings.model.resolve(),

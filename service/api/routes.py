@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request, Response
 
 from equations.errors import EquationError
 from service.api.answering import answer_of, each, runtime_of, solution_of, timeout_s
-from service.api.departure import while_connected
-from service.api.middleware.direct import DirectRoute
+from service.api.disconnect import while_connected
+from service.api.middleware.fast_path import FastRoute
 from service.api.problems import problem_of
 from service.api.record import record_of
 from service.api.schemas import (
@@ -73,7 +73,7 @@ async def solve(body: SolveRequest, request: Request) -> Response:
     )
 
 
-DIRECT = {"/solve": DirectRoute(SolveRequest, solve)}
+DIRECT = {"/solve": FastRoute(SolveRequest, solve)}
 
 
 @router.post("/solve/batch", summary="Answer many questions", responses=PROBLEMS)

@@ -15,9 +15,9 @@ from pydantic import (
     model_validator,
 )
 
+from engine.bundle import Manifest
 from equations.verify import Verdict
 from service.contracts import Timings
-from service.engine.bundle import Manifest
 from service.generating import FinishReason, Written
 from service.solving import Fallback, Solution, Source
 

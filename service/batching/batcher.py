@@ -13,12 +13,13 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from itertools import count
 
+from engine.contracts import Prompt
 from service.batching.cache import AnswerCache
 from service.batching.pace import Pace
 from service.batching.place import Place
 from service.batching.policy import BatchLimits
 from service.batching.queue import WaitingQueue
-from service.contracts import Answered, Host, Job, Observer, Prompt, Timings
+from service.contracts import Answered, Host, Job, Observer, Timings
 from service.errors import (
     DeadlineExceeded,
     NotReady,

@@ -14,8 +14,8 @@ from collections.abc import (
 from contextlib import asynccontextmanager
 from typing import Any
 
+from engine.bundle import BundleError
 from equations.errors import EquationError
-from service.engine.bundle import BundleError
 from service.errors import EngineFailed, NotReady, Overloaded, ServiceError
 from service.runtime import Model, Runtime
 from service.settings import Settings

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
+from engine.bundle import MANIFEST, BundleError
 from service.bulk import reading
 from service.bulk.backends import Backend, Numbered
 from service.bulk.formats import Answers, Format, read_rows, require, write_answers
@@ -30,7 +31,6 @@ from service.bulk.target import (
     require_different,
 )
 from service.bulk.text_formats import json_line
-from service.engine.bundle import MANIFEST, BundleError
 from service.settings import Settings
 from service.solving import Fallback
 

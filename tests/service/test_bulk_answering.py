@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from engine.bundle import TOKENIZER, load_manifest
+from engine.contracts import Tokens
+from engine.tokens import TextCodec
 from service.bulk.answering import answers, running
-from service.contracts import Tokens
-from service.engine.bundle import TOKENIZER, load_manifest
-from service.engine.tokens import TextCodec
 from service.hosting.thread import ThreadHost
 from service.runtime import Model
 from service.settings import Settings

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.echo import EchoEngine
 from service.api.open_inference import frame
 from service.api.open_inference.errors import InvalidInference
 from service.api.open_inference.tasks import slowest
 from service.api.open_inference.tensors import Datatype, Tensor, texts_of_binary
 from service.contracts import Timings
-from service.engine.fake import EchoEngine
 from service.errors import QuestionTooLong
 from service.generating import FinishReason, Written
 from tests.service.app import LIMITS, Held, Loading, of_another_task, serve

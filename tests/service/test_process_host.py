@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from engine.bundle import REFERENCE
+from engine.contracts import Prompt
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
-from service.contracts import Prompt
-from service.engine.bundle import REFERENCE
 from service.errors import EngineFailed, EngineRefused
 from service.hosting.frames import Unpacking, packed
 from service.hosting.plan import EnginePlan

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from service.engine.cpu import available_cpus
+from engine.cpu import available_cpus
 from service.settings import Settings, SettingsError
 
 

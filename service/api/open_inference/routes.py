@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from service.api.answering import runtime_of
-from service.api.departure import while_connected
+from service.api.disconnect import while_connected
 from service.api.open_inference import frame
 from service.api.open_inference.errors import NoSuchModel
 from service.api.open_inference.schemas import (

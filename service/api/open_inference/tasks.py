@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.bundle import Manifest
 from equations.errors import EquationError
 from service.api.answering import Fault, each, solution_of, timeout_s
 from service.api.open_inference.errors import InvalidInference
@@ -13,7 +14,6 @@ from service.api.open_inference.schemas import InferParameters, InferRequest, Te
 from service.api.open_inference.tensors import Datatype, Element, Tensor
 from service.api.schemas import confidence_of
 from service.contracts import Timings
-from service.engine.bundle import Manifest
 from service.errors import QuestionTooLong
 from service.generating import Written
 from service.runtime import Runtime
