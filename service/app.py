@@ -48,6 +48,7 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,  # to wherever the Host header says
         telemetry=telemetry(tracer_provider),
+        generate_unique_id_function=lambda route: route.name,  # generated clients name calls by it
         docs_url=None,  # FastAPI's own pages load their scripts from elsewhere
         redoc_url=None,
     )

@@ -125,10 +125,16 @@ class Started:
 
     rows: int
     provider: str  # ONNX Runtime's name
+    kernels: str = "onnxruntime"  # whose the engine runs: own, or onnxruntime
 
 
 class Host(Protocol):
     """Runs one engine apart from the event loop. Methods belong to the loop."""
+
+    @property
+    def live_pid(self) -> int | None:
+        """The engine's process; None where it has none of its own, or none now."""
+        ...
 
     async def start(self, told: Callable[[Report], None]) -> Started:
         """Begin, or begin again after `ended`; `told` is called in the loop.

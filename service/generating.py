@@ -12,7 +12,7 @@ from engine.bundle import Manifest
 from engine.contracts import Prompt
 from engine.tokens import TextCodec
 from service.contracts import Answered, Timings
-from service.errors import QuestionTooLong
+from service.errors import LimitExceeded, QuestionTooLong
 
 Submit = Callable[[Prompt, float], Awaitable[Answered]]
 Stream = Callable[[Prompt, float], AsyncGenerator[list[int] | Answered, None]]
@@ -52,7 +52,7 @@ class Generator:
     async def generate(
         self, text: str, *, max_new_tokens: int | None = None, timeout_s: float
     ) -> Written:
-        """Return the whole answer. Raises `QuestionTooLong` and the errors of `submit`."""
+        """Return the whole answer. Raises `LimitExceeded` and the errors of `submit`."""
         started_s = time.perf_counter()
         answered = await self._submit(self._prompt(text, max_new_tokens), timeout_s)
         return self._written(answered, started_s)
@@ -80,7 +80,7 @@ class Generator:
     def _prompt(self, text: str, max_new_tokens: int | None) -> Prompt:
         limits = self._limits
         if max_new_tokens is not None and max_new_tokens > limits.max_new_tokens:
-            raise QuestionTooLong(
+            raise LimitExceeded(
                 f"max_new_tokens is {max_new_tokens}; the model writes at most "
                 f"{limits.max_new_tokens}"
             )

@@ -80,7 +80,7 @@ class Runtime:
         self.settings = settings
         self.model = model
         self._phases = phases or Phases()
-        self.metrics = Metrics()
+        self.metrics = Metrics(self._engine_pids)
         self.metrics.queue_limit.set(settings.max_queue)
         self.metrics.engines.set(len(model.hosts))
         self.metrics.rows.set(len(model.hosts) * settings.max_batch_rows)
@@ -158,6 +158,11 @@ class Runtime:
             if self._requests == 0:
                 self._quiet.set()
 
+    def _engine_pids(self) -> dict[str, int]:
+        """Return the processes of the engines that run now, by the engine's index."""
+        pids = ((str(index), host.live_pid) for index, host in enumerate(self.model.hosts))
+        return {engine: pid for engine, pid in pids if pid is not None}
+
     async def _submit(self, prompt: Prompt, timeout_s: float) -> Answered:
         """`Batcher.submit`, with its phases in the trace."""
         answered = await self.batcher.submit(prompt, timeout_s)
@@ -171,8 +176,8 @@ class Runtime:
         except EngineRefused as error:
             self.refused = error
             raise
-        assert self.batcher.provider is not None, "started without an engine: this is a bug"
-        self.metrics.model_loaded(self.model.manifest, self.batcher.provider)
+        assert self.batcher.started is not None, "started without an engine: this is a bug"
+        self.metrics.model_loaded(self.model.manifest, self.batcher.started)
 
     async def stop(self, within_s: float | None = None) -> None:
         """Take no more requests and let the accepted finish, within the time that settings give.

@@ -13,6 +13,8 @@ from service.api.middleware.fast_path import FastRoute
 from service.api.problems import problem_of
 from service.api.record import record_of
 from service.api.schemas import (
+    BatchAnswer,
+    BatchProblem,
     BatchRequest,
     BatchResponse,
     Problem,
@@ -91,9 +93,9 @@ async def solve_batch(body: BatchRequest, request: Request) -> BatchResponse:
         outcomes = await while_connected(request, work)
     return BatchResponse(
         results=[
-            outcome
+            BatchAnswer.in_place(outcome)
             if isinstance(outcome, SolveResponse)
-            else problem_of(outcome, request.state.request_id)
+            else BatchProblem.in_place(problem_of(outcome, request.state.request_id))
             for outcome in outcomes
         ]
     )

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from engine.bundle import BundleError
+from engine.kernels import library
 from engine.loading import load_engine, warm_up
-from engine.sessions import ProviderMissing
+from engine.sessions import ProviderMissing, device_of
 from service.batching.policy import BatchLimits
 from service.contracts import Order, Started
 from service.errors import EngineRefused
@@ -54,7 +55,8 @@ def _serve(plan: EnginePlan, channel: socket.socket) -> None:
         channel.sendall(packed(EngineRefused(str(error))))
         return
     warm_up(engine, plan.model)
-    channel.sendall(packed(Started(engine.rows, provider)))
+    kernels = "own" if device_of(provider) == "cpu" and library() is not None else "onnxruntime"
+    channel.sendall(packed(Started(engine.rows, provider, kernels)))
     loop = DecodeLoop(
         engine,
         BatchLimits(plan.rows, plan.tokens),

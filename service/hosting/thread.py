@@ -39,6 +39,11 @@ class ThreadHost:
         self._clock = clock
         self._life: _Life | None = None
 
+    @property
+    def live_pid(self) -> None:
+        """None: the engine has no process of its own."""
+        return
+
     async def start(self, told: Callable[[Report], None]) -> Started:
         if self._life is not None and self._life.thread.is_alive():
             raise EngineFailed

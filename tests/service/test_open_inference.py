@@ -72,7 +72,7 @@ def test_questions_are_answered_each_in_its_place(bundle: Path) -> None:
             "verdict": ["correct", "not_understood", "wrong"],
             "reason": [
                 "",
-                "unexpected '=' (characters 5 to 6); expected a number, the variable or '('",
+                "unexpected '=' at character 6; expected a number, the variable or '('",
                 "the model gave no answer",
             ],
             "source": ["model", "", "model"],

@@ -106,6 +106,20 @@ def test_an_engine_that_ends_answers_its_questions_and_comes_back(
     run(bundle, scenario, hang_timeout_s=hang_timeout_s)
 
 
+def test_an_ended_process_has_no_live_pid(bundle: Path) -> None:
+    async def main() -> None:
+        host = ProcessHost(plan_of(bundle))
+        assert host.live_pid is None
+        started = await host.start(lambda _: None)
+        assert started.kernels in ("own", "onnxruntime")
+        assert host.live_pid == host.pid
+        host.kill()
+        await host.ended()
+        assert (host.live_pid, host.pid is None) == (None, False)
+
+    asyncio.run(main())
+
+
 def test_while_one_engine_is_away_the_other_answers(bundle: Path) -> None:
     async def scenario(batcher: Batcher, hosts: list[ProcessHost], observer: Remembering) -> None:
         assert hosts[0].pid is not None

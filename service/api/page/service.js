@@ -18,7 +18,7 @@ export class Problem extends Error {
 
   /** Whether the question is understood, but longer than the model's prompt may be. */
   get beyondModel() {
-    return this.status === 422 && !this.body.span && !this.body.errors;
+    return this.body.type === "urn:problem-type:cybersolve:too-long-for-model";
   }
 
   /** Whether the same question may well be answered later. */
