@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,10 +115,26 @@ def test_rival_servers_stay_in_their_processes() -> None:
         assert all(m.startswith((*here, "service.confidence")) for m in ours), (path, ours)
 
 
-def test_only_the_command_line_knows_of_ray() -> None:
-    """`cybersolve batch --ray`, and only when it is asked for."""
-    knowing = [path.name for path in sources("service") if "deploy.ray" in imported(path)]
-    assert knowing == ["cli.py"]
+def test_only_one_module_of_the_service_needs_pyarrow() -> None:
+    """The module of Parquet files, which is imported when there is one."""
+    importing = [
+        path.name
+        for path in sources("service")
+        if any(module.split(".")[0] == "pyarrow" for module in imported(path))
+    ]
+    assert importing == ["parquet.py"]
+
+
+def test_every_bulk_backend_is_a_function_of_its_module() -> None:
+    """Entry points are found by name at run time: no import would show that one is missing."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    backends = project["entry-points"]["cybersolve.bulk_backends"]
+    for name, target in backends.items():
+        module, function = target.split(":")
+        tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
+        defined = {node.name for node in tree.body if isinstance(node, ast.AsyncFunctionDef)}
+        assert function in defined, target
+        assert name in project["optional-dependencies"], f"no extra `{name}`"
 
 
 def test_nobody_but_settings_reads_the_environment() -> None:
