@@ -22,7 +22,7 @@ from bench.engines.scenarios import FULL, QUICK, Scenario
 from engine.cpu import available_cpus
 
 if TYPE_CHECKING:
-    from bench.engines.contest import Results
+    from bench.engines.comparison import Results
 
 _SHAPES = ("mini", "flan-small")
 
@@ -51,7 +51,7 @@ def _selection(arguments: argparse.Namespace) -> Selection:
     """Raises `ValueError` for a name that is neither an engine, a shape nor a scenario."""
     scenarios = QUICK if arguments.quick else FULL
     common = arguments.layout or layouts(available_cpus())
-    everyone = entries([*OURS, *arguments.ours], arguments.rivals_python, common)
+    everyone = entries([*OURS, *arguments.ours], arguments.baselines_python, common)
     labels, names = [entry.label for entry in everyone], [scenario.name for scenario in scenarios]
     unknown = set(arguments.only) - {*labels, *_SHAPES, *names}
     if unknown:
@@ -82,7 +82,7 @@ def _run(arguments: argparse.Namespace, selection: Selection, typed: str) -> Non
         ours=OURS[0].label,
         rounds=rounds,
         workloads={
-            shape: _contest(arguments, selection, shape, rounds) for shape in selection.shapes
+            shape: _compare(arguments, selection, shape, rounds) for shape in selection.shapes
         },
     )
     (arguments.out / "engines.json").write_text(json.dumps(report.details(run), indent=2) + "\n")
@@ -92,29 +92,29 @@ def _run(arguments: argparse.Namespace, selection: Selection, typed: str) -> Non
     print(json.dumps(report.line(run)))
 
 
-def _contest(
+def _compare(
     arguments: argparse.Namespace, selection: Selection, shape: str, rounds: int
 ) -> Results:
     from bench.engines import workloads
-    from bench.engines.contest import Contest
+    from bench.engines.comparison import Comparison
 
     count = max(scenario.questions for scenario in selection.scenarios)
     if shape == "mini":
         workload = workloads.mini(arguments.cache, count, arguments.checkpoint, arguments.questions)
     else:
         workload = workloads.flan(shape, arguments.cache, count)
-    contest = Contest(
+    comparison = Comparison(
         workload, arguments.out / shape, ours=OURS[0].label, rate_per_s=arguments.rate, say=say
     )
     try:
         for entry in selection.entries:
             if shape in (entry.shapes or _SHAPES):
-                contest.admit(entry)
+                comparison.admit(entry)
         for scenario in selection.scenarios:
-            contest.run(scenario, rounds)
+            comparison.run(scenario, rounds)
     finally:
-        contest.close()
-    return contest.results
+        comparison.close()
+    return comparison.results
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -134,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--questions", type=Path, default=None, help="dataset file; if not given, generated")
     add("--out", type=Path, default=Path("runs/bench"), help="for engines.json, .md and .png")
     add("--cache", type=Path, default=Path("runs/bench/cache"), help="for what is prepared once")
-    add("--rivals-python", type=Path, default=ROOT / ".venv-rivals/bin/python",
+    add("--baselines-python", type=Path, default=ROOT / ".venv-baselines/bin/python",
         help="interpreter that has optimum and CTranslate2")  # fmt: skip
     return parser
 

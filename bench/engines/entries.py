@@ -32,7 +32,7 @@ class Entry:
     """An engine in one precision. `exact`: fp32, so that its answers must be PyTorch's own."""
 
     label: str
-    engine: str  # as `bench.engines.contender` knows it
+    engine: str  # as `bench.engines.candidate` knows it
     python: Path
     exact: bool
     layouts: Sequence[Layout]
@@ -69,22 +69,22 @@ def layouts(cores: int) -> list[Layout]:
 
 
 def entries(
-    ours: Sequence[OursEntry], rivals_python: Path, common: Sequence[Layout]
+    ours: Sequence[OursEntry], baselines_python: Path, common: Sequence[Layout]
 ) -> list[Entry]:
     """In the order of their turns."""
     own_python = Path(sys.executable)
-    rivals = [
+    baselines = [
         Entry("pytorch", "pytorch", own_python, True, common),
-        Entry("optimum", "optimum", rivals_python, True, common),
+        Entry("optimum", "optimum", baselines_python, True, common),
     ]
     for label, compute_type in (("fp32", "float32"), ("int8", "int8")):
         options = {"compute_type": compute_type}
         exact = label == "fp32"
-        rivals.append(
-            Entry(f"ctranslate2-{label}", "ctranslate2", rivals_python, exact, common,
+        baselines.append(
+            Entry(f"ctranslate2-{label}", "ctranslate2", baselines_python, exact, common,
                   options=options)
         )  # fmt: skip
-    return rivals + [
+    return baselines + [
         Entry(
             one.label,
             "ours",

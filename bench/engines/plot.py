@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bench.engines.contest import Result
+from bench.engines.comparison import Result
 from bench.engines.report import Run
 
 

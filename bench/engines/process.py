@@ -1,4 +1,4 @@
-"""The parent's side of a contender: a child process that answers lines of JSON."""
+"""The parent's side of a candidate: a child process that answers lines of JSON."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ ROOT = Path(__file__).resolve().parents[2]
 _CLOSE_S = 20.0
 
 
-class ContenderFailed(RuntimeError):
+class CandidateFailed(RuntimeError):
     """An engine that cannot be loaded, or that raised or died at its task."""
 
 
-class ContenderProcess:
-    """Runs `python -m bench.engines.contender` until closed; `log` takes what it prints."""
+class EngineProcess:
+    """Runs `python -m bench.engines.candidate` until closed; `log` takes what it prints."""
 
     def __init__(self, python: Path, log: Path) -> None:
         self._log = log
         try:
             with log.open("w") as file:
                 self._process = subprocess.Popen(  # noqa: S603 - our own module
-                    [str(python), "-m", "bench.engines.contender"],
+                    [str(python), "-m", "bench.engines.candidate"],
                     cwd=ROOT,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
@@ -35,23 +35,23 @@ class ContenderProcess:
                     env={**os.environ, "HF_HUB_OFFLINE": "1"},
                 )
         except FileNotFoundError as error:
-            raise ContenderFailed(f"cannot load: no {python}; `make bench` installs it") from error
+            raise CandidateFailed(f"cannot load: no {python}; `make bench` installs it") from error
 
     def ask(self, **task: object) -> dict[str, Any]:
-        """The reply to one task. Raises `ContenderFailed`."""
+        """The reply to one task. Raises `CandidateFailed`."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
             self._process.stdin.write(json.dumps(task) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError as error:
-            raise ContenderFailed(f"died; see {self._log}") from error
+            raise CandidateFailed(f"died; see {self._log}") from error
         line = self._process.stdout.readline()
         if not line:
-            raise ContenderFailed(f"died; see {self._log}")
+            raise CandidateFailed(f"died; see {self._log}")
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
-            raise ContenderFailed(reply["error"])
+            raise CandidateFailed(reply["error"])
         return reply
 
     def cpu_s(self) -> float:

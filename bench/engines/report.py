@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.engines.contest import Result, Results
+from bench.engines.comparison import Result, Results
 
 
 @dataclass(frozen=True)

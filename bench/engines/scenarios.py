@@ -65,11 +65,11 @@ def poisson(rate_per_s: float, count: int, seed: int) -> list[float]:
     return arrivals
 
 
-def turns(rounds: int, contenders: Sequence[Item]) -> Iterator[tuple[int, Item]]:
+def turns(rounds: int, candidates: Sequence[Item]) -> Iterator[tuple[int, Item]]:
     """A B C, A B C, ...: a machine that drifts does so under all alike."""
     for number in range(rounds):
-        for contender in contenders:
-            yield number, contender
+        for candidate in candidates:
+            yield number, candidate
 
 
 def split(lengths: Sequence[int], parts: int) -> list[list[int]]:

@@ -1,6 +1,6 @@
 """The models and questions that engines are compared on, prepared once in a cache folder.
 
-A workload starts from a plain checkpoint; the bundle and what rivals load are derived from it. Its
+A workload starts from a plain checkpoint; the bundle and what baselines load are derived from it. Its
 answers are PyTorch's, and its questions those where no step is a near tie, which rounding decides.
 """
 
@@ -177,7 +177,7 @@ def prepare(
         )
         write_bundle(
             checkpoint, bundles[precision], identity, sources[:_PARITY], lambda _: "To compare.\n",
-            least_equal=0.0,  # the contest itself compares, on all questions
+            least_equal=0.0,  # the comparison itself compares, on all questions
         )  # fmt: skip
     return Workload(
         name=name,

@@ -25,7 +25,7 @@ _QUICK_TURN_S, _QUICK_QUESTIONS = 2.0, 100
 
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    everyone = entries(arguments.rivals_python, available_cpus())
+    everyone = entries(arguments.baselines_python, available_cpus())
     labels = [entry.label for entry in everyone]
     unknown = set(arguments.only) - set(labels)
     if unknown:
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace, everyone: Sequence[Entry], typed: str) -> int:
     from bench.servers import plot, report
-    from bench.servers.contest import Contest, Durations
+    from bench.servers.comparison import Comparison, Durations
     from bench.servers.load import LoadError
     from bench.servers.process import ServerFailed
     from bench.servers.questions import prepare
@@ -54,18 +54,18 @@ def _run(arguments: argparse.Namespace, everyone: Sequence[Entry], typed: str) -
     )
     count = _QUICK_QUESTIONS if quick else arguments.questions
     workload = prepare(arguments.bundle, arguments.cache, count)
-    contest = Contest(
+    comparison = Comparison(
         workload, arguments.bundle, arguments.out, durations, cores=available_cpus(), say=say
     )
     try:
         for entry in everyone:
-            contest.admit(entry)
-        contest.run(arguments.callers, arguments.rates)
+            comparison.admit(entry)
+        comparison.run(arguments.callers, arguments.rates)
     except (ServerFailed, LoadError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:
-        contest.close()
+        comparison.close()
     run = report.Run(
         machine=command.machine(),
         commit=command.commit(),
@@ -73,7 +73,7 @@ def _run(arguments: argparse.Namespace, everyone: Sequence[Entry], typed: str) -
         rounds=durations.rounds,
         turn_s=durations.turn_s,
         versions=_versions(everyone),
-        results=contest.results,
+        results=comparison.results,
     )
     (arguments.out / "servers.json").write_text(json.dumps(report.details(run), indent=2) + "\n")
     (arguments.out / "servers.md").write_text(report.tables(run))
@@ -109,13 +109,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--callers", type=int, nargs="+", default=list(CALLERS), help="of the closed loops")
     add("--rates", type=float, nargs="+", default=[],
         help="of the open loops, not shares of what ours gives to 64 callers")  # fmt: skip
-    add("--no-search", action="store_true", help="take the first of the rivals' settings")
+    add("--no-search", action="store_true", help="take the first of the baselines' settings")
     add("--trial-seconds", type=float, default=4.0, help="of one load of one trial of settings")
     add("--questions", type=int, default=1000, help="different questions, asked in turn")
     add("--bundle", type=Path, default=ROOT / "models/cybersolve-mini", help="what all serve")
     add("--out", type=Path, default=Path("runs/servers"), help="for servers.json, .md and .png")
     add("--cache", type=Path, default=Path("runs/servers/cache"), help="for the questions")
-    add("--rivals-python", type=Path, default=ROOT / ".venv-rivals-servers/bin/python",
+    add("--baselines-python", type=Path, default=ROOT / ".venv-baselines-servers/bin/python",
         help="interpreter that has LitServe and BentoML")  # fmt: skip
     return parser
 

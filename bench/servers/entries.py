@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.engines.process import ROOT
-from bench.servers.contender.setup import Setup
+from bench.servers.candidate.setup import Setup
 
 OURS = "ours"
-_CONTENDERS = "bench.servers.contender"
+_CANDIDATES = "bench.servers.candidate"
 Knobs = Mapping[str, Sequence[Any]]  # a field of `Setup`: values to try, the first to begin with
 
 
@@ -45,8 +45,8 @@ class Entry:
         if self.label == OURS:
             return [python, "-m", "service.cli", "serve"]
         if self.label == "litserve":
-            return [python, "-m", f"{_CONTENDERS}.with_litserve"]
-        return [python, "-m", "bentoml", "serve", f"{_CONTENDERS}.with_bentoml:Solving"]
+            return [python, "-m", f"{_CANDIDATES}.with_litserve"]
+        return [python, "-m", "bentoml", "serve", f"{_CANDIDATES}.with_bentoml:Solving"]
 
     def environment(self, setup: Setup) -> dict[str, str]:
         if self.label == OURS:
@@ -69,7 +69,7 @@ class Entry:
         }
 
 
-def entries(rivals_python: Path, cores: int) -> list[Entry]:
+def entries(baselines_python: Path, cores: int) -> list[Entry]:
     """Ours as it ships, and the others with the knobs that their guides name for throughput."""
     litserve: Knobs = {
         "wait_s": (0.005, 0.001, 0.02),
@@ -84,6 +84,6 @@ def entries(rivals_python: Path, cores: int) -> list[Entry]:
     }
     return [
         Entry(OURS, Path(sys.executable), {}, "/readyz"),
-        Entry("litserve", rivals_python, litserve, "/health"),
-        Entry("bentoml", rivals_python, bentoml, "/readyz"),
+        Entry("litserve", baselines_python, litserve, "/health"),
+        Entry("bentoml", baselines_python, bentoml, "/readyz"),
     ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.servers.contender.answering import Answering
+from bench.servers.candidate.answering import Answering
 from engine.contracts import Hypothesis
 from engine.generate import generate
 from engine.loading import load_engine

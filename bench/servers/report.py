@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.servers.contest import Results
+from bench.servers.comparison import Results
 from bench.servers.entries import OURS
 from bench.servers.figures import Figures
 

@@ -16,9 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_engines_of_a_device_are_checked_before_they_are_timed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The same code with `cuda` needs a GPU. Rivals that are not installed are named."""
+    """The same code with `cuda` needs a GPU. The baselines are not installed, and the error output says so."""
     arguments = ["--device", "cpu", "--shape", "tiny", "--rounds", "1", "--cache", str(tmp_path)]
-    assert cuda.main([*arguments, "--rivals-python", str(tmp_path / "python")]) == 0
+    assert cuda.main([*arguments, "--baselines-python", str(tmp_path / "python")]) == 0
     out, err = capsys.readouterr()
     scenarios = json.loads(out.splitlines()[-1])["scenarios"]
     assert set(scenarios) == {"tiny/batch-1", "tiny/batch-8", "tiny/batch-32"}
@@ -31,8 +31,8 @@ def test_engines_of_a_device_are_checked_before_they_are_timed(
             "ours-fp16",
         }
         assert all(one["per_s"] > 0 for one in found.values())
-    for rival in ("optimum", "optimum-fp16", "ctranslate2-fp16"):
-        assert f"left out: {rival}: cannot load" in err
+    for baseline in ("optimum", "optimum-fp16", "ctranslate2-fp16"):
+        assert f"left out: {baseline}: cannot load" in err
 
 
 @pytest.mark.skipif(has_cuda(), reason="ONNX Runtime has CUDA here")

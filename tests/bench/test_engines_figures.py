@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.engines.__main__ import main
-from bench.engines.contender.rows import padded, until_end
-from bench.engines.contest import Result, Results
+from bench.engines.candidate.rows import padded, until_end
+from bench.engines.comparison import Result, Results
 from bench.engines.entries import Layout, OursEntry, entries, layouts
 from bench.engines.figures import Figures, figures, over_rounds, percentile
 from bench.engines.flops import ModelShape, flops

@@ -11,8 +11,8 @@ import pytest
 from transformers import T5Config
 
 from bench.engines import plot, report
-from bench.engines.contender.serving import Pool
-from bench.engines.contest import Contest
+from bench.engines.candidate.serving import Pool
+from bench.engines.comparison import Comparison
 from bench.engines.entries import OURS, Entry, Layout, entries
 from bench.engines.machine import Sgemm
 from bench.engines.scenarios import Batches, Stream
@@ -41,8 +41,8 @@ def workload(tmp_path_factory: pytest.TempPathFactory) -> Workload:
     return found
 
 
-def contest(workload: Workload, out: Path, said: list[str]) -> Contest:
-    return Contest(
+def comparison(workload: Workload, out: Path, said: list[str]) -> Comparison:
+    return Comparison(
         workload,
         out,
         ours="ours-fp32",
@@ -61,15 +61,15 @@ def in_repository(layouts: Sequence[Layout]) -> list[Entry]:
 
 def test_engines_take_turns(workload: Workload, tmp_path: Path) -> None:
     said: list[str] = []
-    contesting = contest(workload, tmp_path, said)
+    comparison = comparison(workload, tmp_path, said)
     try:
         for entry in in_repository([Layout(1, 1)]):
-            contesting.admit(entry)
+            comparison.admit(entry)
         for scenario in SCENARIOS:
-            contesting.run(scenario, rounds=2)
+            comparison.run(scenario, rounds=2)
     finally:
-        contesting.close()
-    results = contesting.results
+        comparison.close()
+    results = comparison.results
     assert results.excluded == {}
     assert results.agreement.pop("ours-int8") > 0.5
     assert results.agreement == {"pytorch": 1.0, "ours-fp32": 1.0}
@@ -88,14 +88,14 @@ def test_engines_take_turns(workload: Workload, tmp_path: Path) -> None:
 
 
 def test_ours_shares_batches_out_among_workers(workload: Workload, tmp_path: Path) -> None:
-    contesting = contest(workload, tmp_path, [])
+    comparison = comparison(workload, tmp_path, [])
     try:
-        contesting.admit(in_repository([Layout(2, 1)])[1])
-        contesting.run(SCENARIOS[1], rounds=1)
+        comparison.admit(in_repository([Layout(2, 1)])[1])
+        comparison.run(SCENARIOS[1], rounds=1)
     finally:
-        contesting.close()
-    assert contesting.results.agreement == {"ours-fp32": 1.0}
-    assert list(contesting.results.scenarios["stream-saturated"]) == ["ours-fp32"]
+        comparison.close()
+    assert comparison.results.agreement == {"ours-fp32": 1.0}
+    assert list(comparison.results.scenarios["stream-saturated"]) == ["ours-fp32"]
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])
@@ -116,16 +116,16 @@ def test_wrong_answers_and_missing_interpreters_are_excluded(
 ) -> None:
     wrong = replace(workload, answers=[[3], *workload.answers[1:]])
     said: list[str] = []
-    contesting = contest(wrong, tmp_path, said)
+    comparison = comparison(wrong, tmp_path, said)
     ours = in_repository([Layout(1, 1)])[1]
     try:
-        contesting.admit(ours)
-        contesting.admit(replace(ours, label="absent", python=tmp_path / "python"))
-        contesting.run(SCENARIOS[0], rounds=1)
-        contesting.run(SCENARIOS[2], rounds=1)
+        comparison.admit(ours)
+        comparison.admit(replace(ours, label="absent", python=tmp_path / "python"))
+        comparison.run(SCENARIOS[0], rounds=1)
+        comparison.run(SCENARIOS[2], rounds=1)
     finally:
-        contesting.close()
-    results = contesting.results
+        comparison.close()
+    results = comparison.results
     assert results.excluded["ours-fp32"] == "answers 1 of 20 differently"
     assert results.excluded["absent"].endswith("`make bench` installs it")
     assert results.agreement == {"ours-fp32": 0.95}

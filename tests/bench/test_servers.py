@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bench.servers.__main__ import main
-from bench.servers.contender.setup import VARIABLE, Setup
-from bench.servers.contest import Results
+from bench.servers.candidate.setup import VARIABLE, Setup
+from bench.servers.comparison import Results
 from bench.servers.entries import OURS, entries
 from bench.servers.figures import Cost, Figures, figures, over_rounds
 from bench.servers.load import NO_ANSWER, Answers
@@ -26,7 +26,7 @@ EXPECTED: dict[str, Any] = {
     "timing_ms": {"queue": 0, "inference": 1, "total": 1},
 }
 WORKLOAD = Workload(["x = 4"], [EXPECTED])
-PYTHON = Path("/rivals/bin/python")
+PYTHON = Path("/baselines/bin/python")
 
 
 def faults(body: bytes) -> list[str]:
@@ -119,8 +119,8 @@ def test_every_server_gets_the_same_engine_and_ours_neither_memory_nor_second_tr
     assert environment["CYBERSOLVE_CACHED_ANSWERS"] == "0"
     assert environment["CYBERSOLVE_MAX_TRIES"] == environment["CYBERSOLVE_THREADS"] == "1"
     assert ours.shown(setups[0]) == "defaults"
-    assert "bench.servers.contender.with_litserve" in litserve.command()
-    assert "bench.servers.contender.with_bentoml:Solving" in bentoml.command()
+    assert "bench.servers.candidate.with_litserve" in litserve.command()
+    assert "bench.servers.candidate.with_bentoml:Solving" in bentoml.command()
 
 
 def test_a_setup_travels_through_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.servers.contender.answering import Answering
-from bench.servers.contest import Contest, Durations, free_port
+from bench.servers.candidate.answering import Answering
+from bench.servers.comparison import Comparison, Durations, free_port
 from bench.servers.entries import Entry
 from bench.servers.load import NO_ANSWER, Answers, Asked, LoadError, closed_loop, once, open_loop
 from bench.servers.process import ServerFailed, ServerProcess
@@ -163,10 +163,10 @@ def test_a_server_that_dies_says_where_its_log_is(tmp_path: Path) -> None:
 def test_who_is_not_installed_is_left_out(tmp_path: Path) -> None:
     said: list[str] = []
     workload = Workload(["x = 1"], [{}])
-    contest = Contest(workload, BUNDLE, tmp_path, Durations(1, 0, 1), cores=1, say=said.append)
-    contest.admit(Entry("bentoml", tmp_path / "python", {}, "/readyz"))
-    contest.close()
-    assert contest.results.excluded["bentoml"].endswith("`make bench-servers` installs it")
+    comparison = Comparison(workload, BUNDLE, tmp_path, Durations(1, 0, 1), cores=1, say=said.append)
+    comparison.admit(Entry("bentoml", tmp_path / "python", {}, "/readyz"))
+    comparison.close()
+    assert comparison.results.excluded["bentoml"].endswith("`make bench-servers` installs it")
     assert said[0].startswith("bentoml is left out")
 
 
@@ -179,23 +179,23 @@ open({pid!r}, "w").write(str(os.getpid()))
 """
 
 
-def admitted(folder: Path, workload: Workload) -> Contest:
-    """A contest in which one server, that cannot answer, took part; closed whatever came."""
+def admitted(folder: Path, workload: Workload) -> Comparison:
+    """A comparison in which one server, that cannot answer, took part; closed whatever came."""
     stand_in = folder / "python"
     family = STAND_IN.format(python=sys.executable, pid=str(folder / "pid"), family=FAMILY)
     stand_in.write_text(family)
     stand_in.chmod(0o755)
-    contest = Contest(workload, BUNDLE, folder, Durations(1, 0, 1), cores=1, say=lambda _: None)
+    comparison = Comparison(workload, BUNDLE, folder, Durations(1, 0, 1), cores=1, say=lambda _: None)
     try:
-        contest.admit(Entry("bentoml", stand_in, {}, "/readyz"))
+        comparison.admit(Entry("bentoml", stand_in, {}, "/readyz"))
     finally:
-        contest.close()
-    return contest
+        comparison.close()
+    return comparison
 
 
 def test_who_answers_wrongly_is_left_out_and_ended(tmp_path: Path) -> None:
-    contest = admitted(tmp_path, Workload(["x = 1"], [{}]))
-    assert "no JSON" in contest.results.excluded["bentoml"]
+    comparison = admitted(tmp_path, Workload(["x = 1"], [{}]))
+    assert "no JSON" in comparison.results.excluded["bentoml"]
     assert not running(int((tmp_path / "pid").read_text()))
 
 
@@ -205,7 +205,7 @@ def test_a_bug_in_the_check_leaves_no_server_behind(tmp_path: Path) -> None:
     assert not running(int((tmp_path / "pid").read_text()))
 
 
-def test_a_contender_gives_the_answers_of_the_service(tmp_path: Path) -> None:
+def test_a_candidate_gives_the_answers_of_the_service(tmp_path: Path) -> None:
     """All fields but the timings: the comparison asks everyone for the same work."""
     workload = prepare(BUNDLE, tmp_path, 12)
     manifest, codec = read_manifest(BUNDLE), TextCodec(BUNDLE / TOKENIZER)
@@ -216,9 +216,9 @@ def test_a_contender_gives_the_answers_of_the_service(tmp_path: Path) -> None:
 
     solver = Solver(manifest, codec, submit, max_tries=1)
     model = ModelName(name=manifest.name, version=manifest.version)
-    contender = Answering(BUNDLE, rows=32).answer(workload.questions)
+    candidate = Answering(BUNDLE, rows=32).answer(workload.questions)
     for question, expected, given in zip(
-        workload.questions, workload.answers, contender, strict=True
+        workload.questions, workload.answers, candidate, strict=True
     ):
         solution = asyncio.run(solver.solve(question, timeout_s=60))
         served = SolveResponse.of(solution, model).model_dump(mode="json")

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from transformers import DynamicCache, EncoderDecoderCache, StaticCache, T5ForConditionalGeneration
 
-from bench.engines.contender.rows import Rows, padded, until_end
+from bench.engines.candidate.rows import Rows, padded, until_end
 
 
 def load(

@@ -10,7 +10,7 @@ from pathlib import Path
 import ctranslate2
 from ctranslate2.converters import TransformersConverter
 
-from bench.engines.contender.rows import Rows
+from bench.engines.candidate.rows import Rows
 
 _CANDIDATES = "vmap.txt"
 

@@ -1,4 +1,4 @@
-"""A simple, good server around an engine that answers whole batches: for the rivals.
+"""A simple, good server around an engine that answers whole batches: for the baselines.
 
 A free worker takes what waits, up to 64 rows of like lengths; one batch call is shared out among
 all workers. Workers are threads where the engine leaves the interpreter free, else processes.
@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 from concurrent.futures.thread import ThreadPoolExecutor
 from typing import Protocol, Self
 
-from bench.engines.contender.rows import Rows
+from bench.engines.candidate.rows import Rows
 from bench.engines.scenarios import split, take
 
 # For CTranslate2 in fp32 12% less time a question than with 32; 128 would save 7% more, in int8
@@ -23,7 +23,7 @@ Load = Callable[[], Callable[[Rows], Rows]]
 
 
 class Server(Protocol):
-    """What the contest asks of an engine with its workers."""
+    """What the comparison asks of an engine with its workers."""
 
     def answer(self, batch: Rows) -> Rows:
         """One batch call: rows in the order of `batch`."""

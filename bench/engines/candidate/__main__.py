@@ -1,4 +1,4 @@
-"""`python -m bench.engines.contender`: one engine, told by lines of JSON on its standard input.
+"""`python -m bench.engines.candidate`: one engine, told by lines of JSON on its standard input.
 
 Each line is a task; each gets one line in reply, with `error` where it failed. Tasks: `prepare`
 (load an engine), `answer` (every question), `batches` (a closed loop), `stream` (an open loop).
@@ -17,8 +17,8 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from bench.engines.contender.rows import Rows
-from bench.engines.contender.serving import Load, Pool, Server
+from bench.engines.candidate.rows import Rows
+from bench.engines.candidate.serving import Load, Pool, Server
 
 _ANSWER_ROWS = 64
 _WARM_UPS = 2
@@ -36,22 +36,22 @@ Message = dict[str, Any]
 def main() -> None:
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no reply
-    contender: Contender | None = None
+    candidate: Candidate | None = None
     for line in sys.stdin:
         task = json.loads(line)
         try:
-            if contender is None:
-                contender = Contender(task)
+            if candidate is None:
+                candidate = Candidate(task)
                 reply = {"versions": _versions(task["engine"])}
             else:
-                reply = contender.do(task)
+                reply = candidate.do(task)
         except Exception as error:  # whatever an engine raises is its result
             traceback.print_exc()
             reply = {"error": " ".join(f"{type(error).__name__}: {error}".split())[:200]}
         print(json.dumps(reply), file=replies, flush=True)
 
 
-class Contender:
+class Candidate:
     """A loaded engine and the questions that it is asked."""
 
     def __init__(self, task: Message) -> None:
@@ -68,7 +68,7 @@ class Contender:
             case "stream":
                 return self._stream(task["arrivals_s"], task["singles"])
             case other:
-                raise ValueError(f"unknown task {other!r}: a bug of the contest")
+                raise ValueError(f"unknown task {other!r}: a bug of the comparison")
 
     def _answer(self, sources: Rows) -> Rows:
         rows: Rows = []
@@ -110,12 +110,12 @@ def _server(task: Message, max_new_tokens: int) -> Server:
     plain, cache = Path(task["plain"]), Path(task["cache"])
     match task["engine"]:
         case "ours":
-            from bench.engines.contender.ours import Ours
+            from bench.engines.candidate.ours import Ours
 
             bundle = task.get("bundle") or task["bundles"][task["precision"]]
             return Ours(Path(bundle), workers, threads, device)
         case "ctranslate2":
-            from bench.engines.contender import ctranslate
+            from bench.engines.candidate import ctranslate
 
             folder = ctranslate.convert(plain, cache)
             return Pool.of_threads(
@@ -125,7 +125,7 @@ def _server(task: Message, max_new_tokens: int) -> Server:
                 ),
             )
         case "pytorch":
-            from bench.engines.contender import pytorch
+            from bench.engines.candidate import pytorch
 
             load = functools.partial(
                 pytorch.load,
@@ -137,7 +137,7 @@ def _server(task: Message, max_new_tokens: int) -> Server:
                 compiled="compiled" in task,
             )
         case "optimum":
-            from bench.engines.contender import optimum
+            from bench.engines.candidate import optimum
 
             load = functools.partial(
                 optimum.load,
@@ -147,7 +147,7 @@ def _server(task: Message, max_new_tokens: int) -> Server:
                 device,
             )
         case other:
-            raise ValueError(f"unknown engine {other!r}: a bug of the contest")
+            raise ValueError(f"unknown engine {other!r}: a bug of the comparison")
     return Pool.of_processes(workers, load)
 
 

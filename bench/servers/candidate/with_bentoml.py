@@ -1,4 +1,4 @@
-"""The engine in BentoML: `bentoml serve bench.servers.contender.with_bentoml:Solving`."""
+"""The engine in BentoML: `bentoml serve bench.servers.candidate.with_bentoml:Solving`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import bentoml
 from pydantic import BeforeValidator
 
-from bench.servers.contender.answering import Answering
-from bench.servers.contender.setup import Setup
+from bench.servers.candidate.answering import Answering
+from bench.servers.candidate.setup import Setup
 
 _SETUP = Setup.from_environment()
 # A batchable API takes a list of any length from each caller. Ours may send a single question: a

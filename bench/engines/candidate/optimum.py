@@ -11,7 +11,7 @@ import torch
 from optimum.exporters.onnx import main_export
 from optimum.onnxruntime import ORTModelForSeq2SeqLM
 
-from bench.engines.contender.rows import Rows, padded, until_end
+from bench.engines.candidate.rows import Rows, padded, until_end
 
 
 def convert(plain: Path, cache: Path, dtype: str = "fp32") -> Path:

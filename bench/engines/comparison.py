@@ -1,4 +1,4 @@
-"""Loads every contender, checks its answers, finds its best layouts, and lets them take turns.
+"""Loads every candidate, checks its answers, finds its best layouts, and lets them take turns.
 
 Only one process is at work at a time; the others wait for their input.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.engines.entries import Entry, Layout
 from bench.engines.figures import Figures, figures, over_rounds
 from bench.engines.machine import Sgemm, sgemm
-from bench.engines.process import ContenderFailed, ContenderProcess
+from bench.engines.process import CandidateFailed, EngineProcess
 from bench.engines.scenarios import SATURATED, Batches, Scenario, poisson, turns
 from bench.engines.workloads import Workload
 
@@ -29,12 +29,12 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Contender:
+class Candidate:
     """One engine with one layout, loaded."""
 
     entry: Entry
     layout: Layout
-    process: ContenderProcess
+    process: EngineProcess
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Results:
     idle_share: float = 0.0  # most processor time of all that waited, by the time of the turn
 
 
-class Contest:
+class Comparison:
     """The engines of one workload. `rate_per_s` fixes the arrivals of streams; None: a share of the
     saturated rate of the engine labelled `ours`.
     """
@@ -83,61 +83,61 @@ class Contest:
         self._say = say
         self._peak = peak
         self._settle_s = settle_s
-        self._contenders: list[Contender] = []
+        self._candidates: list[Candidate] = []
         folder.mkdir(parents=True, exist_ok=True)
         self._questions = folder / "questions.json"
         content = {"sources": workload.sources, "max_new_tokens": workload.max_new_tokens}
         self._questions.write_text(json.dumps(content))
 
     def close(self) -> None:
-        for contender in self._contenders:
-            contender.process.close()
+        for candidate in self._candidates:
+            candidate.process.close()
 
     # -- before the turns ------------------------------------------------------------------------
 
     def admit(self, entry: Entry) -> None:
         """Load the engine with each layout and check its answers; who fails is excluded."""
-        admitted: list[Contender] = []
+        admitted: list[Candidate] = []
         try:
             for layout in entry.layouts:
                 log = self._folder / f"{entry.label}-{layout}.log"
-                contender = Contender(entry, layout, ContenderProcess(entry.python, log))
-                admitted.append(contender)
-                self._prepare(contender)
+                candidate = Candidate(entry, layout, EngineProcess(entry.python, log))
+                admitted.append(candidate)
+                self._prepare(candidate)
                 # Other layouts run the same code; a few questions show that they work.
-                self._check(contender, None if len(admitted) == 1 else _RECHECKED)
-        except ContenderFailed as error:
+                self._check(candidate, None if len(admitted) == 1 else _RECHECKED)
+        except CandidateFailed as error:
             self._say(f"{self._workload.name}: {entry.label}: {error}")
             self.results.excluded[entry.label] = str(error)
-            for contender in admitted:
-                contender.process.close()
+            for candidate in admitted:
+                candidate.process.close()
         else:
-            self._contenders += admitted
+            self._candidates += admitted
 
-    def _prepare(self, contender: Contender) -> None:
+    def _prepare(self, candidate: Candidate) -> None:
         workload = self._workload
         task = {
-            "engine": contender.entry.engine,
-            "workers": contender.layout.workers,
-            "threads": contender.layout.threads,
+            "engine": candidate.entry.engine,
+            "workers": candidate.layout.workers,
+            "threads": candidate.layout.threads,
             "checkpoint": str(workload.checkpoint.absolute()),
             "plain": str(workload.plain.absolute()),
             "bundles": {name: str(path.absolute()) for name, path in workload.bundles.items()},
             "cache": str(workload.plain.parent.absolute()),
             "questions": str(self._questions.absolute()),
         }
-        reply = contender.process.ask(**{**task, **contender.entry.options})
-        self.results.versions[contender.entry.label] = reply["versions"]
+        reply = candidate.process.ask(**{**task, **candidate.entry.options})
+        self.results.versions[candidate.entry.label] = reply["versions"]
 
-    def _check(self, contender: Contender, count: int | None) -> None:
-        """Raises `ContenderFailed` where fp32 answers are not PyTorch's."""
-        rows = contender.process.ask(do="answer", count=count)["rows"]
+    def _check(self, candidate: Candidate, count: int | None) -> None:
+        """Raises `CandidateFailed` where fp32 answers are not PyTorch's."""
+        rows = candidate.process.ask(do="answer", count=count)["rows"]
         answers = self._workload.answers[:count]
         same = sum(row == answer for row, answer in zip(rows, answers, strict=True))
         if count is None:
-            self.results.agreement[contender.entry.label] = same / len(answers)
-        if contender.entry.exact and same < len(answers):
-            raise ContenderFailed(f"answers {len(answers) - same} of {len(answers)} differently")
+            self.results.agreement[candidate.entry.label] = same / len(answers)
+        if candidate.entry.exact and same < len(answers):
+            raise CandidateFailed(f"answers {len(answers) - same} of {len(answers)} differently")
 
     # -- the turns -------------------------------------------------------------------------------
 
@@ -150,13 +150,13 @@ class Contest:
             return
         self.results.sgemm.append(self._peak())
         chosen = self._best(scenario, rate_per_s)
-        found: dict[str, list[Figures]] = {contender.entry.label: [] for contender in chosen}
-        for number, contender in turns(rounds, chosen):
-            one = self._turn(contender, scenario, rate_per_s)
-            found[contender.entry.label].append(one)
+        found: dict[str, list[Figures]] = {candidate.entry.label: [] for candidate in chosen}
+        for number, candidate in turns(rounds, chosen):
+            one = self._turn(candidate, scenario, rate_per_s)
+            found[candidate.entry.label].append(one)
             self._say(
                 f"{self._workload.name}/{scenario.name} round {number + 1} of {rounds}: "
-                f"{contender.entry.label} {contender.layout} {one.per_s:.1f}/s"
+                f"{candidate.entry.label} {candidate.layout} {one.per_s:.1f}/s"
             )
         self._record(scenario, chosen, found)
 
@@ -171,41 +171,41 @@ class Contest:
             self.results.rates[scenario.name] = rate_per_s
         return rate_per_s
 
-    def _best(self, scenario: Scenario, rate_per_s: float | None) -> list[Contender]:
+    def _best(self, scenario: Scenario, rate_per_s: float | None) -> list[Candidate]:
         """Each engine with the layout that does best in a short trial of the scenario."""
-        best: dict[str, tuple[float, Contender]] = {}
-        for contender in self._contenders:
-            label, cost = contender.entry.label, 0.0
-            if len(contender.entry.layouts) > 1:
-                trial = self._turn(contender, _trial(scenario), rate_per_s)
+        best: dict[str, tuple[float, Candidate]] = {}
+        for candidate in self._candidates:
+            label, cost = candidate.entry.label, 0.0
+            if len(candidate.entry.layouts) > 1:
+                trial = self._turn(candidate, _trial(scenario), rate_per_s)
                 cost = -trial.per_s if rate_per_s is None else trial.p99_ms
             if label not in best or cost < best[label][0]:
-                best[label] = cost, contender
-        return [contender for _, contender in best.values()]
+                best[label] = cost, candidate
+        return [candidate for _, candidate in best.values()]
 
-    def _turn(self, contender: Contender, scenario: Scenario, rate_per_s: float | None) -> Figures:
+    def _turn(self, candidate: Candidate, scenario: Scenario, rate_per_s: float | None) -> Figures:
         time.sleep(self._settle_s)
-        idle = [c.process for c in self._contenders if c is not contender]
+        idle = [c.process for c in self._candidates if c is not candidate]
         started, before_s = time.perf_counter(), sum(process.cpu_s() for process in idle)
-        one = _measure(contender.process, scenario, rate_per_s)
+        one = _measure(candidate.process, scenario, rate_per_s)
         idle_s = sum(process.cpu_s() for process in idle) - before_s
         share = idle_s / (time.perf_counter() - started)
         self.results.idle_share = max(self.results.idle_share, share)
         return one
 
     def _record(
-        self, scenario: Scenario, chosen: list[Contender], found: dict[str, list[Figures]]
+        self, scenario: Scenario, chosen: list[Candidate], found: dict[str, list[Figures]]
     ) -> None:
         peak = statistics.median(one.all_cores for one in self.results.sgemm)
         useful = self._workload.flops(scenario.questions)
         results = self.results.scenarios[scenario.name] = {}
-        for contender in chosen:
-            median = over_rounds(found[contender.entry.label])
+        for candidate in chosen:
+            median = over_rounds(found[candidate.entry.label])
             share = median.per_s * useful / peak
-            results[contender.entry.label] = Result(contender.layout, median, share)
+            results[candidate.entry.label] = Result(candidate.layout, median, share)
 
 
-def _measure(process: ContenderProcess, scenario: Scenario, rate_per_s: float | None) -> Figures:
+def _measure(process: EngineProcess, scenario: Scenario, rate_per_s: float | None) -> Figures:
     if isinstance(scenario, Batches):
         reply = process.ask(do="batches", size=scenario.size, calls=scenario.calls)
         times = reply["latencies_s"]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.engines.scenarios import turns
 from bench.servers import load
-from bench.servers.contender.setup import Setup
+from bench.servers.candidate.setup import Setup
 from bench.servers.entries import OURS, Entry
 from bench.servers.figures import Cost, Figures, figures, over_rounds
 from bench.servers.machine import busy_s
@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Contender:
+class Candidate:
     """One server that is up."""
 
     entry: Entry
@@ -61,7 +61,7 @@ class Results:
     waiting_share: list[float] = field(default_factory=list)  # of a core: servers not asked
 
 
-class Contest:
+class Comparison:
     """The servers of one run around the engine in `bundle`; `say` is told what happens."""
 
     def __init__(
@@ -82,30 +82,30 @@ class Contest:
         self._durations = durations
         self._cores = cores
         self._say = say
-        self._contenders: list[Contender] = []
+        self._candidates: list[Candidate] = []
 
     def close(self) -> None:
-        for contender in self._contenders:
-            contender.process.close()
+        for candidate in self._candidates:
+            candidate.process.close()
 
     # -- before the turns ------------------------------------------------------------------------
 
     def admit(self, entry: Entry) -> None:
         """Search its settings, start it with the best, and check all its answers."""
         try:
-            contender = self._start(entry, self._search(entry))
+            candidate = self._start(entry, self._search(entry))
         except (ServerFailed, load.LoadError) as error:
             self._exclude(entry, str(error))
             return
-        self._contenders.append(contender)  # before the check: `close` ends it whatever comes
+        self._candidates.append(candidate)  # before the check: `close` ends it whatever comes
         try:
-            self._check(contender)
+            self._check(candidate)
         except (ServerFailed, load.LoadError) as error:
-            self._contenders.remove(contender)
-            contender.process.close()
+            self._candidates.remove(candidate)
+            candidate.process.close()
             self._exclude(entry, str(error))
         else:
-            self.results.settings[entry.label] = entry.shown(contender.setup)
+            self.results.settings[entry.label] = entry.shown(candidate.setup)
 
     def _exclude(self, entry: Entry, reason: str) -> None:
         self._say(f"{entry.label} is left out: {reason}")
@@ -126,14 +126,14 @@ class Contest:
 
     def _try(self, entry: Entry, setup: Setup) -> float:
         """The geometric mean of what it gives to few and many callers; 0 where answers fail."""
-        contender = self._start(entry, setup)
+        candidate = self._start(entry, setup)
         try:
             found = []
             for callers in _TRIAL_CALLERS:
                 scenario = Callers(callers)
-                found.append(self._measure(contender, scenario, self._durations.trial_s))
+                found.append(self._measure(candidate, scenario, self._durations.trial_s))
         finally:
-            contender.process.close()
+            candidate.process.close()
         failed = any(one.failed or not one.per_s for one in found)
         per_s = 0.0 if failed else statistics.geometric_mean(one.per_s for one in found)
         shown = entry.shown(setup)
@@ -141,7 +141,7 @@ class Contest:
         self._say(f"trial: {entry.label} ({shown}): {per_s:.1f} questions/s")
         return per_s
 
-    def _start(self, entry: Entry, setup: Setup) -> Contender:
+    def _start(self, entry: Entry, setup: Setup) -> Candidate:
         setup = replace(setup, port=free_port())
         log = self._folder / f"{entry.label}.log"
         process = ServerProcess(entry.command(), entry.environment(setup), log)
@@ -150,12 +150,12 @@ class Contest:
         except BaseException:  # interrupted too: nothing else knows of it yet
             process.close()
             raise
-        return Contender(entry, setup, process)
+        return Candidate(entry, setup, process)
 
-    def _check(self, contender: Contender) -> None:
+    def _check(self, candidate: Candidate) -> None:
         """Raises `ServerFailed` where any question is not answered as it must be."""
         questions = self._workload.questions
-        found = load.once(contender.setup.port, questions, callers=_CHECKING_CALLERS)
+        found = load.once(candidate.setup.port, questions, callers=_CHECKING_CALLERS)
         faults = wrong(self._workload, found.bodies)
         if len(found.bodies) < len(questions):
             faults.append(f"{len(found.bodies)} answers to {len(questions)} questions")
@@ -177,23 +177,23 @@ class Contest:
 
     def _turns(self, scenario: Scenario) -> None:
         found: dict[str, list[Figures]] = {}
-        for _, contender in turns(self._durations.rounds, self._contenders):
+        for _, candidate in turns(self._durations.rounds, self._candidates):
             time.sleep(_SETTLE_S)
-            waiting = [one for one in self._contenders if one is not contender]
+            waiting = [one for one in self._candidates if one is not candidate]
             before_s, started_s = sum(one.process.cpu_s() for one in waiting), time.monotonic()
-            one = self._measure(contender, scenario, self._durations.turn_s)
+            one = self._measure(candidate, scenario, self._durations.turn_s)
             waited_s = sum(one.process.cpu_s() for one in waiting) - before_s
             self.results.waiting_share.append(waited_s / (time.monotonic() - started_s))
-            label = contender.entry.label
+            label = candidate.entry.label
             found.setdefault(label, []).append(one)
             self._say(f"{scenario.name}: {label}: {one.per_s:.1f}/s, p99 {one.p99_ms:.1f} ms")
         self.results.scenarios[scenario.name] = {
             label: over_rounds(one) for label, one in found.items()
         }
 
-    def _measure(self, contender: Contender, scenario: Scenario, seconds: float) -> Figures:
+    def _measure(self, candidate: Candidate, scenario: Scenario, seconds: float) -> Figures:
         """One turn. Raises `ServerFailed` on a body that is not what it must be."""
-        port, process = contender.setup.port, contender.process
+        port, process = candidate.setup.port, candidate.process
         end_s = _LEAD_S + seconds
         server_s, all_s = process.cpu_s(), busy_s()
         started_s = time.monotonic()
@@ -205,11 +205,11 @@ class Contest:
         cost = Cost(process.cpu_s() - server_s, answers.cpu_s, process.memory_mb())
         others_s = busy_s() - all_s - cost.server_s - cost.generator_s
         self.results.others_share.append(max(0.0, others_s / wall_s / self._cores))
-        self._judge(contender, answers)
+        self._judge(candidate, answers)
         return figures(answers, cost, lead_s=_LEAD_S, end_s=end_s)
 
-    def _judge(self, contender: Contender, answers: load.Answers) -> None:
-        label = contender.entry.label
+    def _judge(self, candidate: Candidate, answers: load.Answers) -> None:
+        label = candidate.entry.label
         if faults := wrong(self._workload, answers.bodies):
             raise ServerFailed(f"{label}: {len(faults)} wrong answers, first {faults[0]}")
         self.results.checked[label] = self.results.checked.get(label, 0) + len(answers.bodies)

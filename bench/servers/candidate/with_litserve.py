@@ -1,4 +1,4 @@
-"""The engine in LitServe: `python -m bench.servers.contender.with_litserve`."""
+"""The engine in LitServe: `python -m bench.servers.candidate.with_litserve`."""
 
 # Annotations are not postponed here: LitServe reads them from the methods.
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import Any, cast
 import litserve
 from fastapi import Request
 
-from bench.servers.contender.answering import Answering
-from bench.servers.contender.setup import Setup
+from bench.servers.candidate.answering import Answering
+from bench.servers.candidate.setup import Setup
 
 
 class Solving(litserve.LitAPI):  # type: ignore[misc]  # not there in our own environment

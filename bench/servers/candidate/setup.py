@@ -1,4 +1,4 @@
-"""What a contender is told: settings as JSON in one environment variable."""
+"""What a candidate is told: settings as JSON in one environment variable."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import uvloop
 
-from bench.engines.contender.rows import Rows
-from bench.engines.contender.serving import Pool
+from bench.engines.candidate.rows import Rows
+from bench.engines.candidate.serving import Pool
 from engine.contracts import Prompt
 from engine.generate import generate
 from engine.loading import load_engine
