@@ -1,10 +1,10 @@
-"""`python -m bench.cuda`: our engine on a GPU beside PyTorch, optimum and CTranslate2.
+"""`python -m bench.cuda`: compare our engine on a GPU with PyTorch, optimum and CTranslate2.
 
-FLAN-T5-large's shape with random weights. Each engine in fp32 must first answer as PyTorch does;
-who is not installed, answers otherwise, or would not run on the GPU whole (ours in fp32: see
-docs/performance.md) is left out with the reason. Of half precision the share of equal answers is
-shown. Then batches of 1, 8 and 32 in turns. Ends in one line of JSON.
-`--device cpu --shape tiny` shows that the command works.
+The weights are random, in FLAN-T5-large's shape. Before any timing, each engine in fp32 must give
+PyTorch's answers; for half precision the report shows the share of equal answers. An engine that is
+not installed, answers differently or does not run wholly on the GPU (ours in fp32: see
+docs/performance.md) is left out with the reason. Batches of 1, 8 and 32 follow, in turns. The
+command ends with one line of JSON. `--device cpu --shape tiny` shows that it works.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bench import command
 from bench.command import ROOT, say
+from bench.comparison.report import Conditions
 from bench.engines import report, workloads
 from bench.engines.comparison import Comparison, Results
 from bench.engines.entries import Entry, Layout
@@ -34,11 +35,13 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     results = _compare(arguments)
     run = report.Run(
-        machine=command.machine(),
-        commit=command.commit(),
-        command=command.typed("bench.cuda", argv),
+        Conditions(
+            machine=command.machine(),
+            commit=command.commit(),
+            command=command.typed("bench.cuda", argv),
+            rounds=arguments.rounds,
+        ),
         ours=_OURS,
-        rounds=arguments.rounds,
         workloads={arguments.shape: results},
     )
     for label, reason in results.excluded.items():
@@ -51,7 +54,8 @@ def main(argv: list[str] | None = None) -> int:
 def _compare(arguments: argparse.Namespace) -> Results:
     count = max(scenario.questions for scenario in _SCENARIOS)
     workload = workloads.flan(arguments.shape, arguments.cache, count, ("fp32", "fp16"))
-    comparison = Comparison(workload, arguments.cache / "cuda", ours=_OURS, rate_per_s=None, say=say)
+    folder = arguments.cache / "cuda"
+    comparison = Comparison(workload, folder, ours=_OURS, rate_per_s=None, say=say)
     try:
         for entry in _entries(arguments.device, arguments.baselines_python):
             comparison.admit(entry)

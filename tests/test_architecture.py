@@ -82,8 +82,8 @@ def test_no_row_allows_what_its_room_does_not_import() -> None:
         assert not unused, f"{room}: {unused}"
 
 
-def test_rivals_stay_in_their_processes() -> None:
-    """What a candidate imports must be there in the baselines' environment: it has nothing of ours."""
+def test_baseline_engines_stay_in_their_processes() -> None:
+    """The baselines' environment has their packages and nothing of ours."""
     baselines = {"optimum", "ctranslate2", "onnxruntime"}
     candidates = ROOT / "bench/engines/candidate"
     for path in sources("bench"):
@@ -95,7 +95,7 @@ def test_rivals_stay_in_their_processes() -> None:
         assert all(module.startswith(here) for module in ours), (name, ours)
 
 
-def test_rival_servers_stay_in_their_processes() -> None:
+def test_baseline_servers_stay_in_their_processes() -> None:
     """They serve our engine, which needs little more than a runtime and a tokenizer."""
     candidates = ROOT / "bench/servers/candidate"
     files = {

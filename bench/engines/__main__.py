@@ -1,14 +1,13 @@
-"""`python -m bench.engines`: our engine beside PyTorch, optimum and CTranslate2.
+"""`python -m bench.engines`: compare our engine with PyTorch, optimum and CTranslate2.
 
-On the same weights and questions, each engine in a process of its own, in turns. Prints a table a
-scenario and ends in one line of JSON; `make bench` installs what it needs. docs/performance.md says
-what the scenarios mean.
+The engines take turns on the same weights and questions, each in a process of its own. The command
+prints a table for each scenario and ends with one line of JSON. `make bench` installs what it
+needs; docs/performance.md describes the scenarios.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ _SHAPES = ("mini", "flan-small")
 
 @dataclass(frozen=True)
 class Selection:
-    """What of everything runs."""
+    """The shapes, engines and scenarios that run."""
 
     shapes: Sequence[str]
     entries: Sequence[Entry]
@@ -43,53 +42,56 @@ def main(argv: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    _run(arguments, selection, command.typed("bench.engines", argv))
-    return 0
+    return _run(arguments, selection, command.typed("bench.engines", argv))
 
 
 def _selection(arguments: argparse.Namespace) -> Selection:
-    """Raises `ValueError` for a name that is neither an engine, a shape nor a scenario."""
+    """Raise `ValueError` for a name that is neither an engine, a shape nor a scenario."""
     scenarios = QUICK if arguments.quick else FULL
     common = arguments.layout or layouts(available_cpus())
-    everyone = entries([*OURS, *arguments.ours], arguments.baselines_python, common)
-    labels, names = [entry.label for entry in everyone], [scenario.name for scenario in scenarios]
+    every = entries([*OURS, *arguments.ours], arguments.baselines_python, common)
+    labels, names = [entry.label for entry in every], [scenario.name for scenario in scenarios]
     unknown = set(arguments.only) - {*labels, *_SHAPES, *names}
     if unknown:
         known = ", ".join([*labels, *_SHAPES, *names])
         raise ValueError(f"--only {min(unknown)}: expected some of {known}")
 
     def chosen(of: Sequence[str]) -> list[str]:
-        """Those of one kind that are named; all, when none is."""
+        """Return the names of one kind that are given, or all where none is."""
         return [name for name in of if name in arguments.only] or list(of)
 
     return Selection(
         shapes=chosen(_SHAPES),
-        entries=[entry for entry in everyone if entry.label in chosen(labels)],
+        entries=[entry for entry in every if entry.label in chosen(labels)],
         scenarios=[scenario for scenario in scenarios if scenario.name in chosen(names)],
     )
 
 
-def _run(arguments: argparse.Namespace, selection: Selection, typed: str) -> None:
+def _run(arguments: argparse.Namespace, selection: Selection, typed: str) -> int:
+    from bench.comparison.candidates import CandidateFailed
+    from bench.comparison.report import Conditions, write
     from bench.engines import plot, report
 
     command.exit_when_terminated()
     arguments.out.mkdir(parents=True, exist_ok=True)
     rounds = 1 if arguments.quick else arguments.rounds
-    run = report.Run(
+    conditions = Conditions(
         machine=command.machine(),
         commit=command.commit(),
         command=typed,
-        ours=OURS[0].label,
         rounds=rounds,
-        workloads={
-            shape: _compare(arguments, selection, shape, rounds) for shape in selection.shapes
-        },
     )
-    (arguments.out / "engines.json").write_text(json.dumps(report.details(run), indent=2) + "\n")
-    (arguments.out / "engines.md").write_text(report.tables(run))
+    try:
+        workloads = {
+            shape: _compare(arguments, selection, shape, rounds) for shape in selection.shapes
+        }
+    except CandidateFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    run = report.Run(conditions, OURS[0].label, workloads)
     plot.draw(run, arguments.out / "engines.png")
-    print(report.tables(run))
-    print(json.dumps(report.line(run)))
+    write(arguments.out / "engines", report.details(run), report.tables(run), report.line(run))
+    return 0
 
 
 def _compare(

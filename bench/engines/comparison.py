@@ -1,22 +1,24 @@
-"""Loads every candidate, checks its answers, finds its best layouts, and lets them take turns.
-
-Only one process is at work at a time; the others wait for their input.
+"""Compare engines on one workload: load them, check their answers, find their best layouts, and
+measure them in turns.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
+from bench.comparison.candidates import Candidate, CandidateFailed
+from bench.comparison.figures import medians
+from bench.comparison.turns import Outcome, Say, Turns
 from bench.engines.entries import Entry, Layout
-from bench.engines.figures import Figures, figures, over_rounds
+from bench.engines.figures import Figures, figures
 from bench.engines.machine import Sgemm, sgemm
-from bench.engines.process import CandidateFailed, EngineProcess
-from bench.engines.scenarios import SATURATED, Batches, Scenario, poisson, turns
+from bench.engines.process import EngineProcess
+from bench.engines.scenarios import SATURATED, Batches, Scenario, poisson
 from bench.engines.workloads import Workload
 
 _SEED = 11
@@ -25,21 +27,14 @@ _SINGLES = 20
 _RECHECKED = 64  # questions
 _TRIAL_QUESTIONS = 128  # of a stream, to find an engine's best layout
 
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One engine with one layout, loaded."""
-
-    entry: Entry
-    layout: Layout
-    process: EngineProcess
+Engine: TypeAlias = Candidate[Entry, Layout, EngineProcess]
 
 
 @dataclass(frozen=True)
 class Result:
-    """One scenario for one engine; `share` is its useful arithmetic by what all cores could do."""
+    """One scenario for one engine; `share` is its useful FLOP/s divided by the measured fp32 GEMM
+    throughput of all cores.
+    """
 
     layout: Layout
     figures: Figures
@@ -47,21 +42,21 @@ class Result:
 
 
 @dataclass
-class Results:
-    """Of one workload."""
+class Results(Outcome):
+    """The results of one workload."""
 
     scenarios: dict[str, dict[str, Result]] = field(default_factory=dict)
     agreement: dict[str, float] = field(default_factory=dict)  # share of answers equal to PyTorch's
-    excluded: dict[str, str] = field(default_factory=dict)  # label: why
     versions: dict[str, str] = field(default_factory=dict)
     rates: dict[str, float] = field(default_factory=dict)  # arrivals/s of the streams
     sgemm: list[Sgemm] = field(default_factory=list)
-    idle_share: float = 0.0  # most processor time of all that waited, by the time of the turn
 
 
 class Comparison:
-    """The engines of one workload. `rate_per_s` fixes the arrivals of streams; None: a share of the
-    saturated rate of the engine labelled `ours`.
+    """The engines of one workload.
+
+    Streams arrive at `rate_per_s`, or by default at a share of the saturated throughput of the
+    engine labelled `ours`.
     """
 
     def __init__(
@@ -76,89 +71,82 @@ class Comparison:
         settle_s: float = _SETTLE_S,
     ) -> None:
         self.results = Results()
+        self._turns: Turns[Engine] = Turns(self.results, say=say, settle_s=settle_s)
         self._workload = workload
         self._folder = folder
         self._ours = ours
         self._rate_per_s = rate_per_s
         self._say = say
         self._peak = peak
-        self._settle_s = settle_s
-        self._candidates: list[Candidate] = []
         folder.mkdir(parents=True, exist_ok=True)
         self._questions = folder / "questions.json"
         content = {"sources": workload.sources, "max_new_tokens": workload.max_new_tokens}
         self._questions.write_text(json.dumps(content))
 
     def close(self) -> None:
-        for candidate in self._candidates:
-            candidate.process.close()
+        self._turns.close()
 
     # -- before the turns ------------------------------------------------------------------------
 
     def admit(self, entry: Entry) -> None:
-        """Load the engine with each layout and check its answers; who fails is excluded."""
-        admitted: list[Candidate] = []
-        try:
-            for layout in entry.layouts:
+        """Load the engine with each layout and check its answers; exclude it where it fails."""
+        with self._turns.admission(entry.label):
+            for number, layout in enumerate(entry.layouts):
                 log = self._folder / f"{entry.label}-{layout}.log"
-                candidate = Candidate(entry, layout, EngineProcess(entry.python, log))
-                admitted.append(candidate)
-                self._prepare(candidate)
+                engine = Candidate(entry, layout, EngineProcess(entry.python, log))
+                self._turns.add(engine)
+                self._prepare(engine)
                 # Other layouts run the same code; a few questions show that they work.
-                self._check(candidate, None if len(admitted) == 1 else _RECHECKED)
-        except CandidateFailed as error:
-            self._say(f"{self._workload.name}: {entry.label}: {error}")
-            self.results.excluded[entry.label] = str(error)
-            for candidate in admitted:
-                candidate.process.close()
-        else:
-            self._candidates += admitted
+                self._check(engine, None if number == 0 else _RECHECKED)
 
-    def _prepare(self, candidate: Candidate) -> None:
+    def _prepare(self, engine: Engine) -> None:
         workload = self._workload
         task = {
-            "engine": candidate.entry.engine,
-            "workers": candidate.layout.workers,
-            "threads": candidate.layout.threads,
+            "engine": engine.entry.engine,
+            "workers": engine.setup.workers,
+            "threads": engine.setup.threads,
             "checkpoint": str(workload.checkpoint.absolute()),
             "plain": str(workload.plain.absolute()),
             "bundles": {name: str(path.absolute()) for name, path in workload.bundles.items()},
             "cache": str(workload.plain.parent.absolute()),
             "questions": str(self._questions.absolute()),
         }
-        reply = candidate.process.ask(**{**task, **candidate.entry.options})
-        self.results.versions[candidate.entry.label] = reply["versions"]
+        reply = engine.process.ask(**{**task, **engine.entry.options})
+        self.results.versions[engine.label] = reply["versions"]
 
-    def _check(self, candidate: Candidate, count: int | None) -> None:
-        """Raises `CandidateFailed` where fp32 answers are not PyTorch's."""
-        rows = candidate.process.ask(do="answer", count=count)["rows"]
+    def _check(self, engine: Engine, count: int | None) -> None:
+        """Raise `CandidateFailed` where answers in fp32 are not PyTorch's."""
+        rows = engine.process.ask(do="answer", count=count)["rows"]
         answers = self._workload.answers[:count]
         same = sum(row == answer for row, answer in zip(rows, answers, strict=True))
         if count is None:
-            self.results.agreement[candidate.entry.label] = same / len(answers)
-        if candidate.entry.exact and same < len(answers):
+            self.results.agreement[engine.label] = same / len(answers)
+        if engine.entry.exact and same < len(answers):
             raise CandidateFailed(f"answers {len(answers) - same} of {len(answers)} differently")
 
     # -- the turns -------------------------------------------------------------------------------
 
     def run(self, scenario: Scenario, rounds: int) -> None:
-        """Every engine at its best layout, `rounds` times in turn."""
+        """Measure every engine at its best layout, `rounds` times in turn."""
         rate_per_s = self._arrival_rate(scenario)
-        waits = isinstance(scenario, Batches) or scenario.load is None
-        if rate_per_s is None and not waits:
+        closed = isinstance(scenario, Batches) or scenario.load is None
+        if rate_per_s is None and not closed:
             self._say(f"{scenario.name} left out: it needs {SATURATED} of ours, or a --rate")
             return
         self.results.sgemm.append(self._peak())
         chosen = self._best(scenario, rate_per_s)
-        found: dict[str, list[Figures]] = {candidate.entry.label: [] for candidate in chosen}
-        for number, candidate in turns(rounds, chosen):
-            one = self._turn(candidate, scenario, rate_per_s)
-            found[candidate.entry.label].append(one)
-            self._say(
-                f"{self._workload.name}/{scenario.name} round {number + 1} of {rounds}: "
-                f"{candidate.entry.label} {candidate.layout} {one.per_s:.1f}/s"
-            )
-        self._record(scenario, chosen, found)
+        found = self._turns.take(
+            f"{self._workload.name}/{scenario.name}",
+            rounds,
+            chosen,
+            lambda engine: _measure(engine, scenario, rate_per_s),
+        )
+        peak = statistics.median(one.all_cores for one in self.results.sgemm)
+        useful = self._workload.flops(scenario.questions)
+        results = self.results.scenarios[scenario.name] = {}
+        for engine in chosen:
+            one = medians(found[engine.label])
+            results[engine.label] = Result(engine.setup, one, one.per_s * useful / peak)
 
     def _arrival_rate(self, scenario: Scenario) -> float | None:
         if isinstance(scenario, Batches) or scenario.load is None:
@@ -171,41 +159,22 @@ class Comparison:
             self.results.rates[scenario.name] = rate_per_s
         return rate_per_s
 
-    def _best(self, scenario: Scenario, rate_per_s: float | None) -> list[Candidate]:
-        """Each engine with the layout that does best in a short trial of the scenario."""
-        best: dict[str, tuple[float, Candidate]] = {}
-        for candidate in self._candidates:
-            label, cost = candidate.entry.label, 0.0
-            if len(candidate.entry.layouts) > 1:
-                trial = self._turn(candidate, _trial(scenario), rate_per_s)
-                cost = -trial.per_s if rate_per_s is None else trial.p99_ms
-            if label not in best or cost < best[label][0]:
-                best[label] = cost, candidate
-        return [candidate for _, candidate in best.values()]
-
-    def _turn(self, candidate: Candidate, scenario: Scenario, rate_per_s: float | None) -> Figures:
-        time.sleep(self._settle_s)
-        idle = [c.process for c in self._candidates if c is not candidate]
-        started, before_s = time.perf_counter(), sum(process.cpu_s() for process in idle)
-        one = _measure(candidate.process, scenario, rate_per_s)
-        idle_s = sum(process.cpu_s() for process in idle) - before_s
-        share = idle_s / (time.perf_counter() - started)
-        self.results.idle_share = max(self.results.idle_share, share)
-        return one
-
-    def _record(
-        self, scenario: Scenario, chosen: list[Candidate], found: dict[str, list[Figures]]
-    ) -> None:
-        peak = statistics.median(one.all_cores for one in self.results.sgemm)
-        useful = self._workload.flops(scenario.questions)
-        results = self.results.scenarios[scenario.name] = {}
-        for candidate in chosen:
-            median = over_rounds(found[candidate.entry.label])
-            share = median.per_s * useful / peak
-            results[candidate.entry.label] = Result(candidate.layout, median, share)
+    def _best(self, scenario: Scenario, rate_per_s: float | None) -> list[Engine]:
+        """Return each engine with the layout that is best in a short trial of the scenario."""
+        trial = _trial(scenario)
+        best: dict[str, tuple[float, Engine]] = {}
+        for engine in self._turns.candidates:
+            cost = 0.0
+            if len(engine.entry.layouts) > 1:
+                one = self._turns.turn(engine, lambda tried: _measure(tried, trial, rate_per_s))
+                cost = -one.per_s if rate_per_s is None else one.p99_ms
+            if engine.label not in best or cost < best[engine.label][0]:
+                best[engine.label] = cost, engine
+        return [engine for _, engine in best.values()]
 
 
-def _measure(process: EngineProcess, scenario: Scenario, rate_per_s: float | None) -> Figures:
+def _measure(engine: Engine, scenario: Scenario, rate_per_s: float | None) -> Figures:
+    process = engine.process
     if isinstance(scenario, Batches):
         reply = process.ask(do="batches", size=scenario.size, calls=scenario.calls)
         times = reply["latencies_s"]

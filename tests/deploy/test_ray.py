@@ -19,12 +19,13 @@ from typing import Any
 import httpx
 import pytest
 
+from loadtest.server import free_port
 from loadtest.workload import question
 from service.bulk import InputError, answers, running
 from service.runtime import load_model
 from service.settings import Settings
 from service.solving import Fallback
-from tests.end_to_end.conftest import ROOT, START_S, free_port
+from tests.end_to_end.conftest import ROOT, START_S
 
 pytestmark = [
     pytest.mark.ray,

@@ -1,1 +1,1 @@
-"""The process that holds one engine and measures it on demand; the baselines' packages live here."""
+"""The process of one engine, which measures it on demand; only it imports baselines' packages."""

@@ -1,7 +1,8 @@
-"""`python -m bench.engines.candidate`: one engine, told by lines of JSON on its standard input.
+"""`python -m bench.engines.candidate`: run one engine on tasks from standard input.
 
-Each line is a task; each gets one line in reply, with `error` where it failed. Tasks: `prepare`
-(load an engine), `answer` (every question), `batches` (a closed loop), `stream` (an open loop).
+Each line of JSON is a task, and each gets one line in reply, with `error` where it failed. The
+first task loads the engine; the others are `answer` (every question), `batches` (a closed loop)
+and `stream` (an open loop).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from bench.engines.candidate.serving import Load, Pool, Server
 
 _ANSWER_ROWS = 64
 _WARM_UPS = 2
-_ALONE_S = 0.25  # between questions that come alone
+_ALONE_S = 0.25  # between questions that arrive alone
 _PACKAGES = {
     "ours": ("onnxruntime",),
     "pytorch": ("torch", "transformers"),
@@ -35,7 +36,7 @@ Message = dict[str, Any]
 
 def main() -> None:
     replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no reply
+    os.dup2(2, 1)  # output of libraries goes to stderr
     candidate: Candidate | None = None
     for line in sys.stdin:
         task = json.loads(line)
@@ -45,14 +46,14 @@ def main() -> None:
                 reply = {"versions": _versions(task["engine"])}
             else:
                 reply = candidate.do(task)
-        except Exception as error:  # whatever an engine raises is its result
+        except Exception as error:  # the reply has it, and the comparison excludes the engine
             traceback.print_exc()
             reply = {"error": " ".join(f"{type(error).__name__}: {error}".split())[:200]}
         print(json.dumps(reply), file=replies, flush=True)
 
 
 class Candidate:
-    """A loaded engine and the questions that it is asked."""
+    """A loaded engine and its questions."""
 
     def __init__(self, task: Message) -> None:
         questions = json.loads(Path(task["questions"]).read_text())
@@ -84,7 +85,7 @@ class Candidate:
         return {"latencies_s": [self._timed(batch) for batch in batches]}
 
     def _stream(self, arrivals_s: list[float], singles: int) -> Message:
-        """`singles` questions come alone before, on the same way, to compare the stream with."""
+        """Measure `singles` questions alone in the same way, and then the stream."""
         alone_s = [_ALONE_S * number for number in range(singles)]
         arrivals_s = alone_s + [_ALONE_S * singles + arrival_s for arrival_s in arrivals_s]
         sources = list(islice(cycle(self._sources), len(arrivals_s)))
@@ -103,7 +104,7 @@ def _versions(engine: str) -> str:
 
 
 def _server(task: Message, max_new_tokens: int) -> Server:
-    """The engine that `task` names, with its workers; imports no more than that one's packages."""
+    """Return the engine that `task` names, with its workers; import only its packages."""
     workers, threads = task["workers"], task["threads"]
     device = task.get("device", "cpu")
     load: Load

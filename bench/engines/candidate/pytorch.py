@@ -28,7 +28,7 @@ def load(
     torch.set_num_threads(threads)
     kind = getattr(torch, dtype)
     model = T5ForConditionalGeneration.from_pretrained(checkpoint, dtype=kind).eval().to(device)
-    # Suppression would cost time at every step; the comparison checks that the answers are the same.
+    # Suppression costs time at every step; the comparison checks that answers are the same.
     model.generation_config.suppress_tokens = None
 
     @torch.inference_mode()
