@@ -99,7 +99,7 @@ class Metrics:
         self._engine_ends = by_labels(
             counter("engine_ends", "Engines that ended unasked.", "reason")
         )
-        for reason in ("crashed", "hung"):
+        for reason in ("crashed", "out_of_memory", "hung"):
             self._engine_ends(reason)
         self.engine_up = gauge("engine_up", "1 while every engine takes questions.")
         self._model = gauge(

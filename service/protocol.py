@@ -13,9 +13,14 @@ from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.handles import RefusedConnections, few_handles_left
+
 MAX_HEAD_BYTES = 32_768  # of request line and headers; what one read brings on top is let through
 MAX_HEADERS = 100
 MAX_PIPELINED = 32  # requests of one connection behind the one that is being answered
+
+
+_REFUSED = RefusedConnections()  # of all servers of the process
 
 
 class _Refused(Exception):
@@ -34,6 +39,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refusal = HTTPStatus.BAD_REQUEST
         self._overdue: asyncio.TimerHandle | None = None
         self._expect_within(self.receive_timeout_s)
+        if few_handles_left(transport):
+            _REFUSED.count(self.loop.time())
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect_nothing()

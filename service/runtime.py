@@ -18,6 +18,7 @@ from service.batching.policy import BatchLimits
 from service.contracts import Answered, Host
 from service.errors import EngineRefused, NotReady, ServiceError, ShuttingDown
 from service.generating import Generator
+from service.hosting.out_of_memory import OutOfMemoryKills
 from service.hosting.plan import EnginePlan
 from service.hosting.process import ProcessHost
 from service.metrics import Metrics
@@ -55,7 +56,8 @@ def load_model(settings: Settings) -> Model:
     )
     codec = TextCodec(settings.model / TOKENIZER)
     _LOG.info("%s %s from %s", manifest.name, manifest.version, settings.model)
-    return Model(manifest, codec, [ProcessHost(plan) for _ in range(workers)])
+    out_of_memory = OutOfMemoryKills()
+    return Model(manifest, codec, [ProcessHost(plan, out_of_memory) for _ in range(workers)])
 
 
 def layout(manifest: Manifest, settings: Settings) -> tuple[int, int]:
@@ -163,9 +165,9 @@ class Runtime:
         pids = ((str(index), host.live_pid) for index, host in enumerate(self.model.hosts))
         return {engine: pid for engine, pid in pids if pid is not None}
 
-    async def _submit(self, prompt: Prompt, timeout_s: float) -> Answered:
-        """`Batcher.submit`, with its phases in the trace."""
-        answered = await self.batcher.submit(prompt, timeout_s)
+    async def _submit(self, prompt: Prompt, timeout_s: float, *, wait: bool = False) -> Answered:
+        """Call `Batcher.submit`, and add its phases to the trace."""
+        answered = await self.batcher.submit(prompt, timeout_s, wait=wait)
         self._phases.inferred(answered.timings)
         return answered
 

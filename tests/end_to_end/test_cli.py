@@ -50,7 +50,7 @@ def test_batch_answers_each_line_in_order(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [line["question"] for line in lines] == questions
-    assert lines[7]["error"].startswith("unexpected word 'what' at character 1")
+    assert lines[7]["error"].startswith("no equation at character 1")
     assert {line["answer"] for i, line in enumerate(lines) if i != 7} == {"3"}
 
 

@@ -31,7 +31,7 @@ class Doubtful:
         self._second = second
         self.prompts: list[Prompt] = []
 
-    async def submit(self, prompt: Prompt, timeout_s: float) -> Answered:
+    async def submit(self, prompt: Prompt, timeout_s: float, *, wait: bool = False) -> Answered:
         self.prompts.append(prompt)
         if not prompt.forced:
             return Answered(self._first(), Timings(0.001, 0.002))
