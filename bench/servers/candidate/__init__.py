@@ -1,1 +1,1 @@
-"""What runs in the servers that are compared with ours, in an environment of their own."""
+"""The baseline servers' side of the comparison, in an environment of their own."""
