@@ -58,7 +58,9 @@ def test_every_question_is_served_once_within_the_limits(found: list[Arrival], c
 
 
 @given(st.integers(1, 200), st.integers(1, 30), engines)
-def test_a_single_question_takes_its_join_and_its_steps(length: int, steps: int, count: int) -> None:
+def test_a_single_question_takes_its_join_and_its_steps(
+    length: int, steps: int, count: int
+) -> None:
     (served,) = simulate([Arrival(1.0, length, steps)], ROWS, COSTS, engines=count)
     assert served.wait_s == 0
     assert served.inference_s == pytest.approx(COSTS.join(1) + steps * COSTS.step(1))
