@@ -205,8 +205,8 @@ def _measured(rate: float, seconds: float) -> list[dict[str, Any]]:
 def _loadtest(*arguments: str, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the summary of a load test in a process of its own, because gevent patches it."""
     result = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "loadtest", *arguments],
-        env={**os.environ, **(environment or {})},
+        [sys.executable, "-P", "-m", "loadtest", *arguments],
+        env={**os.environ, "PYTHONPATH": str(command.ROOT), **(environment or {})},
         capture_output=True,
         text=True,
         check=True,

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from bench.command import ROOT
 from bench.comparison.candidates import CandidateFailed, start
 from bench.processes import cpu_s, tree
 
@@ -19,8 +20,9 @@ class EngineProcess:
     def __init__(self, python: Path, log: Path) -> None:
         self._log = log
         self._process = start(
-            [str(python), "-m", "bench.engines.candidate"],
-            {"HF_HUB_OFFLINE": "1"},  # everything that it loads lies in folders
+            [str(python), "-P", "-m", "bench.engines.candidate"],
+            # Everything that it loads lies in folders, so it asks no hub.
+            {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)},
             log,
             verb="bench",
             stdin=subprocess.PIPE,

@@ -91,7 +91,7 @@ def _versions(every: Sequence[Entry]) -> Mapping[str, str]:
             f"print('{package}', v('{package}') + ', onnxruntime', v('onnxruntime'))"
         )
         result = subprocess.run(  # noqa: S603 - our own line
-            [str(entry.python), "-c", code], capture_output=True, text=True, check=False
+            [str(entry.python), "-P", "-c", code], capture_output=True, text=True, check=False
         )
         found[entry.label] = result.stdout.strip() or "unknown"
     return found

@@ -209,14 +209,33 @@ def test_a_start_that_is_given_up_hears_nothing_of_its_engine(bundle: Path) -> N
     asyncio.run(main())
 
 
-def test_a_damaged_graph_is_a_failure_to_start(bundle: Path, tmp_path: Path) -> None:
+def with_damaged_graphs(bundle: Path, folder: Path) -> Path:
     for file in bundle.iterdir():
         content = b"not a graph" if file.suffix == ".onnx" else file.read_bytes()
-        (tmp_path / file.name).write_bytes(content)
+        (folder / file.name).write_bytes(content)
+    return folder
+
+
+def test_a_damaged_graph_is_a_failure_to_start(bundle: Path, tmp_path: Path) -> None:
+    damaged = with_damaged_graphs(bundle, tmp_path)
 
     async def main() -> None:
-        host = ProcessHost(plan_of(tmp_path))
+        host = ProcessHost(plan_of(damaged))
         with pytest.raises(EngineNotStarted, match=r"pid \d+ exited with status 1"):
+            await host.start(lambda _: None)
+        await host.close()
+
+    asyncio.run(main())
+
+
+def test_a_host_with_one_attempt_gives_up_at_once(bundle: Path, tmp_path: Path) -> None:
+    damaged = with_damaged_graphs(bundle, tmp_path)
+
+    async def main() -> None:
+        host = ProcessHost(plan_of(damaged), one_attempt=True)
+        with pytest.raises(EngineRefused, match="the engine ended before it was ready"):
+            await host.start(lambda _: None)
+        with pytest.raises(EngineRefused, match="the engine did not start in time"):
             await host.start(lambda _: None)
         await host.close()
 
