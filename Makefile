@@ -4,8 +4,8 @@
 PYTHON ?= python3
 REQUESTS ?= 200000
 VENV ?= .venv
-RIVALS ?= .venv-rivals
-RIVAL_SERVERS ?= .venv-rivals-servers
+BASELINES ?= .venv-baselines
+BASELINE_SERVERS ?= .venv-baselines-servers
 BIN := $(VENV)/bin
 BUNDLE := models/cybersolve-mini
 COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11
@@ -59,11 +59,11 @@ loadtest: $(VENV)/dev.stamp  ## find the knee of a server started for it; report
 lint: $(VENV)/dev.stamp  ## format, lint and type check
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy
 
-bench: $(VENV)/dev.stamp $(RIVALS)/rivals.stamp  ## our engine beside others; ARGS=--quick to try it
-	$(BIN)/python -m bench.engines --rivals-python $(RIVALS)/bin/python $(ARGS)
+bench: $(VENV)/dev.stamp $(BASELINES)/baselines.stamp  ## our engine beside others; ARGS=--quick to try it
+	$(BIN)/python -m bench.engines --baselines-python $(BASELINES)/bin/python $(ARGS)
 
-bench-servers: $(VENV)/dev.stamp $(RIVAL_SERVERS)/rivals.stamp  ## beside LitServe and BentoML; ARGS=--quick
-	$(BIN)/python -m bench.servers --rivals-python $(RIVAL_SERVERS)/bin/python $(ARGS)
+bench-servers: $(VENV)/dev.stamp $(BASELINE_SERVERS)/baselines.stamp  ## beside LitServe and BentoML; ARGS=--quick
+	$(BIN)/python -m bench.servers --baselines-python $(BASELINE_SERVERS)/bin/python $(ARGS)
 
 train: $(VENV)/dev.stamp  ## train the bundled model anew in runs/mini, or resume (an hour or more)
 	test -d data || $(BIN)/python -m training data
@@ -101,13 +101,13 @@ lock: $(VENV)/dev.stamp  ## resolve requirements/*.txt anew from pyproject.toml
 	$(COMPILE) --group browser --generate-hashes --constraint requirements/dev.txt \
 		--output-file requirements/browser.txt
 	echo 'setuptools>=80' | $(COMPILE) - --generate-hashes --output-file requirements/build.txt
-	$(COMPILE) requirements/rivals.in --excludes requirements/excludes.txt \
-		--output-file requirements/rivals.txt
-	$(COMPILE) requirements/rivals-servers.in \
-		--output-file requirements/rivals-servers.txt
+	$(COMPILE) requirements/baselines.in --excludes requirements/excludes.txt \
+		--output-file requirements/baselines.txt
+	$(COMPILE) requirements/baselines-servers.in \
+		--output-file requirements/baselines-servers.txt
 
 clean:  ## remove the virtual environments
-	rm -rf $(VENV) $(RIVALS) $(RIVAL_SERVERS)
+	rm -rf $(VENV) $(BASELINES) $(BASELINE_SERVERS)
 
 KERNELS := $(wildcard engine/kernels/*.[ch])
 
@@ -125,14 +125,14 @@ $(VENV)/browser.stamp: requirements/browser.txt $(VENV)/dev.stamp
 	$(BIN)/pip install -q --require-hashes -r requirements/browser.txt
 	touch $@
 
-$(RIVALS)/rivals.stamp: requirements/rivals.txt
-	$(PYTHON) -m venv $(RIVALS)
-	$(RIVALS)/bin/pip install -q -r requirements/rivals.txt
+$(BASELINES)/baselines.stamp: requirements/baselines.txt
+	$(PYTHON) -m venv $(BASELINES)
+	$(BASELINES)/bin/pip install -q -r requirements/baselines.txt
 	touch $@
 
-$(RIVAL_SERVERS)/rivals.stamp: requirements/rivals-servers.txt
-	$(PYTHON) -m venv $(RIVAL_SERVERS)
-	$(RIVAL_SERVERS)/bin/pip install -q -r requirements/rivals-servers.txt
+$(BASELINE_SERVERS)/baselines.stamp: requirements/baselines-servers.txt
+	$(PYTHON) -m venv $(BASELINE_SERVERS)
+	$(BASELINE_SERVERS)/bin/pip install -q -r requirements/baselines-servers.txt
 	touch $@
 
 $(VENV)/ray.stamp: requirements/ray.txt $(VENV)/dev.stamp

@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import pytest
 
+from loadtest.server import free_port
 from loadtest.workload import question
 from service.bulk.backends import local
 from service.bulk.formats import Format, format_of
@@ -27,7 +28,7 @@ from service.bulk.rows import OutputError
 from service.bulk.run import Run, Tally, answer
 from service.settings import Settings
 from service.solving import Fallback
-from tests.end_to_end.conftest import ROOT, START_S, free_port
+from tests.end_to_end.conftest import ROOT, START_S
 
 pytestmark = [
     pytest.mark.ray,

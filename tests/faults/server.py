@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
+
+from bench import processes
+from loadtest.server import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG_S = 60.0  # a bound for what is broken, not a promise
@@ -62,8 +64,7 @@ class Server:
 
     def engines(self) -> list[int]:
         """Process ids of its children."""
-        pid = self.process.pid
-        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return processes.children(self.process.pid)
 
     def signal_engines(self, number: signal.Signals) -> None:
         for pid in self.engines():
@@ -76,8 +77,7 @@ class Server:
 
     def memory_kib(self) -> int:
         """Resident, of the service and its engines."""
-        texts = [Path(f"/proc/{pid}/status").read_text() for pid in self._all()]
-        return sum(int(re.search(r"VmRSS:\s+(\d+)", text)[1]) for text in texts)  # type: ignore[index]
+        return sum(processes.status_kib(pid, "VmRSS") for pid in self._all())
 
     def _all(self) -> list[int]:
         return [self.process.pid, *self.engines()]
@@ -98,13 +98,6 @@ def until(condition: Callable[[], object], what: str) -> None:
 def gone(pid: int) -> bool:
     """Neither running nor a zombie."""
     return not Path(f"/proc/{pid}").exists()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

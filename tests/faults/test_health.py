@@ -12,8 +12,9 @@ from pathlib import Path
 
 import httpx
 
+from loadtest.server import free_port
 from tests.faults.caller import Caller, NoAnswer, callers, questions
-from tests.faults.server import LONG_S, Server, free_port, serving, until
+from tests.faults.server import LONG_S, Server, serving, until
 
 CONNECTIONS = 1500
 BOUND_S = 5.0  # a second is the promise; the load's own work shares the processor here

@@ -1,4 +1,4 @@
-"""What a contender is told: settings as JSON in one environment variable."""
+"""Pass a candidate's settings as JSON in one environment variable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ VARIABLE = "BENCH_SERVERS_SETUP"
 
 @dataclass(frozen=True)
 class Setup:
-    """Where to listen, what to serve, and how to batch."""
+    """Port, bundle and batching of a candidate."""
 
     bundle: str  # a folder
     port: int

@@ -1,4 +1,4 @@
-"""The engine in BentoML: `bentoml serve bench.servers.contender.with_bentoml:Solving`."""
+"""The engine in BentoML: `bentoml serve bench.servers.candidate.with_bentoml:Solving`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import bentoml
 from pydantic import BeforeValidator
 
-from bench.servers.contender.answering import Answering
-from bench.servers.contender.setup import Setup
+from bench.servers.candidate.answering import Answering
+from bench.servers.candidate.setup import Setup
 
 _SETUP = Setup.from_environment()
-# A batchable API takes a list of any length from each caller. Ours may send a single question: a
-# second service in front that puts it in a list would cost another process and another hop.
+# A batchable API takes a list of any length from each client. The load sends single questions: a
+# second service in front to put each in a list would cost another process and another hop.
 _Questions = Annotated[list[str], BeforeValidator(lambda q: [q] if isinstance(q, str) else q)]
 
 
@@ -24,12 +24,12 @@ _Questions = Annotated[list[str], BeforeValidator(lambda q: [q] if isinstance(q,
     logging={"access": {"enabled": False}},
 )
 class Solving:
-    """`POST /solve`; each of the workers has an engine, and batches what reaches it."""
+    """`POST /solve`; each worker has an engine, and batches the requests that reach it."""
 
     def __init__(self) -> None:
         self._answering = Answering(Path(_SETUP.bundle), rows=_SETUP.rows)
 
-    @bentoml.api(  # type: ignore[untyped-decorator]  # not there in our own environment
+    @bentoml.api(  # type: ignore[untyped-decorator]  # not installed in our own environment
         route="/solve",
         batchable=True,
         max_batch_size=_SETUP.max_batch,

@@ -1,4 +1,4 @@
-"""The engine in LitServe: `python -m bench.servers.contender.with_litserve`."""
+"""The engine in LitServe: `python -m bench.servers.candidate.with_litserve`."""
 
 # Annotations are not postponed here: LitServe reads them from the methods.
 from pathlib import Path
@@ -7,19 +7,19 @@ from typing import Any, cast
 import litserve
 from fastapi import Request
 
-from bench.servers.contender.answering import Answering
-from bench.servers.contender.setup import Setup
+from bench.servers.candidate.answering import Answering
+from bench.servers.candidate.setup import Setup
 
 
-class Solving(litserve.LitAPI):  # type: ignore[misc]  # not there in our own environment
-    """`POST /solve`; each of the workers has an engine."""
+class Solving(litserve.LitAPI):  # type: ignore[misc]  # not installed in our own environment
+    """`POST /solve`; each worker has an engine."""
 
     def setup(self, device: str) -> None:
         setup = Setup.from_environment()
         self._answering = Answering(Path(setup.bundle), rows=setup.rows)
 
     def decode_request(self, request: Request) -> str:
-        # Named so, LitServe reads the body as JSON; what comes here is the object in it.
+        # LitServe parses the body of a parameter of this name and type, and passes the object.
         question: str = cast("dict[str, Any]", request)["question"]
         return question
 

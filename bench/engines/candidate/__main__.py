@@ -1,7 +1,8 @@
-"""`python -m bench.engines.contender`: one engine, told by lines of JSON on its standard input.
+"""`python -m bench.engines.candidate`: run one engine on tasks from standard input.
 
-Each line is a task; each gets one line in reply, with `error` where it failed. Tasks: `prepare`
-(load an engine), `answer` (every question), `batches` (a closed loop), `stream` (an open loop).
+Each line of JSON is a task, and each gets one line in reply, with `error` where it failed. The
+first task loads the engine; the others are `answer` (every question), `batches` (a closed loop)
+and `stream` (an open loop).
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from bench.engines.contender.rows import Rows
-from bench.engines.contender.serving import Load, Pool, Server
+from bench.engines.candidate.rows import Rows
+from bench.engines.candidate.serving import Load, Pool, Server
 
 _ANSWER_ROWS = 64
 _WARM_UPS = 2
-_ALONE_S = 0.25  # between questions that come alone
+_ALONE_S = 0.25  # between questions that arrive alone
 _PACKAGES = {
     "ours": ("onnxruntime",),
     "pytorch": ("torch", "transformers"),
@@ -35,24 +36,24 @@ Message = dict[str, Any]
 
 def main() -> None:
     replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no reply
-    contender: Contender | None = None
+    os.dup2(2, 1)  # output of libraries goes to stderr
+    candidate: Candidate | None = None
     for line in sys.stdin:
         task = json.loads(line)
         try:
-            if contender is None:
-                contender = Contender(task)
+            if candidate is None:
+                candidate = Candidate(task)
                 reply = {"versions": _versions(task["engine"])}
             else:
-                reply = contender.do(task)
-        except Exception as error:  # whatever an engine raises is its result
+                reply = candidate.do(task)
+        except Exception as error:  # the reply has it, and the comparison excludes the engine
             traceback.print_exc()
             reply = {"error": " ".join(f"{type(error).__name__}: {error}".split())[:200]}
         print(json.dumps(reply), file=replies, flush=True)
 
 
-class Contender:
-    """A loaded engine and the questions that it is asked."""
+class Candidate:
+    """A loaded engine and its questions."""
 
     def __init__(self, task: Message) -> None:
         questions = json.loads(Path(task["questions"]).read_text())
@@ -68,7 +69,7 @@ class Contender:
             case "stream":
                 return self._stream(task["arrivals_s"], task["singles"])
             case other:
-                raise ValueError(f"unknown task {other!r}: a bug of the contest")
+                raise ValueError(f"unknown task {other!r}: a bug of the comparison")
 
     def _answer(self, sources: Rows) -> Rows:
         rows: Rows = []
@@ -84,7 +85,7 @@ class Contender:
         return {"latencies_s": [self._timed(batch) for batch in batches]}
 
     def _stream(self, arrivals_s: list[float], singles: int) -> Message:
-        """`singles` questions come alone before, on the same way, to compare the stream with."""
+        """Measure `singles` questions alone in the same way, and then the stream."""
         alone_s = [_ALONE_S * number for number in range(singles)]
         arrivals_s = alone_s + [_ALONE_S * singles + arrival_s for arrival_s in arrivals_s]
         sources = list(islice(cycle(self._sources), len(arrivals_s)))
@@ -103,19 +104,19 @@ def _versions(engine: str) -> str:
 
 
 def _server(task: Message, max_new_tokens: int) -> Server:
-    """The engine that `task` names, with its workers; imports no more than that one's packages."""
+    """Return the engine that `task` names, with its workers; import only its packages."""
     workers, threads = task["workers"], task["threads"]
     device = task.get("device", "cpu")
     load: Load
     plain, cache = Path(task["plain"]), Path(task["cache"])
     match task["engine"]:
         case "ours":
-            from bench.engines.contender.ours import Ours
+            from bench.engines.candidate.ours import Ours
 
             bundle = task.get("bundle") or task["bundles"][task["precision"]]
             return Ours(Path(bundle), workers, threads, device)
         case "ctranslate2":
-            from bench.engines.contender import ctranslate
+            from bench.engines.candidate import ctranslate
 
             folder = ctranslate.convert(plain, cache)
             return Pool.of_threads(
@@ -125,7 +126,7 @@ def _server(task: Message, max_new_tokens: int) -> Server:
                 ),
             )
         case "pytorch":
-            from bench.engines.contender import pytorch
+            from bench.engines.candidate import pytorch
 
             load = functools.partial(
                 pytorch.load,
@@ -137,7 +138,7 @@ def _server(task: Message, max_new_tokens: int) -> Server:
                 compiled="compiled" in task,
             )
         case "optimum":
-            from bench.engines.contender import optimum
+            from bench.engines.candidate import optimum
 
             load = functools.partial(
                 optimum.load,
@@ -147,7 +148,7 @@ def _server(task: Message, max_new_tokens: int) -> Server:
                 device,
             )
         case other:
-            raise ValueError(f"unknown engine {other!r}: a bug of the contest")
+            raise ValueError(f"unknown engine {other!r}: a bug of the comparison")
     return Pool.of_processes(workers, load)
 
 

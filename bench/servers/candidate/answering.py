@@ -1,7 +1,7 @@
-"""The work of one batch of questions, as a server that others wrote would call it.
+"""Answer one batch of questions inside a baseline server.
 
-Parse, prompt, generate greedily, read and verify: what `POST /solve` does for each question, with
-the same code and the same fields in the answer.
+It parses, writes prompts, generates greedily, reads and verifies: the work of `POST /solve` for
+each question, with the same code and the same fields in the answer.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Answering:
         self._format = FORMATS[self._manifest.prompt_format]
 
     def answer(self, questions: Sequence[str]) -> list[dict[str, Any]]:
-        """An answer a question, in order. Raises `EquationError`."""
+        """Return an answer for each question, in order. Raises `EquationError`."""
         started = time.perf_counter()
         equations = [parse(question).with_integers() for question in questions]
         hypotheses = generate(self._engine, [self.prompt(equation) for equation in equations])

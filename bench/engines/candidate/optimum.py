@@ -11,16 +11,16 @@ import torch
 from optimum.exporters.onnx import main_export
 from optimum.onnxruntime import ORTModelForSeq2SeqLM
 
-from bench.engines.contender.rows import Rows, padded, until_end
+from bench.engines.candidate.rows import Rows, padded, until_end
 
 
 def convert(plain: Path, cache: Path, dtype: str = "fp32") -> Path:
-    """The exported model's folder; `dtype` is `fp32` or `fp16`."""
+    """Export the model in `fp32` or `fp16`, and return its folder."""
     out = cache / f"{plain.name}-optimum-{dtype}"
     if not out.exists():
         partial = out.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
-        # What `from_pretrained` does with `export=True`, which has no choice of precision.
+        # As `from_pretrained` with `export=True`, which offers no choice of precision.
         main_export(
             str(plain),
             output=partial,
@@ -42,12 +42,12 @@ def load(
     torch.set_num_threads(threads)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    # Its sessions' spinning threads fight over the cores: 45 against 20 ms, see docs/performance.md
+    # Spinning threads of its sessions compete for the cores: 45 instead of 20 ms.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     model = ORTModelForSeq2SeqLM.from_pretrained(
         folder, session_options=options, provider=_PROVIDERS[device]
     )
-    model.generation_config.suppress_tokens = None  # as for PyTorch: it would only cost time
+    model.generation_config.suppress_tokens = None  # as for PyTorch: it only costs time
     pad, end = model.config.pad_token_id, model.config.eos_token_id
 
     def generate(sources: Rows) -> Rows:

@@ -1,4 +1,4 @@
-"""What ships, without HTTP: engines in processes, for streams behind a `Batcher`."""
+"""Our engine as shipped, without HTTP: engines in processes, for streams behind a `Batcher`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import uvloop
 
-from bench.engines.contender.rows import Rows
-from bench.engines.contender.serving import Pool
+from bench.engines.candidate.rows import Rows
+from bench.engines.candidate.serving import Pool
 from engine.contracts import Prompt
 from engine.generate import generate
 from engine.loading import load_engine
@@ -44,9 +44,7 @@ class Ours:
             return runner.run(self._stream(sources, arrivals_s))
 
     async def _stream(self, sources: Rows, arrivals_s: Sequence[float]) -> list[float]:
-        """As the service has it, with its limits and its metrics, room for all, and no answer kept:
-        what is asked twice is computed twice.
-        """
+        """Use the service's limits and metrics, a queue for all, and no cache of answers."""
         usual = Settings()
         batcher = Batcher(
             [ProcessHost(self._plan) for _ in range(self._workers)],
@@ -63,7 +61,7 @@ class Ours:
 
         tasks = []
         for source, arrival_s in zip(sources, arrivals_s, strict=True):
-            # Also where nothing is early: as from sockets, who comes is heard before the next.
+            # Yield even when late: as with sockets, the loop handles each arrival before the next.
             await asyncio.sleep(max(0.0, arrival_s - (time.perf_counter() - started)))
             tasks.append(asyncio.create_task(ask(source, arrival_s)))
         latencies_s = await asyncio.gather(*tasks)

@@ -1,7 +1,7 @@
-"""A simple, good server around an engine that answers whole batches: for the rivals.
+"""A simple, good server around an engine that answers whole batches, for the baselines.
 
-A free worker takes what waits, up to 64 rows of like lengths; one batch call is shared out among
-all workers. Workers are threads where the engine leaves the interpreter free, else processes.
+A free worker takes the waiting questions, up to 64 rows of similar lengths. A batch call is divided
+among all workers. Workers are threads where the engine releases the interpreter, else processes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 from concurrent.futures.thread import ThreadPoolExecutor
 from typing import Protocol, Self
 
-from bench.engines.contender.rows import Rows
+from bench.engines.candidate.rows import Rows
 from bench.engines.scenarios import split, take
 
 # For CTranslate2 in fp32 12% less time a question than with 32; 128 would save 7% more, in int8
@@ -23,19 +23,19 @@ Load = Callable[[], Callable[[Rows], Rows]]
 
 
 class Server(Protocol):
-    """What the contest asks of an engine with its workers."""
+    """An engine with its workers, as the comparison uses it."""
 
     def answer(self, batch: Rows) -> Rows:
-        """One batch call: rows in the order of `batch`."""
+        """Answer one batch call; rows are in the order of `batch`."""
         ...
 
     def stream(self, sources: Rows, arrivals_s: Sequence[float]) -> list[float]:
-        """Seconds from each source's intended arrival (ascending) to its answer."""
+        """Return the seconds from each source's intended arrival (ascending) to its answer."""
         ...
 
 
 class Pool:
-    """Implements `Server` with `workers` that each answer a batch at a time."""
+    """Implements `Server` with `workers` that answer one batch each at a time."""
 
     def __init__(self, executor: Executor, workers: int, generate: Callable[[Rows], Rows]) -> None:
         self._executor = executor
@@ -49,7 +49,7 @@ class Pool:
 
     @classmethod
     def of_processes(cls, workers: int, load: Load) -> Pool:
-        """Each process calls `load` (picklable) for an engine; one alone is in this process."""
+        """Each process calls `load` (picklable) for an engine; a single worker is a thread here."""
         if workers == 1:
             return cls.of_threads(1, load())
         context = multiprocessing.get_context("spawn")
@@ -103,7 +103,7 @@ class Pool:
 
 
 def _first(running: dict[Future[Rows], list[int]], timeout_s: float | None) -> set[Future[Rows]]:
-    """Those that have finished, once one has or `timeout_s` is over."""
+    """Return the finished ones, once one has finished or `timeout_s` is over."""
     if not running:
         time.sleep(max(0.0, timeout_s or 0.0))
         return set()

@@ -1,4 +1,4 @@
-"""Rows of token ids, as engines of the padded kind take and give them. Pure."""
+"""Rows of token ids with padding, for engines that need it. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Rows = list[list[int]]
 
 
 def padded(sources: Sequence[Sequence[int]], pad: int) -> tuple[Rows, Rows]:
-    """Ids and mask, (batch, longest) each."""
+    """Return ids and mask, (batch, longest) each."""
     length = max(map(len, sources))
     ids = [[*source, *[pad] * (length - len(source))] for source in sources]
     mask = [[1] * len(source) + [0] * (length - len(source)) for source in sources]
@@ -16,5 +16,5 @@ def padded(sources: Sequence[Sequence[int]], pad: int) -> tuple[Rows, Rows]:
 
 
 def until_end(rows: Sequence[list[int]], end: int) -> Rows:
-    """Each row up to its end token."""
+    """Return each row up to its end token."""
     return [row[: row.index(end)] if end in row else row for row in rows]
