@@ -45,6 +45,7 @@ def load_model(settings: Settings) -> Model:
     plan = EnginePlan(
         model=settings.model.resolve(),
         provider=settings.provider,
+        kernels=settings.kernels,
         threads=threads,
         rows=settings.max_batch_rows,
         tokens=settings.max_batch_tokens,

@@ -8,12 +8,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from service.engine.kernels import CHOICES as KERNELS
+
 _PREFIX = "CYBERSOLVE_"
 _BUNDLED_MODEL = Path(__file__).resolve().parent.parent / "models" / "cybersolve-mini"
 _MAY_BE_ZERO = {"cached_answers", "metrics_port", "port"}  # a port of 0: any that is free
 PROVIDERS = ("auto", "cpu", "cuda")
 LOG_FORMATS = ("text", "json")
-_CHOICES = {"provider": PROVIDERS, "log_format": LOG_FORMATS}
+_CHOICES = {"provider": PROVIDERS, "kernels": KERNELS, "log_format": LOG_FORMATS}
 
 
 class SettingsError(ValueError):
@@ -26,6 +28,7 @@ class Settings:
 
     model: Path = _BUNDLED_MODEL  # a bundle's folder
     provider: str = "auto"  # auto, cpu or cuda
+    kernels: str = "auto"  # level of a CPU's kernels: auto, none, or as docs/operate.md lists them
     workers: int | None = None  # engines, a process each; None: by the model's size and the cores
     threads: int | None = None  # for the arithmetic of one engine; None: likewise
     host: str = "127.0.0.1"

@@ -7,6 +7,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.api.answering import runtime_of
 from service.api.schemas import Info, Problem
+from service.engine.kernels import NONE, level
+from service.engine.sessions import CUDA
 
 router = APIRouter(tags=["operate"])
 metrics_router = APIRouter(tags=["operate"])
@@ -46,12 +48,14 @@ async def info(request: Request) -> Info:
     """The model served, where it comes from, and the limits in force."""
     runtime = runtime_of(request)
     manifest, settings = runtime.model.manifest, runtime.settings
+    on_gpu = runtime.batcher.provider == CUDA
     return Info(
         name=manifest.name,
         version=manifest.version,
         solves=manifest.solves,
         precision=manifest.precision,
         provider=runtime.batcher.provider,
+        kernels=NONE if on_gpu else level(settings.kernels),
         parameters=manifest.architecture.parameters,
         max_source_tokens=manifest.limits.max_source_tokens,
         max_new_tokens=manifest.limits.max_new_tokens,

@@ -191,6 +191,7 @@ class Info(BaseModel):
     solves: bool = Field(description="Whether it solves equations: then there is /solve.")
     precision: str
     provider: str | None = Field(description="What computes; null before the first engine is up.")
+    kernels: str = Field(description="Level of the kernels that a CPU computes with, or none.")
     parameters: int
     max_source_tokens: int
     max_new_tokens: int

@@ -9,7 +9,7 @@ from pathlib import Path
 from service.contracts import Prompt
 from service.engine.bundle import REFERENCE, read_manifest
 from service.engine.generate import generate
-from service.engine.kernels import library
+from service.engine.kernels import NONE, level
 from service.engine.ort import OrtEngine, OrtModel
 
 _LOG = logging.getLogger(__name__)
@@ -17,14 +17,17 @@ _WARM_UP = 8  # answers: enough to have run alone and in company
 
 
 def open_engine(
-    folder: Path, *, threads: int, rows: int, provider: str = "auto"
+    folder: Path, *, threads: int, rows: int, provider: str = "auto", kernels: str = "auto"
 ) -> tuple[OrtEngine, str]:
     """An engine and ONNX Runtime's name of its provider; the files are taken as checked.
 
-    Raises `BundleError` or `ProviderMissing`, each with one line that says what to do.
+    Raises `BundleError`, `ProviderMissing` or `LevelMissing`, each with one line that says what to
+    do.
     """
-    model = OrtModel(folder, read_manifest(folder), threads=threads, provider=provider)
-    if model.device == "cpu" and library() is None:
+    model = OrtModel(
+        folder, read_manifest(folder), threads=threads, provider=provider, kernels=kernels
+    )
+    if model.device == "cpu" and level(kernels) == NONE:
         _LOG.info("no kernels of our own for this processor or installation: decoding is slower")
     return OrtEngine(model, rows=rows), model.provider
 

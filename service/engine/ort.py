@@ -14,7 +14,7 @@ import numpy as np
 
 from service.contracts import Hypothesis, Prompt, Tokens
 from service.engine.bundle import DECODER, ENCODER, Manifest
-from service.engine.kernels import library
+from service.engine.kernels import use
 from service.engine.memory import Block
 from service.engine.rows import Rows
 from service.engine.sessions import device_of, open_sessions
@@ -23,8 +23,9 @@ from service.engine.sessions import device_of, open_sessions
 class OrtModel:
     """The graphs of the bundle in `folder`, loaded once for any number of engines.
 
-    `threads` is for the arithmetic of one call; `provider` is `auto`, `cpu` or `cuda`. A CPU
-    has `own_kernels` where it can, or else ONNX Runtime's. Raises `sessions.ProviderMissing`.
+    `threads` is for the arithmetic of one call; `provider` is `auto`, `cpu` or `cuda`; `kernels` is
+    the level of a CPU's, one of `kernels.CHOICES`. Raises `sessions.ProviderMissing` and
+    `kernels.LevelMissing`.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class OrtModel:
         *,
         threads: int,
         provider: str = "auto",
-        own_kernels: bool = True,
+        kernels: str = "auto",
     ) -> None:
         self.architecture = manifest.architecture
         self.limits = manifest.limits
@@ -42,7 +43,7 @@ class OrtModel:
             [folder / ENCODER, folder / DECODER],
             threads=threads,
             provider=provider,
-            kernels=library() if own_kernels else None,
+            kernels=use(kernels),
         )
         self.device = device_of(self.provider)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import onnxruntime as ort
 
 _LOG = logging.getLogger(__name__)
-_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 Sessions = list[ort.InferenceSession]
 # Arithmetic of shapes, places and lengths, which ONNX Runtime puts on the CPU of its own accord.
 _MAY_BE_ON_CPU = {
@@ -46,7 +46,7 @@ def open_sessions(
         )
     ort.preload_dlls()  # the CUDA libraries that pip installed
     try:
-        return _CUDA, [_open(path, threads, _CUDA, None) for path in paths]
+        return CUDA, [_open(path, threads, CUDA, None) for path in paths]
     except ProviderMissing as error:
         if provider == "cuda":
             raise
@@ -56,12 +56,12 @@ def open_sessions(
 
 def has_cuda() -> bool:
     """Whether this installation of ONNX Runtime can use CUDA; the machine may still have none."""
-    return _CUDA in ort.get_available_providers()
+    return CUDA in ort.get_available_providers()
 
 
 def device_of(provider: str) -> str:
     """What ONNX Runtime calls the memory of a provider, by the provider's name."""
-    return "cuda" if provider == _CUDA else "cpu"
+    return "cuda" if provider == CUDA else "cpu"
 
 
 def require_all_on(session: ort.InferenceSession, path: Path, provider: str) -> None:
@@ -89,7 +89,7 @@ def _open(path: Path, threads: int, provider: str, kernels: Path | None) -> ort.
     # Idle threads that spin take the cores from the other session and from the HTTP server.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # In fp32 all of a float counts: TF32 would round products to ten bits.
-    settings = {"use_tf32": "0"} if provider == _CUDA else {}
+    settings = {"use_tf32": "0"} if provider == CUDA else {}
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if kernels is not None:
         options.register_custom_ops_library(str(kernels))

@@ -13,6 +13,7 @@ from contextlib import suppress
 from service.batching.policy import BatchLimits
 from service.contracts import Order, Started
 from service.engine.bundle import BundleError
+from service.engine.kernels import LevelMissing
 from service.engine.opening import open_engine, warm_up
 from service.engine.sessions import ProviderMissing
 from service.errors import EngineRefused
@@ -48,9 +49,13 @@ def _end_with_the_service() -> None:
 def _serve(plan: EnginePlan, channel: socket.socket) -> None:
     try:
         engine, provider = open_engine(
-            plan.model, threads=plan.threads, rows=plan.rows, provider=plan.provider
+            plan.model,
+            threads=plan.threads,
+            rows=plan.rows,
+            provider=plan.provider,
+            kernels=plan.kernels,
         )
-    except (BundleError, ProviderMissing) as error:
+    except (BundleError, LevelMissing, ProviderMissing) as error:
         channel.sendall(packed(EngineRefused(str(error))))
         return
     warm_up(engine, plan.model)

@@ -73,7 +73,11 @@ class Ours:
 
 def _load(plan: EnginePlan) -> Callable[[Rows], Rows]:
     engine, _ = open_engine(
-        plan.model, threads=plan.threads, rows=plan.rows, provider=plan.provider
+        plan.model,
+        threads=plan.threads,
+        rows=plan.rows,
+        provider=plan.provider,
+        kernels=plan.kernels,
     )
 
     def answer(batch: Rows) -> Rows:
