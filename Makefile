@@ -12,7 +12,7 @@ COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11
 LOCK = $(COMPILE) pyproject.toml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help serve test browser-test screenshots ops-test image-test ray-test finetune-test soak \
+.PHONY: help serve test browser-test screenshots ops-test image-test kernel-test ray-test finetune-test soak \
 	openapi client loadtest lint bench bench-servers train export evaluate lock clean
 
 help:  ## list the verbs
@@ -37,6 +37,9 @@ ops-test: $(VENV)/dev.stamp  ## load tests, Prometheus, Compose and Kubernetes f
 
 image-test: $(VENV)/dev.stamp  ## build the images and ask the result a question (as root; minutes)
 	$(BIN)/pytest -m image -o faulthandler_timeout=1200
+
+kernel-test: $(VENV)/dev.stamp  ## kernels under sanitizers, and ARM64's emulated (a minute)
+	$(BIN)/pytest -m kernels -o faulthandler_timeout=600
 
 ray-test: $(VENV)/ray.stamp  ## the service and bulk files on a local Ray cluster (minutes)
 	$(BIN)/pytest -m ray -o faulthandler_timeout=600

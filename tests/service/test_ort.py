@@ -22,9 +22,7 @@ EOS = 1
 
 @pytest.fixture(scope="session", params=["auto", "none"], ids=["own kernels", "definitions"])
 def model(bundle: Path, request: pytest.FixtureRequest) -> OrtModel:
-    return OrtModel(
-        bundle, load_manifest(bundle), threads=1, provider="cpu", kernels=request.param
-    )
+    return OrtModel(bundle, load_manifest(bundle), threads=1, provider="cpu", kernels=request.param)
 
 
 @cache

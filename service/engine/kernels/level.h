@@ -12,7 +12,7 @@
 enum {
     BLOCK = 16,       /* columns of weights that lie together */
     QUAD = 4,         /* inputs of a column that lie together */
-    TILE_BLOCKS = 4,  /* scales and starts are filled up to so many blocks */
+    TILE_BLOCKS = 4,  /* a task of a product has a multiple of these, but for the last */
     TASK_ROWS = 6,    /* of a product */
     WEIGHT_LIMIT = 63, /* the largest magnitude of a weight */
     LARGEST_D_KV = 256,

@@ -122,10 +122,10 @@ static Status *prepare(Linear *l, const Constants *c) {
     Matrix *m = &l->matrix;
     if (!are_limited(m)) return ort_error(l->api, "weights must be within 63");
     float input_scale = *(const float *)c->input_scale.data;
-    size_t padded = (size_t)((m->blocks + TILE_BLOCKS - 1) / TILE_BLOCKS * TILE_BLOCKS * BLOCK);
+    size_t sums = (size_t)(m->blocks * BLOCK);
     m->factors = malloc((size_t)m->inputs * sizeof(float));
-    m->scales = calloc(padded, sizeof(float));
-    m->starts = calloc(padded, sizeof(int32_t));
+    m->scales = calloc(sums, sizeof(float));
+    m->starts = calloc(sums, sizeof(int32_t));
     if (!m->factors || !m->scales || !m->starts) return ort_error(l->api, "out of memory");
     for (int64_t i = 0; i < m->inputs; i++) {
         m->factors[i] = (c->norm.data ? ((const float *)c->norm.data)[i] : 1.0f) / input_scale;

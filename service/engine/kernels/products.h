@@ -147,11 +147,12 @@ INLINED void multiply_tile(
     Integers start[VECTORS];
     Floats scale[VECTORS];
     int64_t offset[VECTORS];
-    for (int v = 0; v < VECTORS; v++) { /* of both there are whole tiles */
-        int64_t at = (block + BLOCK_IN_TILE(v)) * BLOCK + (part + PART_IN_TILE(v)) * LANES;
+    for (int v = 0; v < VECTORS; v++) {
+        int used = v < vectors ? v : 0; /* of those that are left out the first */
+        int64_t at = (block + BLOCK_IN_TILE(used)) * BLOCK + (part + PART_IN_TILE(used)) * LANES;
         start[v] = load_integers(m->starts + at);
         scale[v] = load(m->scales + at);
-        offset[v] = BLOCK_IN_TILE(v) * size + PART_IN_TILE(v) * LANES * QUAD;
+        offset[v] = BLOCK_IN_TILE(used) * size + PART_IN_TILE(used) * LANES * QUAD;
     }
     EACH_ROW(DECLARE)
     EACH_ROW(START)

@@ -48,8 +48,8 @@ static inline Floats nearest_whole(Floats x) {
     return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 
-/* Powers of two need no bounds: `times_power` takes any. */
-static inline Floats bounded_exponent(Floats x) { return x; }
+/* Down to the least exponent of a normal number: others are slow. Infinity above is not. */
+static inline Floats bounded_exponent(Floats x) { return larger(every(-126.0f), x); }
 
 /* x * 2^whole. */
 static inline Floats times_power(Floats x, Floats whole) { return _mm512_scalef_ps(x, whole); }
