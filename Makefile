@@ -12,8 +12,8 @@ COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11
 LOCK = $(COMPILE) pyproject.toml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help serve test browser-test screenshots ops-test image-test kernel-test ray-test finetune-test soak \
-	openapi client loadtest lint bench bench-servers train export evaluate lock clean
+.PHONY: help serve test browser-test screenshots ops-test image-test kernel-test wheel wheel-test ray-test finetune-test soak \
+	openapi client loadtest lint bench bench-levels bench-servers train export evaluate lock clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -53,6 +53,14 @@ openapi: $(VENV)/dev.stamp  ## accept what changed in the OpenAPI document
 client: $(VENV)/dev.stamp  ## the Python client as a wheel in dist/
 	$(BIN)/pip wheel -q --no-deps --wheel-dir dist ./client
 
+wheel: $(VENV)/wheel.stamp  ## the service with its kernels and model as a wheel in dist/
+	rm -rf build/wheel
+	$(BIN)/pip wheel -q --no-deps --wheel-dir build/wheel .
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel -q repair --wheel-dir dist build/wheel/*.whl
+
+wheel-test: $(VENV)/dev.stamp $(VENV)/wheel.stamp  ## build the wheel and serve from it (minutes)
+	$(BIN)/pytest -m wheel -o faulthandler_timeout=900
+
 soak: $(VENV)/dev.stamp  ## faults and loads for tens of minutes; REQUESTS=50000 for a shorter one
 	SOAK_REQUESTS=$(REQUESTS) $(BIN)/pytest -m soak -s -o faulthandler_timeout=0
 
@@ -64,6 +72,9 @@ lint: $(VENV)/dev.stamp  ## format, lint and type check
 
 bench: $(VENV)/dev.stamp $(RIVALS)/rivals.stamp  ## our engine beside others; ARGS=--quick to try it
 	$(BIN)/python -m bench.engines --rivals-python $(RIVALS)/bin/python $(ARGS)
+
+bench-levels: $(VENV)/dev.stamp $(RIVALS)/rivals.stamp  ## ours and CTranslate2 at every level of the processor
+	$(BIN)/python -m bench.engines.by_level -- --rivals-python $(RIVALS)/bin/python $(ARGS)
 
 bench-servers: $(VENV)/dev.stamp $(RIVAL_SERVERS)/rivals.stamp  ## beside LitServe and BentoML; ARGS=--quick
 	$(BIN)/python -m bench.servers --rivals-python $(RIVAL_SERVERS)/bin/python $(ARGS)
@@ -104,6 +115,8 @@ lock: $(VENV)/dev.stamp  ## resolve requirements/*.txt anew from pyproject.toml
 	$(COMPILE) --group browser --generate-hashes --constraint requirements/dev.txt \
 		--output-file requirements/browser.txt
 	echo 'setuptools>=80' | $(COMPILE) - --generate-hashes --output-file requirements/build.txt
+	$(COMPILE) --group wheel --generate-hashes --constraint requirements/dev.txt \
+		--output-file requirements/wheel.txt
 	$(COMPILE) requirements/rivals.in --excludes requirements/excludes.txt \
 		--output-file requirements/rivals.txt
 	$(COMPILE) requirements/rivals-servers.in \
@@ -126,6 +139,10 @@ $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/serve.stamp
 
 $(VENV)/browser.stamp: requirements/browser.txt $(VENV)/dev.stamp
 	$(BIN)/pip install -q --require-hashes -r requirements/browser.txt
+	touch $@
+
+$(VENV)/wheel.stamp: requirements/wheel.txt $(VENV)/serve.stamp
+	$(BIN)/pip install -q --require-hashes -r requirements/wheel.txt
 	touch $@
 
 $(RIVALS)/rivals.stamp: requirements/rivals.txt

@@ -32,7 +32,12 @@ class Ours:
         usual = Settings()
         self._workers = workers
         self._plan = EnginePlan(
-            bundle.resolve(), device, threads, usual.max_batch_rows, usual.max_batch_tokens
+            bundle.resolve(),
+            device,
+            threads,
+            usual.max_batch_rows,
+            usual.max_batch_tokens,
+            kernels=Settings.from_environment().kernels,
         )
         self._pool = Pool.of_processes(workers, partial(_load, self._plan))
 

@@ -1,5 +1,4 @@
-/* Attention of one query a row in the decoder, of all of a row in the encoder; each over as many
- * keys as its row has.
+/* Attention of the decoder: of one query a row, over as many keys as its row has.
  *
  * A few queries at a time, and of each first the scores, then the softmax, then the mixture: a
  * query alone is one long chain of dependent steps, that leaves the processor idle. */
@@ -7,12 +6,10 @@
 #define CYBERSOLVE_ATTENDING_H
 
 #include "exponential.h"
-#include "level.h"
+#include "tiles.h"
 
 #include <math.h>
 #include <string.h>
-
-#define INLINED static inline __attribute__((always_inline))
 
 enum {
     MOST_VECTORS = LARGEST_D_KV / LANES, /* of a head */
@@ -177,28 +174,6 @@ static void attend_cross(void *work, size_t index) {
                 w->query + place, w->keys + line, w->values + line, NULL, w->mixed + place};
         }
         attend(queries, many, w->d_kv, w->lengths[row], w->d_kv);
-    }
-}
-
-/* -- of the encoder ---------------------------------------------------------------------------- */
-
-/* All queries of one head of one row. */
-static void attend_encoder(void *work, size_t index) {
-    const EncoderAttention *w = work;
-    int64_t row = (int64_t)index / w->heads, head = (int64_t)index % w->heads;
-    int64_t width = w->heads * w->d_kv, count = w->lengths[row];
-    const float *joint = w->joint + w->begins[row] * 3 * width + head * w->d_kv;
-    const float *biases = w->biases + head * (2 * w->longest - 1) + w->longest - 1;
-    float *mixed = w->mixed + w->begins[row] * width + head * w->d_kv;
-    for (int64_t first = 0; first < count; first += TOGETHER) {
-        Query queries[TOGETHER];
-        int many = 0;
-        for (int64_t i = first; i < count && many < TOGETHER; i++, many++) {
-            queries[many] = (Query){
-                joint + i * 3 * width, joint + width, joint + 2 * width, biases - i,
-                mixed + i * width};
-        }
-        attend(queries, many, 3 * width, count, w->d_kv);
     }
 }
 

@@ -14,7 +14,7 @@ static Status *check_head(Api *api, int64_t d_kv, int64_t keys) {
     if (d_kv < 1 || d_kv > LARGEST_D_KV) {
         return ort_error(api, "attention: a head's keys must have from 1 to 256 numbers");
     }
-    if (keys > MOST_KEYS) return ort_error(api, "attention: there must be at most 65,536 keys");
+    if (keys > MOST_KEYS) return ort_error(api, "attention: there must be at most 32,768 keys");
     return NULL;
 }
 
@@ -122,10 +122,11 @@ static Status *compute_cross(void *kernel, Context *context) {
 /* -- of the encoder ---------------------------------------------------------------------------- */
 
 /* Of each head the bias of each distance, from 1 - length to length - 1, those that are far alike:
- * `table` (distances, heads) -> (heads, 2 * length - 1). NULL where there is no memory. */
+ * `table` (distances, heads) -> (heads, 2 * length - 1), and zeros for a panel's keys past the last.
+ * NULL where there is no memory. */
 static float *biases_by_distance(const Tensor *table, int64_t length) {
     int64_t distances = table->shape[0], heads = table->shape[1], farthest = distances / 2;
-    float *biases = malloc((size_t)(heads * (2 * length - 1)) * sizeof(float));
+    float *biases = calloc((size_t)(heads * (2 * length - 1) + KEYS_OF_PANEL), sizeof(float));
     if (!biases) return NULL;
     for (int64_t distance = 1 - length; distance < length; distance++) {
         int64_t near = distance < -farthest ? -farthest : distance > farthest ? farthest : distance;
@@ -165,7 +166,7 @@ static Status *find_rows(
         sum += lengths[row];
         if (lengths[row] > *longest) *longest = lengths[row];
     }
-    if (*longest > MOST_KEYS) return ort_error(api, "a source must have at most 65,536 tokens");
+    if (*longest > MOST_KEYS) return ort_error(api, "a source must have at most 32,768 tokens");
     return sum == tokens ? NULL : ort_error(api, "source_lengths must add up to the tokens");
 }
 

@@ -21,7 +21,7 @@ typedef struct {
 
 enum {
     MOST_INPUTS = 1 << 16, /* of a product: a task's rows are on the stack of its thread */
-    MOST_KEYS = 1 << 16,   /* of a query, likewise */
+    MOST_KEYS = 1 << 15,   /* of a query, likewise */
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

@@ -16,6 +16,7 @@ enum {
     TASK_ROWS = 6,    /* of a product */
     WEIGHT_LIMIT = 63, /* the largest magnitude of a weight */
     LARGEST_D_KV = 256,
+    KEYS_OF_PANEL = 64, /* that the encoder's attention transposes at a time */
 };
 
 /* Weights (blocks, quads, BLOCK, QUAD), and what surrounds their product. */
@@ -68,7 +69,8 @@ typedef struct {
 /* Index: row * heads + head. */
 typedef struct {
     int64_t heads, d_kv, longest;
-    const float *joint, *biases; /* by distance, from 1 - longest on */
+    const float *joint;
+    const float *biases; /* (heads, 2 * longest - 1) by distance, from 1 - longest on, and a panel */
     const int32_t *lengths;
     const int64_t *begins; /* where the tokens of each row do */
     float *mixed;

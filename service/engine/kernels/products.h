@@ -6,17 +6,11 @@
 #define CYBERSOLVE_PRODUCTS_H
 
 #include "exponential.h"
-#include "level.h"
+#include "tiles.h"
 
 #include <math.h>
-#include <string.h>
 
-#define INLINED static inline __attribute__((always_inline))
-
-enum {
-    PARTS = BLOCK / LANES, /* vectors of a block */
-    VECTORS = 4,           /* of a tile */
-};
+enum { PARTS = BLOCK / LANES }; /* vectors of a block */
 
 /* -- from floats to integers ------------------------------------------------------------------- */
 
@@ -84,8 +78,7 @@ INLINED void write_vector(
 #define BLOCK_IN_TILE(v) (ending == GATED ? (v) % 2 + (v) / 2 / PARTS * 2 : (v) / PARTS)
 #define PART_IN_TILE(v) (ending == GATED ? (v) / 2 % PARTS : (v) % PARTS)
 
-/* Sums are variables by name, s<row><vector>: of an array GCC keeps part in memory. */
-#define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
+/* Sums are s<row><vector>. */
 #define DECLARE(r) Integers s##r##0, s##r##1, s##r##2, s##r##3;
 #define START(r)        \
     s##r##0 = start[0]; \
@@ -204,7 +197,7 @@ INLINED void multiply_blocks(
     for (; first + whole <= last; first += whole) {
         multiply_rows(m, bytes, stride, out, row, first, rows, VECTORS, ending);
     }
-    if (PARTS >= VECTORS) return; /* all tiles are whole */
+    if ((int)PARTS >= VECTORS) return; /* all tiles are whole */
     int64_t one = ending == GATED ? 1 : PARTS;
     for (; first < last; first += one) {
         multiply_rows(m, bytes, stride, out, row, first, rows, (int)one * per_vector, ending);

@@ -2,6 +2,7 @@
  * vectors, LEVEL (the name of its table) and NAME (as settings call it). */
 #include "attending.h"
 #include "choice.h"
+#include "encoding.h"
 #include "products.h"
 
 const Level LEVEL = {

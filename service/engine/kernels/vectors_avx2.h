@@ -78,6 +78,25 @@ static inline Floats sums_of_lanes(const Floats v[LANES]) {
         _mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31));
 }
 
+/* Lane j of v[i] to lane i of v[j]. */
+static inline void transpose(Floats v[LANES]) {
+    Floats halves[LANES]; /* half h of 4 * g + j: of rows 4 * g on, column 4 * h + j */
+    for (int i = 0; i < LANES; i += 4) {
+        __m256d a = _mm256_castps_pd(_mm256_unpacklo_ps(v[i], v[i + 1]));
+        __m256d b = _mm256_castps_pd(_mm256_unpackhi_ps(v[i], v[i + 1]));
+        __m256d c = _mm256_castps_pd(_mm256_unpacklo_ps(v[i + 2], v[i + 3]));
+        __m256d d = _mm256_castps_pd(_mm256_unpackhi_ps(v[i + 2], v[i + 3]));
+        halves[i] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, c));
+        halves[i + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, c));
+        halves[i + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(b, d));
+        halves[i + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(b, d));
+    }
+    for (int j = 0; j < 4; j++) {
+        v[j] = _mm256_permute2f128_ps(halves[j], halves[4 + j], 0x20);
+        v[4 + j] = _mm256_permute2f128_ps(halves[j], halves[4 + j], 0x31);
+    }
+}
+
 /* -- integers ---------------------------------------------------------------------------------- */
 
 enum {

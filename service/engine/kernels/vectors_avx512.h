@@ -77,6 +77,30 @@ static inline Floats sums_of_lanes(const Floats v[LANES]) {
     return even_and_odd_quarters(low, high);
 }
 
+/* Lane j of v[i] to lane i of v[j]. */
+static inline void transpose(Floats v[LANES]) {
+    Floats quarters[LANES]; /* quarter q of 4 * g + j: of rows 4 * g on, column 4 * q + j */
+    for (int i = 0; i < LANES; i += 4) {
+        __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(v[i], v[i + 1]));
+        __m512d b = _mm512_castps_pd(_mm512_unpackhi_ps(v[i], v[i + 1]));
+        __m512d c = _mm512_castps_pd(_mm512_unpacklo_ps(v[i + 2], v[i + 3]));
+        __m512d d = _mm512_castps_pd(_mm512_unpackhi_ps(v[i + 2], v[i + 3]));
+        quarters[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+        quarters[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+        quarters[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+        quarters[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+    }
+    for (int j = 0; j < 4; j++) {
+        Floats a = quarters[j], b = quarters[4 + j], c = quarters[8 + j], d = quarters[12 + j];
+        Floats even = _mm512_shuffle_f32x4(a, b, 0x88), odd = _mm512_shuffle_f32x4(a, b, 0xdd);
+        Floats even2 = _mm512_shuffle_f32x4(c, d, 0x88), odd2 = _mm512_shuffle_f32x4(c, d, 0xdd);
+        v[j] = _mm512_shuffle_f32x4(even, even2, 0x88);
+        v[4 + j] = _mm512_shuffle_f32x4(odd, odd2, 0x88);
+        v[8 + j] = _mm512_shuffle_f32x4(even, even2, 0xdd);
+        v[12 + j] = _mm512_shuffle_f32x4(odd, odd2, 0xdd);
+    }
+}
+
 /* -- integers ---------------------------------------------------------------------------------- */
 
 enum {

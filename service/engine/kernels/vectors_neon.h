@@ -66,6 +66,16 @@ static inline Floats sums_of_lanes(const Floats v[LANES]) {
     return vpaddq_f32(vpaddq_f32(v[0], v[1]), vpaddq_f32(v[2], v[3]));
 }
 
+/* Lane j of v[i] to lane i of v[j]. */
+static inline void transpose(Floats v[LANES]) {
+    Floats a = vtrn1q_f32(v[0], v[1]), b = vtrn2q_f32(v[0], v[1]);
+    Floats c = vtrn1q_f32(v[2], v[3]), d = vtrn2q_f32(v[2], v[3]);
+    v[0] = vcombine_f32(vget_low_f32(a), vget_low_f32(c));
+    v[1] = vcombine_f32(vget_low_f32(b), vget_low_f32(d));
+    v[2] = vcombine_f32(vget_high_f32(a), vget_high_f32(c));
+    v[3] = vcombine_f32(vget_high_f32(b), vget_high_f32(d));
+}
+
 /* -- integers ---------------------------------------------------------------------------------- */
 
 enum {

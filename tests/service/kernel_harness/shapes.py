@@ -164,81 +164,91 @@ def edge_cases() -> list[Case]:
     ]  # fmt: skip
 
 
+def _changed(case: Case, name: str, value: np.ndarray) -> Case:
+    """The case with another value of one input or constant."""
+    inputs, constants = dict(case.inputs), dict(case.constants)
+    (inputs if name in inputs else constants)[name] = value
+    return Case(case.kind, inputs, constants, case.attributes, case.outputs)
+
+
 def lying_cases() -> Iterator[tuple[Case, str]]:
     """Operators whose shapes disagree, each with what the error must say."""
     numbers = _Numbers(8)
+    yield from _lying_products(numbers)
+    yield from _lying_encoder(numbers)
+    yield from _lying_decoder(numbers)
 
-    def changed(case: Case, name: str, value: np.ndarray) -> Case:
-        """The case with another value of one input or constant."""
-        inputs, constants = dict(case.inputs), dict(case.constants)
-        (inputs if name in inputs else constants)[name] = value
-        return Case(case.kind, inputs, constants, case.attributes, case.outputs)
 
+def _lying_products(numbers: _Numbers) -> Iterator[tuple[Case, str]]:
     plain = product(numbers, "NormLinear", 3, 16, 40)
-    yield changed(plain, "x", numbers.normal(1, 3, 12)), "number of inputs"
-    yield changed(plain, "x", numbers.normal(1, 3, 20)), "number of inputs"
-    yield changed(plain, "x", np.array(1, np.float32)), "number of inputs"
-    yield changed(plain, "norm", numbers.normal(12)), "norm must have a number for each input"
-    yield changed(plain, "norm", numbers.normal(20)), "norm must have a number for each input"
-    yield changed(plain, "scales", numbers.normal(49)), "a block for each 16 columns"
-    yield changed(plain, "scales", numbers.normal(16)), "a block for each 16 columns"
-    yield changed(plain, "scales", numbers.normal(2, 20)), "scales must be (columns)"
-    yield changed(plain, "scales", numbers.normal(0)), "a block for each 16 columns"
-    yield changed(plain, "input_scale", numbers.normal(2)), "input_scale must be one number"
-    yield changed(plain, "input_scale", numbers.normal(0)), "input_scale must be one number"
+    yield _changed(plain, "x", numbers.normal(1, 3, 12)), "number of inputs"
+    yield _changed(plain, "x", numbers.normal(1, 3, 20)), "number of inputs"
+    yield _changed(plain, "x", np.array(1, np.float32)), "number of inputs"
+    yield _changed(plain, "norm", numbers.normal(12)), "norm must have a number for each input"
+    yield _changed(plain, "norm", numbers.normal(20)), "norm must have a number for each input"
+    yield _changed(plain, "scales", numbers.normal(49)), "a block for each 16 columns"
+    yield _changed(plain, "scales", numbers.normal(16)), "a block for each 16 columns"
+    yield _changed(plain, "scales", numbers.normal(2, 20)), "scales must be (columns)"
+    yield _changed(plain, "scales", numbers.normal(0)), "a block for each 16 columns"
+    yield _changed(plain, "input_scale", numbers.normal(2)), "input_scale must be one number"
+    yield _changed(plain, "input_scale", numbers.normal(0)), "input_scale must be one number"
     weight = plain.constants["weight"]
     for wrong in (weight[..., :3], weight[:, :, :8], weight[0], weight[:, :0]):
-        yield changed(plain, "weight", np.ascontiguousarray(wrong)), "weight must"
-    yield changed(plain, "weight", np.full_like(weight, 64)), "weights must be within 63"
-    yield changed(plain, "weight", np.full_like(weight, -64)), "weights must be within 63"
+        yield _changed(plain, "weight", np.ascontiguousarray(wrong)), "weight must"
+    yield _changed(plain, "weight", np.full_like(weight, 64)), "weights must be within 63"
+    yield _changed(plain, "weight", np.full_like(weight, -64)), "weights must be within 63"
 
     added = product(numbers, "AddLinear", 3, 16, 40)
     for shape in ((1, 3, 39), (1, 2, 40), (3, 40), (1, 3, 41)):
-        yield changed(added, "residual", numbers.normal(*shape)), "residual must have the rows"
+        yield _changed(added, "residual", numbers.normal(*shape)), "residual must have the rows"
 
     gated = product(numbers, "NormGatedLinear", 3, 16, 32)
-    yield changed(gated, "weight", gated.constants["weight"][:, :1].copy()), "(blocks, 2,"
-    yield changed(gated, "weight", gated.constants["weight"][:, 0].copy()), "(blocks, 2,"
-    yield changed(gated, "scales", numbers.normal(32)), "scales must be (2, columns)"
-    yield changed(gated, "scales", numbers.normal(1, 32)), "scales must be (2, columns)"
-    yield changed(gated, "scales", numbers.normal(2, 48)), "a block for each 16 columns"
+    yield _changed(gated, "weight", gated.constants["weight"][:, :1].copy()), "(blocks, 2,"
+    yield _changed(gated, "weight", gated.constants["weight"][:, 0].copy()), "(blocks, 2,"
+    yield _changed(gated, "scales", numbers.normal(32)), "scales must be (2, columns)"
+    yield _changed(gated, "scales", numbers.normal(1, 32)), "scales must be (2, columns)"
+    yield _changed(gated, "scales", numbers.normal(2, 48)), "a block for each 16 columns"
 
+
+def _lying_encoder(numbers: _Numbers) -> Iterator[tuple[Case, str]]:
     rows = encoder(numbers, [3, 4], 2, 8)
-    yield changed(rows, "joint", numbers.normal(7, 47)), "joint must be"
-    yield changed(rows, "joint", numbers.normal(7, 0)), "from 1 to 256 numbers"
-    yield changed(rows, "joint", numbers.normal(7, 3 * 2 * 257)), "from 1 to 256 numbers"
-    yield changed(rows, "joint", numbers.normal(6, 48)), "add up"
-    yield changed(rows, "joint", numbers.normal(1, 7, 48)), "joint must be"
-    yield changed(rows, "lengths", np.array([3, 5], np.int32)), "add up"
-    yield changed(rows, "lengths", np.array([8, -1], np.int32)), "at least 1"
-    yield changed(rows, "lengths", np.array([2**31 - 1, 7], np.int32)), "at most"
-    yield changed(rows, "biases", numbers.normal(13, 1)), "biases must be"
-    yield changed(rows, "biases", numbers.normal(12, 2)), "distances odd"
-    yield changed(rows, "biases", numbers.normal(0, 2)), "distances odd"
+    yield _changed(rows, "joint", numbers.normal(7, 47)), "joint must be"
+    yield _changed(rows, "joint", numbers.normal(7, 0)), "from 1 to 256 numbers"
+    yield _changed(rows, "joint", numbers.normal(7, 3 * 2 * 257)), "from 1 to 256 numbers"
+    yield _changed(rows, "joint", numbers.normal(6, 48)), "add up"
+    yield _changed(rows, "joint", numbers.normal(1, 7, 48)), "joint must be"
+    yield _changed(rows, "lengths", np.array([3, 5], np.int32)), "add up"
+    yield _changed(rows, "lengths", np.array([8, -1], np.int32)), "at least 1"
+    yield _changed(rows, "lengths", np.array([2**31 - 1, 7], np.int32)), "at most"
+    yield _changed(rows, "biases", numbers.normal(13, 1)), "biases must be"
+    yield _changed(rows, "biases", numbers.normal(12, 2)), "distances odd"
+    yield _changed(rows, "biases", numbers.normal(0, 2)), "distances odd"
 
+
+def _lying_decoder(numbers: _Numbers) -> Iterator[tuple[Case, str]]:
     read = cross(numbers, 2, 5, 2, 8)
-    yield changed(read, "query", numbers.normal(2, 1, 15)), "query must be"
-    yield changed(read, "query", numbers.normal(1, 1, 16)), "query must be"
-    yield changed(read, "query", numbers.normal(2, 2, 16)), "query must be"
-    yield changed(read, "key", numbers.normal(2, 1, 5, 8)), "key must be"
-    yield changed(read, "key", numbers.normal(2, 2, 5)), "key must be"
-    yield changed(read, "value", numbers.normal(2, 2, 4, 8)), "value must have the shape of key"
-    yield changed(read, "lengths", np.array([5], np.int32)), "lengths must be (batch)"
-    yield changed(read, "lengths", np.array([5, 6], np.int32)), "from 1 to the length"
-    yield changed(read, "lengths", np.array([5, 0], np.int32)), "from 1 to the length"
+    yield _changed(read, "query", numbers.normal(2, 1, 15)), "query must be"
+    yield _changed(read, "query", numbers.normal(1, 1, 16)), "query must be"
+    yield _changed(read, "query", numbers.normal(2, 2, 16)), "query must be"
+    yield _changed(read, "key", numbers.normal(2, 1, 5, 8)), "key must be"
+    yield _changed(read, "key", numbers.normal(2, 2, 5)), "key must be"
+    yield _changed(read, "value", numbers.normal(2, 2, 4, 8)), "value must have the shape of key"
+    yield _changed(read, "lengths", np.array([5], np.int32)), "lengths must be (batch)"
+    yield _changed(read, "lengths", np.array([5, 6], np.int32)), "from 1 to the length"
+    yield _changed(read, "lengths", np.array([5, 0], np.int32)), "from 1 to the length"
 
     written = cached(numbers, 2, 5, 2, 8)
-    yield changed(written, "joint", numbers.normal(2, 1, 47)), "joint must be"
-    yield changed(written, "joint", numbers.normal(3, 1, 48)), "joint must be"
-    yield changed(written, "key", numbers.normal(2, 3, 5, 8)), "key must be"
-    yield changed(written, "value", numbers.normal(2, 2, 5, 7)), "value must have the shape"
-    yield changed(written, "past", np.array([0], np.int32)), "past must be (batch)"
-    yield changed(written, "past", np.array([0, 5], np.int32)), "past must be from 0"
-    yield changed(written, "past", np.array([-1, 0], np.int32)), "past must be from 0"
-    yield changed(written, "biases", numbers.normal(4, 2, 1, 5)), "biases must be"
-    yield changed(written, "biases", numbers.normal(5, 2, 1, 4)), "biases must be"
+    yield _changed(written, "joint", numbers.normal(2, 1, 47)), "joint must be"
+    yield _changed(written, "joint", numbers.normal(3, 1, 48)), "joint must be"
+    yield _changed(written, "key", numbers.normal(2, 3, 5, 8)), "key must be"
+    yield _changed(written, "value", numbers.normal(2, 2, 5, 7)), "value must have the shape"
+    yield _changed(written, "past", np.array([0], np.int32)), "past must be (batch)"
+    yield _changed(written, "past", np.array([0, 5], np.int32)), "past must be from 0"
+    yield _changed(written, "past", np.array([-1, 0], np.int32)), "past must be from 0"
+    yield _changed(written, "biases", numbers.normal(4, 2, 1, 5)), "biases must be"
+    yield _changed(written, "biases", numbers.normal(5, 2, 1, 4)), "biases must be"
 
     choice = likeliest(numbers, 2, 5)
-    yield changed(choice, "logits", numbers.normal(2, 5)), "logits must be"
-    yield changed(choice, "logits", numbers.normal(2, 2, 5)), "logits must be"
-    yield changed(choice, "logits", numbers.normal(2, 1, 1)), "logits must be"
+    yield _changed(choice, "logits", numbers.normal(2, 5)), "logits must be"
+    yield _changed(choice, "logits", numbers.normal(2, 2, 5)), "logits must be"
+    yield _changed(choice, "logits", numbers.normal(2, 1, 1)), "logits must be"
