@@ -125,7 +125,7 @@ lock: $(VENV)/dev.stamp  ## resolve requirements/*.txt anew from pyproject.toml
 clean:  ## remove the virtual environments
 	rm -rf $(VENV) $(RIVALS) $(RIVAL_SERVERS)
 
-KERNELS := $(wildcard service/engine/kernels/*.[ch])
+KERNELS := $(wildcard engine/kernels/*.[ch])
 
 $(VENV)/serve.stamp: requirements/serve.txt pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv $(VENV)

@@ -37,12 +37,13 @@ from bench.costs import (
 )
 from bench.simulation import Arrival, Costs, Served, simulate
 from bench.sleeping import Sleeping
+from engine.contracts import Engine, Prompt
+from engine.generate import generate
 from equations.errors import EquationError
 from loadtest import schedule, server, workload
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
-from service.contracts import Engine, Host, Prompt
-from service.engine.generate import generate
+from service.contracts import Host
 from service.hosting.thread import ThreadHost
 from service.metrics import Metrics
 from service.runtime import Model, load_model

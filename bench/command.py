@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from service.engine.cpu import available_cpus
+from engine.cpu import available_cpus
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from random import Random
 from statistics import linear_regression, median
 
-from equations.parser import parse
-from equations.prompt import PROMPT_FORMATS
+from engine.contracts import Engine, Prompt
+from engine.generate import generate
+from engine.loading import load_engine
+from equations.formats import FORMATS
 from loadtest import workload
-from service.contracts import Engine, Prompt
-from service.engine.generate import generate
-from service.engine.opening import open_engine
 from service.runtime import Model, layout
 from service.settings import Settings
 
@@ -88,7 +87,7 @@ def engine_of(settings: Settings, model: Model) -> Engine:
     """As one of the service's processes has it."""
     _, threads = layout(model.manifest, settings)
     rows, provider = settings.max_batch_rows, settings.provider
-    return open_engine(settings.model, threads=threads, rows=rows, provider=provider)[0]
+    return load_engine(settings.model, threads=threads, rows=rows, provider=provider)[0]
 
 
 def side_by_side(settings: Settings, model: Model) -> tuple[float, float]:
@@ -110,5 +109,4 @@ def prompts_of(model: Model) -> list[Prompt]:
 
 
 def prompt_of(model: Model, question: str) -> Prompt:
-    equation = parse(question).with_integers()
-    return Prompt(model.codec.encode(PROMPT_FORMATS[model.manifest.prompt_format](equation)))
+    return Prompt(model.codec.encode(FORMATS[model.manifest.prompt_format].encode(question)))

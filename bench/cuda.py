@@ -20,7 +20,7 @@ from bench.engines import report, workloads
 from bench.engines.contest import Contest, Results
 from bench.engines.entries import Entry, Layout
 from bench.engines.scenarios import Batches
-from service.engine.sessions import has_cuda
+from engine.sessions import has_cuda
 
 _OURS = "ours-fp16"
 _ONE = (Layout(1, 1),)

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Collection, Hashable, Mapping
 
 from bench.simulation import Costs
-from service.contracts import Hypothesis, Prompt
-from service.engine.fake import hypothesis
+from engine.contracts import Hypothesis, Prompt
+from engine.echo import hypothesis
 
 
 class Sleeping:

@@ -15,8 +15,6 @@ pieces of T5's tokenizer split numbers irregularly (`1601` is `16` `01`). Answer
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 
 from equations.linear import Equation, Term, render_question
@@ -109,48 +107,3 @@ def space_digits(text: str) -> str:
 def write_spaced(equation: Equation) -> str:
     """The `spaced` form of an equation with integer terms."""
     return space_digits(render_question(equation))
-
-
-PROMPT_FORMATS: dict[str, Callable[[Equation], str]] = {
-    "digits": write_digits,
-    "text": render_question,
-    "spaced": write_spaced,
-}
-
-WORK = "work"  # the worked form, see equations.work
-
-
-@dataclass(frozen=True)
-class AnswerFormat:
-    """How a bare answer is written for a model to learn, and read from what it wrote."""
-
-    write: Callable[[str], str]
-    read: Callable[[str], str]
-
-
-ANSWER_FORMATS = {
-    "answer": AnswerFormat(str, str.strip),
-    "spaced": AnswerFormat(space_digits, lambda text: "".join(text.split())),
-}
-# What a model that reads a prompt format writes.
-TARGET_FORMATS = {"digits": WORK, "text": "answer", "spaced": "spaced"}
-
-
-FORMAT_KEY = "prompt_format"  # of a checkpoint's config.json, where fine-tuning noted it
-
-
-def format_of_checkpoint(
-    config: Mapping[str, object], token_to_id: Callable[[str], int | None]
-) -> str:
-    """The prompt format of a checkpoint: what its `config.json` notes, else `digits` where the
-    tokens of that prompt are in its vocabulary, else `text`.
-    """
-    noted = config.get(FORMAT_KEY)
-    if noted is not None:
-        return str(noted)
-    return "digits" if token_to_id(digits_vocabulary()[-1]) is not None else "text"
-
-
-def read_bare_answer(target_format: str, text: str) -> str | None:
-    """The answer in what a model wrote; `None` where it wrote nothing."""
-    return ANSWER_FORMATS[target_format].read(text) or None

@@ -1,1 +1,1 @@
-"""A T5 checkpoint to the ONNX bundle that the service loads: `python -m model_export --help`."""
+"""Convert T5 checkpoints to ONNX bundles that the service loads: `python -m model_export`."""

@@ -1,6 +1,8 @@
-"""`python -m model_export export | describe | parity | single`: a training run's checkpoint as a
-bundle that the service loads, what evaluation and calibration say of it, how far it agrees with
-PyTorch, and the same model as one file for any client of ONNX Runtime.
+"""`python -m model_export export | describe | parity | single`.
+
+`export` converts a checkpoint to a bundle, `describe` adds figures of an evaluation or calibration
+to it, `parity` compares it with PyTorch, and `single` writes it as one file for any client of ONNX
+Runtime.
 """
 
 from __future__ import annotations
@@ -12,16 +14,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from engine.bundle import NO_PROMPT, BundleError, Limits
 from equations.errors import EquationError
-from equations.prompt import PROMPT_FORMATS, TARGET_FORMATS, format_of_checkpoint
-from service.engine.bundle import NO_PROMPT, BundleError, Limits
+from equations.formats import CONFIG_KEY, FORMATS, detect
 
 _QUESTIONS = Path("data/interpolate/algebra__linear_1d.txt")
 _MAX_SOURCE_TOKENS = 200  # 8 terms of each kind at 12 digits, and the end token, come to 193
 
 
 class RunError(ValueError):
-    """A run folder without what a bundle is made of."""
+    """A run folder lacks a file that a bundle needs."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -54,7 +56,7 @@ def _export(arguments: argparse.Namespace) -> None:
         sources = texts_of(_lines(arguments.texts)[: arguments.parity], checkpoint)
     else:
         prompt_format = arguments.prompt_format or _format_of(checkpoint)
-        target_format = TARGET_FORMATS[prompt_format]
+        target_format = FORMATS[prompt_format].target
         questions = _questions(arguments.questions, arguments.parity)
         sources = sources_of(questions, prompt_format, checkpoint)
     identity = Identity(
@@ -79,7 +81,7 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _checkpoint(run: Path) -> Path:
-    """The checkpoint of a run's folder, or the folder itself where it is one."""
+    """Return the checkpoint of a run's folder, or the folder itself if it is a checkpoint."""
     for folder in (run / "model", run):
         if (folder / "config.json").exists() and (folder / "tokenizer.json").exists():
             return folder
@@ -91,7 +93,7 @@ def _format_of(checkpoint: Path) -> str:
 
     config = json.loads((checkpoint / "config.json").read_text())
     tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
-    return format_of_checkpoint(config, tokenizer.token_to_id)
+    return detect(config.get(CONFIG_KEY), tokenizer.token_to_id)
 
 
 def _describe(arguments: argparse.Namespace) -> None:
@@ -109,9 +111,9 @@ def _describe(arguments: argparse.Namespace) -> None:
 
 
 def _parity(arguments: argparse.Namespace) -> None:
+    from engine.bundle import load_manifest
     from model_export.bundle import sources_of
     from model_export.parity import compare
-    from service.engine.bundle import load_manifest
 
     manifest = load_manifest(arguments.bundle)
     questions = _questions(arguments.data, arguments.questions)
@@ -123,8 +125,8 @@ def _parity(arguments: argparse.Namespace) -> None:
 
 
 def _single(arguments: argparse.Namespace) -> None:
+    from engine.bundle import load_manifest
     from model_export.single import compare_with_reference, write_single
-    from service.engine.bundle import load_manifest
 
     manifest = load_manifest(arguments.bundle)
     write_single(arguments.bundle, manifest, arguments.file)
@@ -135,7 +137,7 @@ def _single(arguments: argparse.Namespace) -> None:
 
 
 def _evaluation(path: Path) -> dict[str, Any]:
-    """What a manifest keeps of a report: how it was made, figures by split, wrong answers."""
+    """Return the part of a report that a manifest keeps: settings, figures by split, failures."""
     report = json.loads(path.read_text())
     if "splits" not in report:
         raise RunError(f"{path}: no figures by split; evaluate with --report")
@@ -147,7 +149,7 @@ def _evaluation(path: Path) -> dict[str, Any]:
 
 
 def _training(run: Path, arguments: argparse.Namespace) -> dict[str, Any] | None:
-    """What the run's folder says of the training; `None` for a checkpoint of another's."""
+    """Return the training record of a run's folder; `None` for a checkpoint without one."""
     if not (run / "log.jsonl").exists():
         return None
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
@@ -166,7 +168,7 @@ def _training(run: Path, arguments: argparse.Namespace) -> dict[str, Any] | None
 
 
 def _commit() -> str | None:
-    """The commit that exports, where there is a repository and git."""
+    """Return the commit of the exporting code; `None` without git or a repository."""
     command = ["git", "rev-parse", "HEAD"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
@@ -176,7 +178,7 @@ def _commit() -> str | None:
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of a file of texts that are not empty."""
+    """Return the lines of a text file that are not empty."""
     texts = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not texts:
         raise RunError(f"{path}: no text; expected one a line")
@@ -184,7 +186,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _questions(path: Path, count: int) -> list[str]:
-    """The first `count` questions of a dataset file."""
+    """Return the first `count` questions of a dataset file."""
     lines = path.read_text(encoding="utf-8").splitlines()
     questions = [line for line in lines if line.startswith("Solve ")][:count]
     if not questions:
@@ -234,7 +236,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, default=Path("models/cybersolve-mini"), help="the bundle's folder")
     add("--name", default="cybersolve-mini", help="the model's name in every answer")
     add("--version", default="1.3.0", help="the model's version in every answer")
-    add("--prompt-format", choices=PROMPT_FORMATS,
+    add("--prompt-format", choices=FORMATS,
         help="what the model reads; if not given, the checkpoint tells")  # fmt: skip
     add("--precision", choices=["fp32", "fp16", "int8"], default="int8",
         help="of the products; fp16 leaves those that overflow it in fp32")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Writes ONNX graphs node by node: one method an operator, each returning its output's name."""
+"""Build an ONNX graph node by node; each method returns the name of its output."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ OPSET = 23
 IR_VERSION = 11  # of OPSET 23
 CONTRIB = "com.microsoft"  # ONNX Runtime's own operators
 Array = npt.NDArray[np.generic]
-_EXTERNAL = 1024  # bytes of a weight that is worth a place in a file of its own
-_PAGE = 4096  # what begins with one can be mapped into memory
+_EXTERNAL = 1024  # bytes: smaller weights stay in the model file
+_PAGE = 4096  # bytes: weights aligned to a page can be mapped into memory
 
 
 class GraphBuilder:
-    """Collects nodes and weights of one graph. Names of values are plain strings.
+    """Collect the nodes and weights of one graph. Names of values are plain strings.
 
-    Weights are in the model itself, or go straight to the file `data` that is to lie beside it: no
-    model file can be over 2 GB, and what has been written need not stay in memory.
+    Weights are stored in the model, or written at once to the file `data` beside it: a model file
+    cannot exceed 2 GB, and weights that have been written need not stay in memory.
     """
 
     def __init__(self, data: Path | None = None) -> None:
@@ -43,7 +43,7 @@ class GraphBuilder:
     def output(self, value: str, name: str, dtype: int, shape: Sequence[int | str]) -> None:
         """Make `value` an output called `name`.
 
-        It is renamed where it is made and used; an Identity after it would copy it.
+        The value is renamed at its producer and consumers; an Identity node would copy it.
         """
         for node in self._nodes:
             for names in (node.input, node.output):
@@ -53,7 +53,7 @@ class GraphBuilder:
         self._outputs.append(helper.make_tensor_value_info(name, dtype, shape))
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """One node of the operator `kind` with one output; an input left out is an empty name.
+        """Add a node of the operator `kind` with one output; an empty name omits an input.
 
         Operators are ONNX's own, ONNX Runtime's with `domain=CONTRIB`, or those of `operators`.
         """
@@ -87,7 +87,7 @@ class GraphBuilder:
         return tensor
 
     def ints(self, *values: int) -> str:
-        """A shared int64 vector, as shapes and axes need it."""
+        """Return a shared int64 vector, for shapes and axes."""
         return self._constant(np.array(values, np.int64))
 
     def scalar(self, value: float, dtype: type[np.generic] = np.float32) -> str:
@@ -100,7 +100,7 @@ class GraphBuilder:
         return self._constants[key]
 
     def model(self, name: str, doc: str) -> onnx.ModelProto:
-        """The finished model; checked, unless its weights are in a file beside it."""
+        """Return the finished model; it is checked unless its weights are in a file beside it."""
         graph = helper.make_graph(
             self._nodes, name, self._inputs, self._outputs, self._weights, doc_string=doc
         )

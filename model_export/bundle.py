@@ -1,7 +1,7 @@
-"""Put a bundle together: graphs, tokenizer, reference, model card, and last of all the manifest.
+"""Write a bundle: graphs, tokenizer, reference, model card, and last the manifest.
 
-Nothing replaces an older bundle before the service's own engine has generated, from the new graphs,
-the tokens that PyTorch generates: all of them in fp32, most in int8.
+An older bundle is replaced only after the engine has generated PyTorch's tokens from the new
+graphs: all of them in fp32, most in fp16 and int8.
 """
 
 from __future__ import annotations
@@ -19,13 +19,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import T5ForConditionalGeneration
 
-from equations.parser import parse
-from equations.prompt import PROMPT_FORMATS
-from model_export.graphs import write_graphs
-from model_export.parity import engine_tokens, torch_tokens
-from model_export.quantisation import input_ranges
-from service.contracts import Tokens
-from service.engine.bundle import (
+from engine.bundle import (
     DECODER,
     ENCODER,
     FORMAT,
@@ -38,23 +32,28 @@ from service.engine.bundle import (
     fingerprint,
     load_manifest,
 )
+from engine.contracts import Tokens
+from equations.formats import FORMATS
+from model_export.graphs import write_graphs
+from model_export.parity import engine_tokens, torch_tokens
+from model_export.quantisation import input_ranges
 
 CARD = "README.md"
 _REFERENCES = 64
-# Share of questions whose tokens must be PyTorch's. In int8 the model takes, now and then, the
-# other of two tokens that are both right; what that costs in accuracy the evaluation says.
+# The least share of answers equal to PyTorch's. Where two tokens are both right, int8 sometimes
+# takes the other one; the evaluation measures what that costs in accuracy.
 _LEAST_EQUAL = {"fp32": 1.0, "fp16": 0.95, "int8": 0.75}
-MOST_INLINE = 250_000_000  # parameters; a graph's file holds 2 GB, and is read whole
+MOST_INLINE = 250_000_000  # parameters: a graph's file cannot exceed 2 GB, and is read whole
 _CALIBRATION_PROMPTS = 256
 
 
 class ParityError(ValueError):
-    """The bundle would not say what PyTorch says."""
+    """Too few of the bundle's answers equal PyTorch's."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a checkpoint cannot say of itself."""
+    """The properties of a bundle that its checkpoint does not record."""
 
     name: str
     version: str
@@ -76,12 +75,14 @@ def write_bundle(
     least_equal: float | None = None,
     most_inline: int = MOST_INLINE,
 ) -> Manifest:
-    """Export the plain checkpoint as the bundle `out`, replacing what was there.
+    """Export the plain checkpoint as the bundle `out`, replacing an older one.
 
-    Answers to `sources` (token ids, end token included) are generated on both sides and compared:
-    of `least_equal`, a share that depends on the precision if not given, the tokens must be the
-    same. `card` writes the model card. Models of over `most_inline` parameters have their weights
-    in files beside their graphs. Raises `graphs.UnsupportedCheckpoint`, `ParityError`.
+    PyTorch and the engine both answer `sources` (token ids, end token included). The share of equal
+    answers must be at least `least_equal`; its default depends on the precision. `card` writes the
+    model card. Models of over `most_inline` parameters keep their weights in files beside their
+    graphs.
+
+    Raises `graphs.UnsupportedCheckpoint` and `ParityError`.
     """
     model = T5ForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32).eval()
     model.generation_config.max_new_tokens = identity.limits.max_new_tokens
@@ -92,7 +93,7 @@ def write_bundle(
     try:
         external = partial if shape.parameters > most_inline else None
         _write_graphs(model, identity.precision, sources, partial, external)
-        del model  # a large one would be in memory twice
+        del model  # or a large model would be in memory twice
         shutil.copyfile(checkpoint / TOKENIZER, partial / TOKENIZER)
         found = engine_tokens(partial, _manifest(shape, identity, partial), sources)
         share = _LEAST_EQUAL[identity.precision] if least_equal is None else least_equal
@@ -120,9 +121,9 @@ def describe(
     evaluation: Mapping[str, Any] | None = None,
     calibration: tuple[tuple[float, float], ...] | None = None,
 ) -> Manifest:
-    """Put figures into a bundle's manifest and model card; what is not given stays.
+    """Add figures to a bundle's manifest and model card; arguments that are None change nothing.
 
-    Raises `service.engine.bundle.BundleError`.
+    Raises `engine.bundle.BundleError`.
     """
     manifest = load_manifest(folder)
     if evaluation is not None:
@@ -137,15 +138,15 @@ def describe(
 
 
 def sources_of(questions: Sequence[str], prompt_format: str, checkpoint: Path) -> list[Tokens]:
-    """The token ids of questions. Raises `equations.errors.EquationError`."""
+    """Return the token ids of questions. Raises `equations.errors.EquationError`."""
     tokenizer_file = checkpoint / TOKENIZER
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
-    prompt = PROMPT_FORMATS[prompt_format]
-    return [tokenizer.encode(prompt(parse(q).with_integers())).ids for q in questions]
+    encode = FORMATS[prompt_format].encode
+    return [tokenizer.encode(encode(question)).ids for question in questions]
 
 
 def texts_of(texts: Sequence[str], checkpoint: Path) -> list[Tokens]:
-    """The token ids of texts that are given to a model as they are."""
+    """Return the token ids of plain texts."""
     tokenizer = Tokenizer.from_file(str(checkpoint / TOKENIZER))
     return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
 
@@ -175,7 +176,7 @@ def _write_reference(folder: Path, sources: Sequence[Tokens], tokens: list[list[
 
 
 def _require_parity(least_equal: float, found: list[list[int]], expected: list[list[int]]) -> int:
-    """How many questions have PyTorch's tokens. Raises `ParityError` where they are too few."""
+    """Return the number of answers equal to PyTorch's. Raises `ParityError` if too few are."""
     different = [i for i in range(len(expected)) if found[i] != expected[i]]
     if len(different) > (1 - least_equal) * len(expected):
         first = different[0]

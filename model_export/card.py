@@ -1,4 +1,4 @@
-"""The model card of a bundle, written from its manifest and the run behind it."""
+"""Write the model card of a bundle from its manifest."""
 
 from __future__ import annotations
 
@@ -6,30 +6,31 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from equations.prompt import WORK
-from service.engine.bundle import Manifest
+from engine.bundle import Manifest
+from equations.formats import FORMATS
 
 _SMALL = """\
-A T5 of {parameters:,} parameters that solves linear equations in one variable, given as digit
-tokens, by writing out its work: running sums of the coefficients and the constants, then a long
-division. Trained from scratch on questions from the DeepMind mathematics generator
+This T5 of {parameters:,} parameters solves linear equations in one variable. It reads a question as
+digit tokens and writes its work: running sums of the coefficients and the constants, then a long
+division. It was trained from scratch on questions from the DeepMind mathematics generator
 (`algebra__linear_1d`, Saxton et al. 2019). Licence: Apache-2.0.
 """
 _TUNED = """\
-A T5 of {parameters:,} parameters that solves linear equations in one variable, given as text, and
-writes the bare answer: {base}, fine-tuned on `algebra__linear_1d` of the DeepMind mathematics
-dataset (Saxton et al. 2019).
+This T5 of {parameters:,} parameters solves linear equations in one variable. It reads a question as
+text and writes the bare answer. It is {base}, fine-tuned on `algebra__linear_1d` of the DeepMind
+mathematics dataset (Saxton et al. 2019).
 """
 _SMALL_LIMITS = """\
-- Linear equations in one variable whose solution is an integer between -555 and 555; it was
-  trained on solutions between about -160 and 160. Anything else is answered wrongly, and the
-  service's verdict says so.
-- Numbers of at most 12 digits; at most 8 terms with the variable and 8 without.
+- The model solves linear equations in one variable whose solution is an integer between -555 and
+  555. Training has solutions between about -160 and 160. The model answers anything else wrongly,
+  and the service's verdict says so.
+- A question may have at most 8 terms with the variable and 8 without. Numbers may have at most 12
+  digits.
 - Errors grow with the number and the length of the terms. Real failures:
 """
 _TUNED_LIMITS = """\
-- Linear equations in one variable whose solution is an integer. Anything else is answered wrongly,
-  and the service's verdict says so.
+- The model solves linear equations in one variable whose solution is an integer. It answers
+  anything else wrongly, and the service's verdict says so.
 - Errors grow with the number and the length of the terms. Real failures:
 """
 _CARD = """\
@@ -41,10 +42,13 @@ _CARD = """\
 
 {evaluation}
 
-Exact match is of whole answers, by plain greedy decoding, with its 95% interval; the second try
-verifies other answers of the model's where the first is wrong. Training has what `easy`, `medium`
-and `hard` have, which `interpolate` (the benchmark's test) lies within; the others lie beyond it,
-with longer numbers or with more terms. {parity}
+Exact match counts whole answers of plain greedy decoding and has a 95% interval. Where the first
+answer is wrong, the service asks the model for alternatives and verifies each of them; the last
+column includes these. Training covers the difficulties `easy`, `medium` and `hard`. `interpolate`
+(the benchmark's test) lies within them. The other splits have longer numbers or more terms than
+training.
+
+{parity}
 
 ## Training
 
@@ -59,8 +63,10 @@ with longer numbers or with more terms. {parity}
 _OTHER_CARD = """\
 # {name} {version}
 
-A T5 of {parameters:,} parameters, text to text: {base}. It does not solve equations; the service
-gives it `POST /generate`, and nothing that it writes is verified. {parity}
+This T5 of {parameters:,} parameters generates text from text. It is {base}. It does not solve
+equations: the service offers `POST /generate` for it and does not verify its output.
+
+{parity}
 
 ## Training
 
@@ -69,11 +75,11 @@ gives it `POST /generate`, and nothing that it writes is verified. {parity}
 
 
 def write_card(manifest: Manifest) -> str:
-    """Markdown, from `provenance` as `python -m model_export` fills it."""
+    """Return Markdown, from the `provenance` that `python -m model_export` records."""
     provenance = manifest.provenance
     evaluation = provenance.get("evaluation")
     training = provenance["training"]
-    small = manifest.target_format == WORK
+    small = manifest.solves and FORMATS[manifest.prompt_format].writes_work
     base = (training or {}).get("settings", {}).get("base", "a checkpoint of unrecorded origin")
     parity = _parity(manifest.precision, provenance["parity"])
     if not manifest.solves:
@@ -102,7 +108,7 @@ def write_card(manifest: Manifest) -> str:
 
 def _evaluation(evaluation: Mapping[str, Any]) -> str:
     rows = [
-        "| split | questions | exact match | 95% interval | after the second try |",
+        "| split | questions | exact match | 95% interval | with alternatives |",
         "|---|---|---|---|---|",
     ]
     for split, figures in evaluation["splits"].items():
@@ -123,7 +129,7 @@ def _percent(figures: Mapping[str, Any]) -> str:
 
 def _training(training: Mapping[str, Any] | None) -> str:
     if training is None:
-        return "- Unrecorded: this bundle was made from a checkpoint without its run."
+        return "- Unrecorded: this bundle was exported from a checkpoint without its run."
     settings = json.dumps(training["settings"])
     return "\n".join(
         [
@@ -139,7 +145,7 @@ def _training(training: Mapping[str, Any] | None) -> str:
 
 def _parity(precision: str, parity: Mapping[str, int]) -> str:
     return (
-        f"Precision: {precision}. When it was written, this bundle generated PyTorch's tokens "
+        f"The precision is {precision}. At export this bundle generated PyTorch's tokens "
         f"(fp32) for {parity['equal']:,} of {parity['questions']:,} questions."
     )
 

@@ -1,24 +1,24 @@
-"""T5 as two ONNX graphs, written from its weights.
+"""Write a T5 as two ONNX graphs, from its weights.
 
-`encoder`: `source` (tokens) int64, all sources in turn without padding, and `source_lengths`
-(batch) int32 -> `cross` (2 * layers, 1, heads, tokens, d_kv): the keys and values of every decoder
-layer's cross-attention in turn, from one product.
+`encoder` reads `source` (tokens) int64, all sources in turn without padding, and `source_lengths`
+(batch) int32. It returns `cross` (2 * layers, 1, heads, tokens, d_kv): the keys and values of every
+decoder layer's cross-attention in turn, from one product.
 
-`decoder`: one step of rows that need not have begun together. `token` (batch, 1) int64, the last
-token of each; `past` (batch) int32, how many came before it; `source_lengths`; for each layer
-`cross_key`, `cross_value` (batch, heads, length, d_kv) and the cache `key`, `value` (batch, heads,
-columns, d_kv), of which a row has filled `past` columns. -> `best` (batch, 2) int64, the likeliest
-next tokens, `logprobs` (batch, 2), their natural logarithms of probability, and the caches with one
-more column filled. Bound to the memory that the caches came from, these are written in place:
-nothing is copied. `columns` is fixed at export: the most tokens that generation may write.
+`decoder` makes one step for rows that may have started at different times. It reads `token`
+(batch, 1) int64, the last token of each row; `past` (batch) int32, the number of tokens before it;
+`source_lengths`; and for each layer `cross_key`, `cross_value` (batch, heads, length, d_kv) and the
+cache `key`, `value` (batch, heads, columns, d_kv), of which a row has filled `past` columns. It
+returns `best` (batch, 2) int64, the two likeliest next tokens; `logprobs` (batch, 2), their natural
+log-probabilities; and the caches with one more column filled. If the output caches are bound to the
+memory of the input caches they are written in place, and nothing is copied. `columns`, the most
+tokens that generation may write, is fixed at export.
 
 Keys, values and `cross` are fp32, or fp16 in half precision; `logprobs` are always fp32.
 
-The graphs hold what T5's family needs: relative position biases (as a table by distance: buckets
-depend on nothing else), RMS norms without means, attention without scaling, gated or plain
-feed-forward. Source: Raffel et al. 2020 and the T5 1.1 / FLAN-T5 configurations of `transformers`.
-What a decoder's step does to a row is in operators of our own, which the file defines in others:
-see `operators`.
+The graphs cover T5's family: relative position biases (a table by distance, because buckets depend
+on nothing else), RMS norms without means, attention without scaling, gated or plain feed-forward.
+Source: Raffel et al. 2020 and the T5 1.1 / FLAN-T5 configurations of `transformers`. A decoder step
+uses operators of our own, which the file defines in terms of standard ones: see `operators`.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from model_export.products import Numbers, Weights
 from model_export.quantisation import InputRanges
 from model_export.stack import Stack
 
-EXTERNAL_SUFFIX = ".data"  # of the file that has a graph's weights, where it has them not itself
+EXTERNAL_SUFFIX = ".data"  # of the file of a graph's external weights
 
-_MOST_IN_GROUP = 64  # tokens, of which first the likeliest is found
+_MOST_IN_GROUP = 64  # tokens: the likeliest token is searched group by group
 
 
 class UnsupportedCheckpoint(ValueError):
-    """A T5 whose configuration the graphs do not cover."""
+    """The graphs do not cover this checkpoint's configuration."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,10 @@ def write_graphs(
     half: bool = False,
     external: Path | None = None,
 ) -> Graphs:
-    """Both graphs in fp32, or with int8 products where the inputs' `ranges` are given, or `half`.
+    """Return both graphs in fp32, with fp16 products if `half`, or with int8 products if `ranges`.
 
-    Weights go to files of the folder `external`, if given: see `stack.Numbers`.
+    `ranges` are those of the products' inputs. Weights are written to files in the folder
+    `external`, if given: see `products.Numbers`.
     Raises `UnsupportedCheckpoint`.
     """
     config = model.config
@@ -85,7 +86,7 @@ def write_graphs(
 
 
 def _columns(model: T5ForConditionalGeneration) -> int:
-    """How many tokens a row may write. Raises `UnsupportedCheckpoint` when nothing says it."""
+    """Return the most tokens of an answer. Raises `UnsupportedCheckpoint` if nothing sets it."""
     columns = model.generation_config.max_new_tokens
     if not columns:
         raise UnsupportedCheckpoint("the generation config has no max_new_tokens")
@@ -93,7 +94,7 @@ def _columns(model: T5ForConditionalGeneration) -> int:
 
 
 def _predictable_tokens(model: T5ForConditionalGeneration) -> int:
-    """How many ids, from 0, the model may predict; the rest its generation config suppresses.
+    """Return how many ids, from 0, the model may predict; the generation config suppresses others.
 
     Raises `UnsupportedCheckpoint` when the suppressed ids are not the tail of the vocabulary.
     """
@@ -130,7 +131,7 @@ class _Encoder(Stack):
         return g.model("encoder", __doc__ or "")
 
     def _write_cross(self, hidden: str) -> None:
-        """Output the keys and values that the decoder's layers will attend to."""
+        """Output the keys and values for the decoder's cross-attention."""
         g, config = self.graph, self.config
         attentions = [
             f"decoder.block.{layer}.layer.1.EncDecAttention.{part}"
@@ -166,7 +167,7 @@ class _Decoder(Stack):
         self._lengths = g.input("source_lengths", INT32, ["batch"])
         self._biases = self._position_biases()
 
-        # The decoder reads nothing but the start token and what it may predict.
+        # The decoder reads only the start token and tokens that it may predict.
         embedding = g.weight("shared", self.weights["shared.weight"][: self._predictable])
         hidden = g.op("Gather", embedding, token)
         for layer in range(config.num_decoder_layers):
@@ -201,9 +202,9 @@ class _Decoder(Stack):
         return self.products.added(hidden, mixed, f"{name}.EncDecAttention.o")
 
     def _position_biases(self) -> str:
-        """(columns, heads, 1, columns): for each number of tokens before, the bias of each column.
+        """Return (columns, heads, 1, columns): the bias of each column, by number of past tokens.
 
-        By distance back, as far as it is told apart; what lies ahead is never seen.
+        Biases depend on the distance back; columns ahead are masked.
         """
         columns, farthest = self._columns, self.config.relative_attention_max_distance
         places = np.arange(columns)
@@ -213,7 +214,7 @@ class _Decoder(Stack):
         return self.graph.weight(name, table.transpose(0, 2, 1)[:, :, None])
 
     def _write_best(self, hidden: str) -> None:
-        """Output the two likeliest tokens: the one taken, and what it was taken before."""
+        """Output the two likeliest tokens: the one that is decoded, and the runner-up."""
         g, config = self.graph, self.config
         head = self.weights["lm_head.weight"]
         if config.scale_decoder_outputs:  # the first T5, whose head is its embeddings

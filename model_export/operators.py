@@ -1,14 +1,15 @@
-"""The operators that CyberSolve adds to ONNX, each defined in ONNX Runtime's own.
+"""Define the operators that CyberSolve adds to ONNX in terms of ONNX Runtime's own.
 
-A model carries these definitions as functions. Where a session has a kernel for one of them (see
-`service/engine/kernels`), that does it at once; everywhere else ONNX Runtime puts the definition in
-its place, so that the same file runs with any client, on any processor and on a GPU.
+A model carries these definitions as functions. A session that has a kernel for an operator (see
+`engine/kernels`) runs the kernel; any other session expands the definition. So the same file runs
+with any client, on any processor and on a GPU.
 
-Weights of integers are (blocks, inputs / 4, 16, 4), the order in which the kernels read them:
-`quantisation.in_blocks`. Definitions put them back in order, which ONNX Runtime does at loading.
+Integer weights are stored as (blocks, inputs / 4, 16, 4), the order in which the kernels read them:
+see `quantisation.in_blocks`. Definitions restore the plain order, which ONNX Runtime computes once
+at loading.
 
-Attention in half precision is the same operators in a domain of its own, for which there are no
-kernels: ONNX Runtime refuses a model whose floats are not of the kind that a kernel is for.
+Attention in half precision uses the same operators in a domain without kernels: ONNX Runtime
+refuses a model whose float type differs from that of a registered kernel.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from onnx import parser
 DOMAIN = "cybersolve"
 HALF_DOMAIN = "cybersolve.half"
 
-# One query a row, over what it has written. The new token's keys and values are put at `past`.
+# One query a row, over its own past. The new token's key and value are written at column `past`.
 _CACHED_ATTENTION = """
 CachedAttention <num_heads> (joint, key, value, past, biases) => (mixed, new_key, new_value) {
     bias = Gather (biases, past)
@@ -32,7 +33,7 @@ CachedAttention <num_heads> (joint, key, value, past, biases) => (mixed, new_key
 }
 """
 
-# One query a row, over what the encoder has read; what is past a row's length is not seen.
+# One query a row, over its source; columns beyond the row's source length are masked.
 _CROSS_ATTENTION = """
 CrossAttention <num_heads> (query, key, value, lengths) => (mixed) {
     mixed = com.microsoft.MultiHeadAttention <
@@ -41,10 +42,9 @@ CrossAttention <num_heads> (query, key, value, lengths) => (mixed) {
 }
 """
 
-# All queries of a row over all keys of the same row. `joint` (tokens, 3 * heads * d_kv) has the
-# rows in turn; for the attention they are padded to the longest, and what comes of padding is left
-# out. `biases` (distances, heads) are of key minus query, from the farthest before to the farthest
-# after.
+# All queries of a source over all keys of the same source. `joint` (tokens, 3 * heads * d_kv) holds
+# the sources in turn; they are padded to the longest for the attention, and the padding is dropped
+# afterwards. `biases` (distances, heads) are indexed by key minus query position, ascending.
 _ENCODER_ATTENTION = """
 EncoderAttention <num_heads> (joint, lengths, biases) => (mixed) {
     zero = Constant <value_int: int = 0> ()
@@ -188,5 +188,5 @@ _DEFINITIONS = {
 
 
 def definition(kind: str, domain: str) -> onnx.FunctionProto:
-    """What the operator `kind` of `domain`, one of the two here, stands for."""
+    """Return the definition of the operator `kind` in one of the two domains here."""
     return parser.parse_function(_HEAD % domain + _DEFINITIONS[kind])

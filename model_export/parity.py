@@ -1,4 +1,4 @@
-"""Greedy tokens from both sides: PyTorch's `generate`, and the engine that the service runs."""
+"""Generate greedy tokens with PyTorch's `generate` and with our engine, and compare them."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ import torch
 from tqdm import tqdm
 from transformers import DynamicCache, EncoderDecoderCache, T5ForConditionalGeneration
 
-from service.contracts import Hypothesis, Prompt, Tokens
-from service.engine.bundle import Manifest
-from service.engine.cpu import available_cpus
-from service.engine.generate import generate
-from service.engine.ort import OrtEngine, OrtModel
+from engine.bundle import Manifest
+from engine.contracts import Hypothesis, Prompt, Tokens
+from engine.cpu import available_cpus
+from engine.generate import generate
+from engine.ort import OrtEngine, OrtModel
 
 _BATCH = 64
 _NEAR_TIE = 1e-3  # engines in fp32 differ by about 1e-5
 
 
 def engine_tokens(bundle: Path, manifest: Manifest, sources: Sequence[Tokens]) -> list[list[int]]:
-    """What the service's engine generates from `sources` (token ids, end token included)."""
+    """Return the engine's answers to `sources` (token ids, end token included)."""
     return [hypothesis.tokens for hypothesis in _hypotheses(bundle, manifest, sources)]
 
 
 def compare(
     checkpoint: Path, bundle: Path, manifest: Manifest, sources: Sequence[Tokens]
 ) -> dict[str, int]:
-    """How many answers to `sources` are PyTorch's, token by token, and how many are not.
+    """Count the answers to `sources` that equal PyTorch's token by token, and those that do not.
 
-    `near_ties` are those that part where the engine's two likeliest tokens are nearly equal, which
-    rounding decides; `different` are the others.
+    `near_ties` diverge where the engine's two likeliest tokens are nearly equal, so that rounding
+    decides; `different` are all others that diverge.
     """
     model = T5ForConditionalGeneration.from_pretrained(checkpoint).eval()
     model.generation_config.max_new_tokens = manifest.limits.max_new_tokens
@@ -48,14 +48,14 @@ def compare(
 
 
 def _lead_where_parted(found: Hypothesis, expected: list[int]) -> float:
-    """By how much, in natural logarithms, the engine preferred the first token that differs."""
+    """Return the engine's margin, in natural log-probability, at the first token that differs."""
     pairs = zip_longest(found.tokens, expected)
     place = next(i for i, (ours, theirs) in enumerate(pairs) if ours != theirs)
     return found.logprobs[place] - found.runner_up_logprobs[place]
 
 
 def _hypotheses(bundle: Path, manifest: Manifest, sources: Sequence[Tokens]) -> list[Hypothesis]:
-    """With rows that join while others are under way, as in the service."""
+    """Decode with rows that join while others are active, as in the service."""
     model = OrtModel(bundle, manifest, threads=available_cpus(), provider="cpu")
     with tqdm(total=len(sources), desc="engine", unit="row") as bar:
         prompts = [Prompt(tuple(source)) for source in sources]
@@ -63,7 +63,7 @@ def _hypotheses(bundle: Path, manifest: Manifest, sources: Sequence[Tokens]) -> 
 
 
 def torch_tokens(model: T5ForConditionalGeneration, sources: Sequence[Tokens]) -> list[list[int]]:
-    """What PyTorch generates from `sources`: rows without padding and end token."""
+    """Return PyTorch's answers to `sources`, without padding and end tokens."""
     rows: list[list[int]] = []
     with tqdm(total=len(sources), desc="PyTorch", unit="row") as bar:
         for start in range(0, len(sources), _BATCH):

@@ -1,7 +1,7 @@
-"""The products of a T5's layers, with a norm before or a residual or gate after.
+"""Matrix products of a T5's layers, with a norm before or a residual or gate after.
 
-In floats these are ONNX's operators one by one. In integers they are operators of our own. In half
-precision products and attention are fp16, and all that is added, normed or gated is fp32.
+In floats these are sequences of standard ONNX operators; in integers, operators of our own. In half
+precision, products and attention are fp16, while sums, norms and gates are fp32.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ Weights = Mapping[str, Matrix]
 
 @dataclass(frozen=True)
 class Numbers:
-    """What weights are in a graph, and where: in the model or in the file `data` beside it.
+    """The number type of a graph's weights, and where they are stored.
 
-    In `half` precision products, attention and its caches are fp16, but for the products of `keep`:
-    the feed-forward output of FLAN-T5 overflows it. All else stays fp32.
+    In `half` precision products, attention and its caches are fp16, except the products named in
+    `keep`: FLAN-T5's feed-forward output overflows fp16. All else stays fp32.
     """
 
     half: bool = False
@@ -40,42 +40,42 @@ class Numbers:
 
     @property
     def kind(self) -> int:
-        """What attention and its caches are in, as ONNX numbers it."""
+        """Return ONNX's type code of attention and its caches."""
         return FLOAT16 if self.half else FLOAT
 
     @property
     def element(self) -> type[np.floating]:
-        """The same for NumPy."""
+        """Return NumPy's type of attention and its caches."""
         return np.float16 if self.half else np.float32
 
     @property
     def domain(self) -> str:
-        """That of attention's operators."""
+        """Return the domain of attention's operators."""
         return operators.HALF_DOMAIN if self.half else operators.DOMAIN
 
 
 class Products(Protocol):
-    """Matrices are (inputs, columns); each stands for the linear layers `names`."""
+    """The products of a stack. A matrix is (inputs, columns) of the linear layers `names`."""
 
     def normed(self, hidden: str, norm: str, matrix: Matrix, *names: str) -> str:
-        """The RMS norm `norm` of `hidden`, times `matrix`; in what attention is in."""
+        """Return the RMS norm `norm` of `hidden` times `matrix`, in attention's number type."""
         ...
 
     def whole(self, value: str) -> str:
-        """What `normed` gave, in fp32."""
+        """Return a value of `normed` in fp32."""
         ...
 
     def gated(self, hidden: str, norm: str, gate: str, up: str) -> str:
-        """Of the norm, the active `gate` times `up`: linear layers by name."""
+        """Return activation(gate) times up, for the norm of `hidden` and two named layers."""
         ...
 
     def added(self, residual: str, value: str, name: str) -> str:
-        """`residual` and the linear layer `name` of `value`."""
+        """Return `residual` plus the linear layer `name` of `value`."""
         ...
 
 
 class FloatProducts:
-    """Implements `Products` in fp32, or with products in fp16."""
+    """Implement `Products` in fp32, or with products in fp16."""
 
     def __init__(
         self, graph: GraphBuilder, config: T5Config, weights: Weights, numbers: Numbers
@@ -131,7 +131,7 @@ class FloatProducts:
 
 
 class IntegerProducts:
-    """Implements `Products` in 8-bit integers; `ranges` are those of the layers' inputs."""
+    """Implement `Products` in 8-bit integers; `ranges` are those of the layers' inputs."""
 
     def __init__(
         self, graph: GraphBuilder, config: T5Config, weights: Weights, ranges: InputRanges

@@ -1,9 +1,8 @@
-"""Eight-bit integers in place of floats where products take the time.
+"""Quantise matrix products to 8-bit integers.
 
-Weights have a scale for each column, the inputs of a product one scale that is fixed at export:
-the largest value seen on calibration prompts. With scales that do not depend on what is in the
-batch, neither does an answer. Weights keep to seven bits, or the products of processors without
-VNNI would overflow 16 bits and saturate.
+Weights have one scale for each column. The inputs of a product have one scale, fixed at export: the
+largest value seen on calibration prompts. Fixed scales keep an answer independent of the batch.
+Weights use seven bits, because the 16-bit products of processors without VNNI would saturate.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ import numpy.typing as npt
 from torch import Tensor, nn
 from transformers import T5ForConditionalGeneration
 
+from engine.contracts import Tokens
 from model_export.parity import torch_tokens
-from service.contracts import Tokens
 
 InputRanges = Mapping[str, float]  # of each linear layer's name: the largest magnitude of its input
 _MOST_WEIGHT = 63
@@ -27,7 +26,7 @@ _COLUMNS, _INPUTS = 16, 4  # of a block of weights: what one instruction of VNNI
 
 
 def input_ranges(model: T5ForConditionalGeneration, sources: Sequence[Tokens]) -> InputRanges:
-    """What the inputs of linear layers range over while `model` answers `sources`."""
+    """Return the largest input magnitude of each linear layer while `model` answers `sources`."""
     ranges: dict[str, float] = {}
     with _watched(model, ranges):
         torch_tokens(model, sources)
@@ -63,15 +62,15 @@ def input_scale(largest: float) -> float:
 def quantised(
     matrix: npt.NDArray[np.float32],
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Integers and the scale of each column: `integers * scales` is nearly `matrix`."""
+    """Return integers and column scales such that `integers * scales` approximates `matrix`."""
     scales = np.maximum(np.abs(matrix).max(axis=0), 1e-12) / _MOST_WEIGHT
     return np.round(matrix / scales).astype(np.int8), scales.astype(np.float32)
 
 
 def in_blocks(integers: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
-    """(inputs, columns) -> (blocks, inputs / 4, 16, 4), with columns of zeros to fill the last.
+    """Reorder (inputs, columns) to (blocks, inputs / 4, 16, 4), padded with columns of zeros.
 
-    Raises `ValueError` where inputs are no multiple of four: no T5's are.
+    Raises `ValueError` if `inputs` is not a multiple of four; every T5's is.
     """
     inputs, columns = integers.shape
     if inputs % _INPUTS:

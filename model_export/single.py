@@ -1,10 +1,10 @@
-"""A bundle's two graphs as one file that any client of ONNX Runtime can run.
+"""Merge a bundle's two graphs into one file that any client of ONNX Runtime can run.
 
 Inputs: `source` (batch, length) int64, padded at the end, and `source_lengths` (batch) int32.
-Output: `tokens` (batch, steps) int64, greedy, padding after each row's end token. The steps are an
-ONNX `Loop` around the decoder; all rows go in step, and it stops when the last has ended. It does
-not do what the service's engine does: rows that join, forced tokens, probabilities; nor does it
-use the engine's kernels, but what they stand for.
+Output: `tokens` (batch, steps) int64, greedy, with padding after each row's end token. An ONNX
+`Loop` runs the decoder for all rows together until the last one ends. The file has none of the
+engine's other features: rows that join, forced tokens, log-probabilities. It uses the operators'
+definitions instead of our kernels.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import numpy as np
 import onnx
 from onnx import TensorProto, compose, helper, inliner, numpy_helper, parser
 
+from engine.bundle import DECODER, ENCODER, REFERENCE, Manifest
+from engine.contracts import Tokens
+from engine.cpu import available_cpus
+from engine.sessions import open_sessions
 from model_export import operators
-from service.contracts import Tokens
-from service.engine.bundle import DECODER, ENCODER, REFERENCE, Manifest
-from service.engine.cpu import available_cpus
-from service.engine.sessions import open_sessions
 
 _COLUMNS, _BIASES = 6, 10  # inputs of GroupQueryAttention
 _Nodes = list[onnx.NodeProto]
 
-# Sources (batch, length) without their padding, in turn, and for each place (batch, length) the
-# number of its token among them; that of padding is a token before it.
+# Sources (batch, length) without their padding, in turn, and for each position (batch, length) the
+# index of its token among them; padding has the index of a token before it.
 _PACK = """
 <domain: "cybersolve", opset_import: ["": 23]>
 Pack (source, lengths) => (packed, token) {
@@ -83,7 +83,7 @@ def write_single(bundle: Path, manifest: Manifest, out: Path) -> None:
 
 
 def single_tokens(file: Path, manifest: Manifest, sources: Sequence[Tokens]) -> list[list[int]]:
-    """What the graph in `file` generates from `sources`, in one call; without end tokens."""
+    """Return the answers of the graph in `file` to `sources`, in one call, without end tokens."""
     _, (session,) = open_sessions([file], threads=available_cpus(), provider="cpu")
     shape = manifest.architecture
     lengths = np.array([len(source) for source in sources], np.int32)
@@ -96,7 +96,7 @@ def single_tokens(file: Path, manifest: Manifest, sources: Sequence[Tokens]) -> 
 
 
 def compare_with_reference(file: Path, bundle: Path, manifest: Manifest) -> tuple[int, int]:
-    """Of how many of the bundle's reference questions the tokens are the same; of how many."""
+    """Return how many of the bundle's reference answers are reproduced, and how many there are."""
     cases = json.loads((bundle / REFERENCE).read_text(encoding="utf-8"))
     found = single_tokens(file, manifest, [case["source"] for case in cases])
     equal = sum(row == case["tokens"] for row, case in zip(found, cases, strict=True))
@@ -104,7 +104,7 @@ def compare_with_reference(file: Path, bundle: Path, manifest: Manifest) -> tupl
 
 
 def _caches(decoder: onnx.GraphProto) -> list[tuple[str, list[int]]]:
-    """Name and (heads, columns, d_kv) of each cache that a step reads and writes anew."""
+    """Return the name and (heads, columns, d_kv) of each cache that a step reads and writes."""
     return [
         (value.name, [size.dim_value for size in value.type.tensor_type.shape.dim[1:]])
         for value in _cache_inputs(decoder)
@@ -112,7 +112,7 @@ def _caches(decoder: onnx.GraphProto) -> list[tuple[str, list[int]]]:
 
 
 def _kind(decoder: onnx.GraphProto) -> int:
-    """What the caches are in, as ONNX numbers it."""
+    """Return ONNX's type code of the caches."""
     kind: int = _cache_inputs(decoder)[0].type.tensor_type.elem_type
     return kind
 
@@ -122,8 +122,8 @@ def _cache_inputs(decoder: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
 
 
 def _packing(encoder: onnx.ModelProto) -> None:
-    """Let the encoder read padded sources; `token` says where each token is among the packed, for
-    keys and values to be padded again.
+    """Let the encoder read padded sources. `token` maps padded positions to packed tokens, so that
+    keys and values can be padded again.
     """
     graph = encoder.graph
     for reader in graph.node:
@@ -139,7 +139,7 @@ def _packing(encoder: onnx.ModelProto) -> None:
 def _before(
     graph: onnx.GraphProto, manifest: Manifest, caches: list[tuple[str, list[int]]], kind: int
 ) -> _Nodes:
-    """Once: the cross-attention's keys and values by layer, and what the first step starts from."""
+    """Compute once the cross-attention's keys and values by layer and the first step's inputs."""
     shape, size = manifest.architecture, caches[0][1]
     for name, value in {
         "most_steps": np.array(size[1]),
@@ -181,7 +181,7 @@ def _before(
 def _body(
     step: onnx.GraphProto, manifest: Manifest, caches: list[tuple[str, list[int]]]
 ) -> onnx.GraphProto:
-    """One iteration: the decoder's step for all rows, and who has ended."""
+    """Return the body of the loop: one decoder step for all rows, and which rows have ended."""
     shape, node = manifest.architecture, helper.make_node
     weights = [*step.initializer]
     for name, value in {"end": shape.eos_id, "pad": shape.pad_id, "likeliest": 0}.items():

@@ -1,4 +1,4 @@
-"""What the encoder's and the decoder's graphs share: products, feed-forward, position biases."""
+"""The sublayers that encoder and decoder share: products, feed-forward, position biases."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from model_export.quantisation import InputRanges
 
 
 class Stack:
-    """What encoder and decoder share.
+    """Build the sublayers of an encoder or decoder.
 
-    `hidden` (batch, length, d_model) is what the sublayers so far have added up to; each sublayer
-    reads it normed.
+    `hidden` (batch, length, d_model) is the residual stream; each sublayer reads its norm and adds
+    to it.
     """
 
     def __init__(
@@ -46,17 +46,17 @@ class Stack:
         )
 
     def normed_linear(self, hidden: str, norm: str, *names: str) -> str:
-        """Of the norm of `hidden`, the linear layers `names` side by side in one product."""
+        """Return the linear layers `names` of the norm of `hidden`, side by side in one product."""
         matrix = np.concatenate([self.weights[f"{name}.weight"].T for name in names], axis=1)
         return self.products.normed(hidden, norm, matrix, *names)
 
     def attention(self, kind: str, *inputs: str, outputs: int = 1) -> list[str]:
-        """One of attention's operators: see `operators`."""
+        """Add one of attention's operators: see `operators`."""
         heads, domain = self.config.num_heads, self.numbers.domain
         return self.graph.ops(kind, *inputs, outputs=outputs, domain=domain, num_heads=heads)
 
     def feed_forward(self, hidden: str, name: str) -> str:
-        """`hidden` and what the feed-forward sublayer `name` adds to it."""
+        """Return `hidden` plus the feed-forward sublayer `name`."""
         norm, dense = f"{name}.layer_norm", f"{name}.DenseReluDense"
         if self.config.is_gated_act:
             inner = self.products.gated(hidden, norm, f"{dense}.wi_0", f"{dense}.wi_1")
@@ -66,7 +66,7 @@ class Stack:
         return self.products.added(hidden, inner, f"{dense}.wo")
 
     def distance_biases(self, stack: str, distances: range) -> npt.NDArray[np.floating]:
-        """Position biases of key minus query position, one row of heads a distance."""
+        """Return position biases by key minus query position, one row of heads a distance."""
         config = self.config
         buckets = T5Attention._relative_position_bucket(
             torch.tensor(distances),

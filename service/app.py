@@ -15,9 +15,10 @@ from opentelemetry.trace import TracerProvider
 from service.api import generate, health, middleware, openapi, page, problems, routes
 from service.api.open_inference import routes as open_inference
 from service.errors import EngineRefused
+from service.phases import Phases
 from service.runtime import Model, Runtime
 from service.settings import Settings
-from service.tracing import Phases, telemetry
+from service.tracing import telemetry
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,  # to wherever the Host header says
         telemetry=telemetry(tracer_provider),
+        generate_unique_id_function=lambda route: route.name,  # generated clients name calls by it
         docs_url=None,  # FastAPI's own pages load their scripts from elsewhere
         redoc_url=None,
     )

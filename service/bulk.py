@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from engine.bundle import BundleError
 from equations.errors import EquationError
-from service.engine.bundle import BundleError
 from service.errors import ServiceError
 from service.runtime import Model, Runtime
 from service.settings import Settings

@@ -11,10 +11,10 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from engine.bundle import BundleError
 from equations.errors import EquationError
 from service.api.keys import ApiKeys, KeysError, new_key
 from service.bulk import InputError, answers, read_questions, running
-from service.engine.bundle import BundleError
 from service.errors import EngineRefused, ServiceError
 from service.logs import configure_logging
 from service.runtime import load_model

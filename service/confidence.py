@@ -1,4 +1,4 @@
-"""How sure a model was of its answer, by what its bundle knows of answers as likely."""
+"""Turn the log-probability of an answer into a calibrated confidence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ Knots = Sequence[tuple[float, float]]  # (log-probability, share that was right)
 
 
 def confidence(knots: Knots, logprob: float) -> float:
-    """The probability at `logprob`: linear between knots (`training.calibration`), level beyond."""
+    """Return the probability at `logprob`: linear between knots, constant beyond them.
+
+    Knots come from `training.calibration`.
+    """
     above = bisect_right(knots, (logprob, 1.0))
     if above in (0, len(knots)):
         return knots[max(0, above - 1)][1]

@@ -3,84 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-Tokens = Sequence[int]
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """What a model reads, end token included, and the tokens its answer is made to begin with."""
-
-    source: tuple[int, ...]
-    forced: tuple[int, ...] = ()
-    max_new_tokens: int | None = None  # None: as many as the model writes at most
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """What an engine wrote for one prompt.
-
-    The other lists have an entry for each token, and one more for the end token where the answer
-    came to its end. Log-probabilities are natural; that of a forced token is NaN where it was not
-    one of the two likeliest.
-    """
-
-    tokens: list[int]  # without the end token
-    logprobs: list[float]
-    runners_up: list[int]  # the likeliest other token at each place
-    runner_up_logprobs: list[float]
-
-    @property
-    def logprob(self) -> float:
-        """Of the whole answer: the sum over its tokens."""
-        return sum(self.logprobs)
-
-    @property
-    def ended(self) -> bool:
-        """Whether the model came to an end by itself, rather than to the most it may write."""
-        return len(self.logprobs) > len(self.tokens)
-
-
-class Engine(Protocol):
-    """Greedy sequence-to-sequence generation, step by step; rows join and leave between steps.
-
-    Called by one thread at a time. `key` is the caller's name for a row. What a row says does not
-    depend on which others share the engine. Any method may raise anything; then all rows are lost,
-    and after `clear` the engine goes on.
-    """
-
-    @property
-    def rows(self) -> int:
-        """How many prompts it decodes at once, at most."""
-        ...
-
-    @property
-    def active(self) -> int:
-        """How many rows are under way."""
-        ...
-
-    def join(self, prompts: Mapping[Hashable, Prompt]) -> None:
-        """Begin with these prompts, at most `rows - active`."""
-        ...
-
-    def step(self) -> dict[Hashable, Hypothesis]:
-        """One token more for every row; those that have come to their end leave, and are given."""
-        ...
-
-    def written(self, key: Hashable) -> list[int]:
-        """The tokens of a row that is under way, so far."""
-        ...
-
-    def leave(self, keys: Collection[Hashable]) -> None:
-        """Forget these rows; nobody waits for them."""
-        ...
-
-    def clear(self) -> None:
-        """Forget every row."""
-        ...
+from engine.contracts import Hypothesis, Prompt
 
 
 @dataclass(frozen=True)
@@ -198,10 +125,16 @@ class Started:
 
     rows: int
     provider: str  # ONNX Runtime's name
+    kernels: str = "none"  # the level of the CPU kernels that the engine runs, or none
 
 
 class Host(Protocol):
     """Runs one engine apart from the event loop. Methods belong to the loop."""
+
+    @property
+    def live_pid(self) -> int | None:
+        """The engine's process; None where it has none of its own, or none now."""
+        ...
 
     async def start(self, told: Callable[[Report], None]) -> Started:
         """Begin, or begin again after `ended`; `told` is called in the loop.

@@ -50,7 +50,11 @@ class CallerGone(ServiceError):
         super().__init__("the caller has gone")
 
 
-class QuestionTooLong(ServiceError):
+class LimitExceeded(ServiceError):
+    """More than the model or the service takes, whatever the text says."""
+
+
+class QuestionTooLong(LimitExceeded):
     """More tokens than the model reads, or terms and digits beyond its prompt format."""
 
 

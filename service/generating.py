@@ -1,7 +1,4 @@
-"""Plain text to text, with any T5: tokenise, generate, read; whole or as it is written.
-
-Knows nothing of HTTP, and nothing of equations.
-"""
+"""Generate text from text with any T5, whole or as a stream. No HTTP and no equations here."""
 
 from __future__ import annotations
 
@@ -11,10 +8,11 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from enum import StrEnum
 
-from service.contracts import Answered, Prompt, Timings
-from service.engine.bundle import Manifest
-from service.engine.tokens import TextCodec
-from service.errors import QuestionTooLong
+from engine.bundle import Manifest
+from engine.contracts import Prompt
+from engine.tokens import TextCodec
+from service.contracts import Answered, Timings
+from service.errors import LimitExceeded, QuestionTooLong
 
 Submit = Callable[[Prompt, float], Awaitable[Answered]]
 Stream = Callable[[Prompt, float], AsyncGenerator[list[int] | Answered, None]]
@@ -31,7 +29,7 @@ class FinishReason(StrEnum):
 
 @dataclass(frozen=True)
 class Written:
-    """What the model wrote for one text."""
+    """The model's answer to one text."""
 
     text: str
     tokens: int
@@ -41,7 +39,7 @@ class Written:
 
 
 class Generator:
-    """Writes with the model of one bundle; `submit` and `stream` are the batcher's."""
+    """Generate with the model of one bundle; `submit` and `stream` are the batcher's."""
 
     def __init__(
         self, manifest: Manifest, codec: TextCodec, submit: Submit, stream: Stream
@@ -54,7 +52,7 @@ class Generator:
     async def generate(
         self, text: str, *, max_new_tokens: int | None = None, timeout_s: float
     ) -> Written:
-        """Raises `QuestionTooLong`, and what `submit` raises."""
+        """Return the whole answer. Raises `LimitExceeded` and the errors of `submit`."""
         started_s = time.perf_counter()
         answered = await self._submit(self._prompt(text, max_new_tokens), timeout_s)
         return self._written(answered, started_s)
@@ -62,9 +60,9 @@ class Generator:
     async def stream(
         self, text: str, *, max_new_tokens: int | None = None, timeout_s: float
     ) -> AsyncGenerator[str | Written, None]:
-        """Pieces that make up the text, as they are written, and last the whole.
+        """Yield the pieces of the text as they are decoded, and last the whole answer.
 
-        Raises as `generate`, before the first piece or between two.
+        Raises the errors of `generate`, before the first piece or between two.
         """
         started_s, shown = time.perf_counter(), ""
         async with aclosing(self._stream(self._prompt(text, max_new_tokens), timeout_s)) as news:
@@ -82,7 +80,7 @@ class Generator:
     def _prompt(self, text: str, max_new_tokens: int | None) -> Prompt:
         limits = self._limits
         if max_new_tokens is not None and max_new_tokens > limits.max_new_tokens:
-            raise QuestionTooLong(
+            raise LimitExceeded(
                 f"max_new_tokens is {max_new_tokens}; the model writes at most "
                 f"{limits.max_new_tokens}"
             )

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from platform import python_version
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from engine.bundle import Manifest
 from equations.verify import Verdict
-from service.engine.bundle import Manifest
+from service import processes
+from service.contracts import Started
+from service.processes import Pids
 from service.solving import Solution, Source
 
 Labelled = TypeVar("Labelled", Counter, Histogram)
 _SECONDS = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+    30, 60, 120, 300, 600,  # the longest deadline that a request may have
 )  # fmt: skip
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _TOKENS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+
+
+def _onnxruntime_version() -> str:
+    """Return the version of ONNX Runtime, which has two distributions, without importing it."""
+    for name in ("onnxruntime", "onnxruntime-gpu"):
+        with suppress(PackageNotFoundError):
+            return version(name)
+    return "unknown"
 
 
 def by_labels(metric: Labelled) -> Callable[..., Labelled]:
@@ -28,8 +43,10 @@ def by_labels(metric: Labelled) -> Callable[..., Labelled]:
 class Metrics:
     """Implements `service.contracts.Observer`; one registry each, so that tests do not share."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine_pids: Pids = dict) -> None:
+        """`engine_pids` returns the processes of the engines, which may change, by engine."""
         registry = self._registry = CollectorRegistry()
+        processes.register(registry, engine_pids)
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"cybersolve_{name}", text, labels, registry=registry)
@@ -88,9 +105,15 @@ class Metrics:
         self._model = gauge(
             "model_info", "The model served.", "name", "version", "precision", "provider"
         )
+        self._kernels = gauge("kernels_info", "The kernels that engines run.", "kernels")
+        build = gauge("build_info", "The installation.", "version", "python", "onnxruntime")
+        build.labels(version("cybersolve"), python_version(), _onnxruntime_version()).set(1)
 
-    def model_loaded(self, manifest: Manifest, provider: str) -> None:
-        self._model.labels(manifest.name, manifest.version, manifest.precision, provider).set(1)
+    def model_loaded(self, manifest: Manifest, started: Started) -> None:
+        """Name the model, and what the engines run it with."""
+        labels = (manifest.name, manifest.version, manifest.precision, started.provider)
+        self._model.labels(*labels).set(1)
+        self._kernels.labels(started.kernels).set(1)
 
     def request(self, route: str, status: int, duration_s: float) -> None:
         """One that was answered; `route` is one of the document's, or one name for all others."""

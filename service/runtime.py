@@ -9,21 +9,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from engine.bundle import TOKENIZER, Manifest, load_manifest
+from engine.contracts import Prompt
+from engine.cpu import available_cpus
+from engine.tokens import TextCodec
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
-from service.contracts import Answered, Host, Prompt
-from service.engine.bundle import TOKENIZER, Manifest, load_manifest
-from service.engine.cpu import available_cpus
-from service.engine.tokens import TextCodec
+from service.contracts import Answered, Host
 from service.errors import EngineRefused, NotReady, ServiceError, ShuttingDown
 from service.generating import Generator
 from service.hosting.plan import EnginePlan
 from service.hosting.process import ProcessHost
 from service.metrics import Metrics
+from service.phases import Phases
 from service.recent import RecentQuestions
 from service.settings import Settings
-from service.solving import Solver
-from service.tracing import Phases
+from service.solving import Solver, format_of
 
 _LOG = logging.getLogger(__name__)
 _WORTH_SHARING = 20_000_000  # parameters
@@ -41,6 +42,8 @@ class Model:
 def load_model(settings: Settings) -> Model:
     """Raises `BundleError` with one line that says what is wrong. Starts no engine yet."""
     manifest = load_manifest(settings.model)
+    if manifest.solves:
+        format_of(manifest)  # a model that no code here can ask is refused before it loads
     workers, threads = layout(manifest, settings)
     plan = EnginePlan(
         model=settings.model.resolve(),
@@ -78,7 +81,7 @@ class Runtime:
         self.settings = settings
         self.model = model
         self._phases = phases or Phases()
-        self.metrics = Metrics()
+        self.metrics = Metrics(self._engine_pids)
         self.metrics.queue_limit.set(settings.max_queue)
         self.metrics.engines.set(len(model.hosts))
         self.metrics.rows.set(len(model.hosts) * settings.max_batch_rows)
@@ -156,6 +159,11 @@ class Runtime:
             if self._requests == 0:
                 self._quiet.set()
 
+    def _engine_pids(self) -> dict[str, int]:
+        """Return the processes of the engines that run now, by the engine's index."""
+        pids = ((str(index), host.live_pid) for index, host in enumerate(self.model.hosts))
+        return {engine: pid for engine, pid in pids if pid is not None}
+
     async def _submit(self, prompt: Prompt, timeout_s: float) -> Answered:
         """`Batcher.submit`, with its phases in the trace."""
         answered = await self.batcher.submit(prompt, timeout_s)
@@ -169,8 +177,8 @@ class Runtime:
         except EngineRefused as error:
             self.refused = error
             raise
-        assert self.batcher.provider is not None, "started without an engine: this is a bug"
-        self.metrics.model_loaded(self.model.manifest, self.batcher.provider)
+        assert self.batcher.started is not None, "started without an engine: this is a bug"
+        self.metrics.model_loaded(self.model.manifest, self.batcher.started)
 
     async def stop(self, within_s: float | None = None) -> None:
         """Take no more requests and let the accepted finish, within the time that settings give.

@@ -8,12 +8,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from service.engine.kernels import CHOICES as KERNELS
-
 _PREFIX = "CYBERSOLVE_"
 _BUNDLED_MODEL = Path(__file__).resolve().parent.parent / "models" / "cybersolve-mini"
 _MAY_BE_ZERO = {"cached_answers", "metrics_port", "port"}  # a port of 0: any that is free
 PROVIDERS = ("auto", "cpu", "cuda")
+# The levels of `engine.kernels`.
+KERNELS = ("auto", "none", "avx512vnni", "avx512", "avxvnni", "avx2", "i8mm", "dotprod")
 LOG_FORMATS = ("text", "json")
 _CHOICES = {"provider": PROVIDERS, "kernels": KERNELS, "log_format": LOG_FORMATS}
 

@@ -12,18 +12,19 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from equations import work
+from engine.bundle import BundleError, Manifest
+from engine.contracts import Prompt
+from engine.tokens import TextCodec
+from equations.formats import FORMATS, Format
 from equations.linear import Equation, render
 from equations.parser import parse
-from equations.prompt import PROMPT_FORMATS, WORK, OutOfRange, read_bare_answer
+from equations.prompt import OutOfRange
 from equations.verify import Verdict, verify
+from service.alternatives import Alternatives
 from service.confidence import confidence
-from service.contracts import Answered, Prompt, Timings
-from service.engine.bundle import Manifest
-from service.engine.tokens import TextCodec
+from service.contracts import Answered, Timings
 from service.errors import QuestionTooLong
-from service.second_try import Alternatives
-from service.tracing import Phases
+from service.phases import Phases
 
 Submit = Callable[[Prompt, float], Awaitable[Answered]]
 _NO_ANSWER = "the model gave no answer"
@@ -62,6 +63,16 @@ class Solution:
     total_s: float
 
 
+def format_of(manifest: Manifest) -> Format:
+    """Return the prompt format that a bundle's model reads. Raises `BundleError` if unknown."""
+    format_ = FORMATS.get(manifest.prompt_format)
+    if format_ is None:
+        raise BundleError(f"unknown prompt format {manifest.prompt_format!r}")
+    if manifest.target_format != format_.target:
+        raise BundleError(f"unknown target format {manifest.target_format!r}")
+    return format_
+
+
 class Solver:
     """Answers questions with the model of one bundle; `submit` is the batcher's.
 
@@ -82,9 +93,7 @@ class Solver:
         self._max_tries = max_tries
         self._phases = phases or Phases()
         self._eos_id = manifest.architecture.eos_id
-        self._prompt = PROMPT_FORMATS[manifest.prompt_format]
-        self._target_format = manifest.target_format
-        self._writes_work = manifest.target_format == WORK
+        self._format = format_of(manifest)
         self._max_source_tokens = manifest.limits.max_source_tokens
         self._calibration = manifest.calibration
 
@@ -115,7 +124,7 @@ class Solver:
 
     def _encode(self, equation: Equation) -> tuple[int, ...]:
         try:
-            source = self._codec.encode(self._prompt(equation))
+            source = self._codec.encode(self._format.prompt(equation))
         except OutOfRange as error:
             raise QuestionTooLong(f"the model does not read {error}") from error
         if len(source) > self._max_source_tokens:
@@ -125,9 +134,7 @@ class Solver:
 
     def _worth_another_try(self, equation: Equation) -> bool:
         """Not where the model could not write the solution if it knew it."""
-        solution = equation.solution()
-        expressible = not self._writes_work or work.expressible(solution)
-        return self._max_tries > 1 and expressible
+        return self._max_tries > 1 and self._format.expressible(equation.solution())
 
     async def _try_again(
         self, equation: Equation, first: Answered, greedy: Solution, source: tuple[int, ...]
@@ -161,20 +168,20 @@ class Solver:
 
     def _judge(self, equation: Equation, answered: Answered, started: float) -> Solution:
         text = self._codec.decode(answered.hypothesis.tokens)
-        answer, lines = self._read(text, equation.variable)
-        verification = verify(equation, answer or "")
+        written = self._format.read(text)
+        verification = verify(equation, written.answer or "")
         reason = verification.reason
-        if answer is None and verification.verdict is Verdict.WRONG:
+        if written.answer is None and verification.verdict is Verdict.WRONG:
             reason = _NO_ANSWER
         logprob = answered.hypothesis.logprob
         return Solution(
-            answer=answer,
+            answer=written.answer,
             variable=equation.variable,
             verdict=verification.verdict,
             reason=reason,
             source=Source.MODEL,
             equation=render(equation),
-            work=lines,
+            work=written.lines(equation.variable),
             text=text,
             logprob=logprob,
             confidence=confidence(self._calibration, logprob) if self._calibration else None,
@@ -182,12 +189,6 @@ class Solver:
             timings=answered.timings,
             total_s=time.perf_counter() - started,
         )
-
-    def _read(self, text: str, variable: str) -> tuple[str | None, list[str] | None]:
-        if not self._writes_work:
-            return read_bare_answer(self._target_format, text), None
-        written = work.read(text)
-        return written.answer, written.lines(variable)
 
 
 def _exact(equation: Equation, started: float, model: Solution | None = None) -> Solution:

@@ -1,16 +1,13 @@
-"""Traces: which one a request belongs to, and OpenTelemetry's spans of what was done for it.
+"""Read the W3C trace context of a request, and configure FastAPI's own spans.
 
-The span of a request is FastAPI's own; those within it are made here. Without a provider of spans,
-which the extra `otel` and OpenTelemetry's standard variables bring, there are none, and the trace
-is what the caller's `traceparent` says it is.
+Without a span provider (the extra `otel` and OpenTelemetry's standard variables) no spans are made,
+and a request's trace is the one that the caller's `traceparent` names.
 """
 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from fastapi.telemetry import TelemetryConfig
@@ -18,10 +15,6 @@ from opentelemetry import trace
 from opentelemetry.trace import TracerProvider
 from starlette.types import Scope
 
-from service.contracts import Timings
-
-_NAME = "cybersolve"
-_NO_SPAN = nullcontext()
 PROBES = ("/livez", "/readyz", "/metrics", "/v2/health/")  # every few seconds, and all alike
 _TRACEPARENT = re.compile(
     rb"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<parent>[0-9a-f]{16})"
@@ -81,35 +74,3 @@ def telemetry(provider: TracerProvider | None) -> TelemetryConfig:
     if provider is not None:
         config["tracer_provider"] = provider
     return config
-
-
-class Phases:
-    """Spans within the request that is being handled; nothing where that has none."""
-
-    def __init__(self, provider: TracerProvider | None = None) -> None:
-        self._tracer = trace.get_tracer(_NAME, tracer_provider=provider)
-
-    def span(self, name: str) -> AbstractContextManager[object]:
-        """For the time of a `with`."""
-        if not trace.get_current_span().is_recording():
-            return _NO_SPAN
-        return self._tracer.start_as_current_span(name)
-
-    def inferred(self, timings: Timings) -> None:
-        """What an engine has just done, from the time that it took. A kept answer took none."""
-        if not timings.total_s or not trace.get_current_span().is_recording():
-            return
-        began_ns = time.time_ns() - _ns(timings.total_s)
-        decode_s = timings.inference_s - timings.encode_s
-        for name, took_s in (
-            ("queue", timings.queue_s),
-            ("encode", timings.encode_s),
-            ("decode", decode_s),
-        ):
-            span = self._tracer.start_span(name, start_time=began_ns)
-            began_ns += _ns(took_s)
-            span.end(began_ns)
-
-
-def _ns(seconds: float) -> int:
-    return round(1e9 * seconds)

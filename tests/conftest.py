@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from engine.bundle import Limits
 from model_export.bundle import Identity, sources_of, write_bundle
-from service.engine.bundle import Limits
 from training import data
 from training.model import PRESETS, SmallT5, save_plain
 from training.vocabulary import Vocabulary

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from engine.contracts import Prompt, Tokens
+from engine.echo import EchoEngine
+from engine.tokens import TextCodec
 from equations import work
 from equations.prompt import read_digits
-from service.contracts import Prompt, Tokens
-from service.engine.fake import EchoEngine
-from service.engine.tokens import TextCodec
 
 
 class Clock:

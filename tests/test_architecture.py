@@ -1,6 +1,7 @@
 """The import arrows between the rooms, as the table in docs/architecture.md has them."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,45 +20,14 @@ ROOMS = (
     "client",
 )
 
-SERVING = {"fastapi", "httptools", "numpy", "onnxruntime", "prometheus_client", "pydantic"} | {
-    "opentelemetry",
-    "starlette",
-    "tokenizers",
-    "tqdm",
-    "uvicorn",
-    "uvloop",
-}
-MAY_IMPORT = {
-    "equations": {"equations"},
-    "training": {
-        "training", "equations", "service.engine", "service.errors", "service.runtime",
-        "service.settings", "service.solving",
-        "torch", "transformers", "tokenizers", "numpy", "tqdm", "matplotlib", "pyarrow",
-        "accelerate", "huggingface_hub",
-    },
-    "model_export": {
-        "model_export", "equations", "service.engine", "service.contracts",
-        "torch", "transformers", "tokenizers", "onnx", "numpy", "tqdm",
-    },
-    "service": {"service", "equations", "deploy.ray"} | SERVING,
-    "bench": {
-        "bench", "equations", "training.data", "training.model", "model_export", "loadtest",
-        "service.api", "service.app", "service.batching", "service.confidence",
-        "service.contracts", "service.engine", "service.hosting", "service.logs",
-        "service.metrics", "service.runtime", "service.settings", "fastapi", "uvloop",
-        "torch", "transformers", "tokenizers", "onnx", "numpy", "tqdm", "matplotlib", "httpx",
-        "onnxruntime", "optimum", "ctranslate2", "litserve", "bentoml", "pydantic",
-    },
-    "loadtest": {"loadtest", "locust", "gevent"},
-    "deploy": {"deploy", "service", "ray", "pyarrow", "fastapi", "tqdm"},
-    "client/cybersolve_client": {"cybersolve_client", "httpx"},
-    "service/batching": {"service.batching", "service.contracts", "service.errors"},
-    "service/hosting": {
-        "service.hosting", "service.batching.policy", "service.contracts", "service.engine",
-        "service.errors", "service.logs",
-    },
-    "service/contracts.py": set(),
-}  # fmt: skip
+DOCUMENT = ROOT / "docs" / "architecture.md"
+_ROW = re.compile(r"\| `(?P<room>[\w.]+)` \|.*\|(?P<imports>[^|]*)\|")
+
+
+def table() -> dict[str, set[str]]:
+    """Return what each room may import, by the table in docs/architecture.md."""
+    rows = (_ROW.fullmatch(line) for line in DOCUMENT.read_text().splitlines())
+    return {row["room"]: set(re.findall(r"`([\w.]+)`", row["imports"])) for row in rows if row}
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -74,23 +44,42 @@ def sources(place: str) -> list[Path]:
     return [path] if path.is_file() else sorted(path.rglob("*.py"))
 
 
+def files_of(room: str) -> list[Path]:
+    path = ROOT / room.replace(".", "/")
+    return sources(str(path)) if path.is_dir() else [path.with_suffix(".py")]
+
+
+def _within(module: str, name: str) -> bool:
+    return f"{module}.".startswith(f"{name}.")
+
+
 def allowed(module: str, names: set[str]) -> bool:
-    parts = module.split(".")
-    prefixes = {".".join(parts[: i + 1]) for i in range(len(parts))}
-    return parts[0] in sys.stdlib_module_names or bool(prefixes & names)
+    known = module.split(".", maxsplit=1)[0] in sys.stdlib_module_names
+    return known or any(_within(module, name) for name in names)
 
 
-@pytest.mark.parametrize("place", MAY_IMPORT)
-def test_a_room_imports_only_what_it_may(place: str) -> None:
-    files = sources(place)
-    assert files
+@pytest.mark.parametrize("room", table())
+def test_a_room_imports_only_what_the_document_allows(room: str) -> None:
     strangers = {
         f"{path.relative_to(ROOT)}: {module}"
-        for path in files
+        for path in files_of(room)
         for module in imported(path)
-        if not allowed(module, MAY_IMPORT[place])
+        if not allowed(module, table()[room] | {room})
     }
     assert not strangers
+
+
+def test_the_document_has_every_room() -> None:
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
+    named = {room.split(".")[0] for room in table()}
+    assert named == packages | {"client"}
+
+
+def test_no_row_allows_what_its_room_does_not_import() -> None:
+    for room, names in table().items():
+        used = [module for path in files_of(room) for module in imported(path)]
+        unused = {name for name in names if not any(_within(module, name) for module in used)}
+        assert not unused, f"{room}: {unused}"
 
 
 def test_rivals_stay_in_their_processes() -> None:
@@ -120,7 +109,7 @@ def test_rival_servers_stay_in_their_processes() -> None:
     }
     assert knowing == set(files.items())
     for path in sources("bench/servers/contender"):
-        here = ("bench.servers.contender", "equations", "service.engine", "service.contracts")
+        here = ("bench.servers.contender", "equations", "engine", "service.contracts")
         ours = [m for m in imported(path) if m.split(".")[0] in ROOMS]
         assert all(m.startswith((*here, "service.confidence")) for m in ours), (path, ours)
 

@@ -12,7 +12,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-from equations.prompt import PROMPT_FORMATS
+from equations.formats import FORMATS
 from training import data
 from training.errors import RunError
 from training.finetune import command as command_finetune
@@ -189,7 +189,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--prompt-format",
-        choices=PROMPT_FORMATS,
+        choices=FORMATS,
         help="what the model reads; if not given, the checkpoint tells",
     )
     parser.add_argument(

@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, T5ForConditionalGeneration
 
-from equations import prompt
+from equations import formats
 from training.errors import RunError
 
 
@@ -66,14 +66,14 @@ def save(
     state: dict[str, torch.Tensor] | None = None,
 ) -> None:
     """A folder that `load` and transformers read; `state` stands for the model's own weights."""
-    setattr(model.config, prompt.FORMAT_KEY, prompt_format)
+    setattr(model.config, formats.CONFIG_KEY, prompt_format)
     model.save_pretrained(folder, state_dict=state)
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
 def format_of(model: T5ForConditionalGeneration, tokenizer: Tokenizer) -> str:
-    """The prompt format, see `equations.prompt.format_of_checkpoint`."""
-    return prompt.format_of_checkpoint(model.config.to_dict(), tokenizer.token_to_id)
+    """Return the name of the prompt format, see `equations.formats.detect`."""
+    return formats.detect(getattr(model.config, formats.CONFIG_KEY, None), tokenizer.token_to_id)
 
 
 def _first_line(error: Exception) -> str:

@@ -20,8 +20,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from equations import prompt, work
-from equations.parser import parse
+from equations.formats import FORMATS, Format
+from equations.prompt import OutOfRange
 from training.checkpoint import format_of, load
 from training.data import Problem
 from training.errors import RunError
@@ -94,29 +94,22 @@ def predict(
 
     A question that the prompt format cannot express is answered with nothing, which is wrong.
     """
-    reads = prompt_format or format_of(model, tokenizer)
-    target = prompt.TARGET_FORMATS[reads]
-    sources = [_source(tokenizer, problem, reads) for problem in problems]
+    format_ = FORMATS[prompt_format or format_of(model, tokenizer)]
+    sources = [_source(tokenizer, problem, format_) for problem in problems]
     readable = [i for i in range(len(problems)) if sources[i]]
     order = sorted(readable, key=lambda i: len(sources[i]))
     predictions = {i: judged(problem, "", None) for i, problem in enumerate(problems)}
     for group in tqdm(list(_groups(order)), unit="batch", disable=not show_progress):
         written = generate(model, tokenizer, [sources[i] for i in group])
         for i, (text, logprob) in zip(group, written, strict=True):
-            answer = (
-                work.read(text).answer
-                if target == prompt.WORK
-                else prompt.read_bare_answer(target, text)
-            )
-            predictions[i] = judged(problems[i], text, answer, logprob)
+            predictions[i] = judged(problems[i], text, format_.read(text).answer, logprob)
     return [predictions[i] for i in range(len(problems))]
 
 
-def _source(tokenizer: Tokenizer, problem: Problem, prompt_format: str) -> list[int]:
-    write = prompt.PROMPT_FORMATS[prompt_format]
+def _source(tokenizer: Tokenizer, problem: Problem, format_: Format) -> list[int]:
     try:
-        text = write(parse(problem.question).with_integers())
-    except prompt.OutOfRange:
+        text = format_.encode(problem.question)
+    except OutOfRange:
         return []
     ids: list[int] = tokenizer.encode(text).ids
     return ids

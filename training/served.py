@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from engine.bundle import BundleError
 from equations.verify import Verdict
-from service.engine.bundle import BundleError
 from service.errors import QuestionTooLong
 from service.runtime import Model, Runtime, load_model
 from service.settings import Settings

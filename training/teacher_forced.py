@@ -13,8 +13,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import T5ForConditionalGeneration
 
-from equations import prompt
-from equations.parser import parse
+from equations.formats import FORMATS
 from training.errors import RunError
 from training.prediction import Prediction
 from training.vocabulary import PAD_ID
@@ -32,18 +31,17 @@ def with_teacher_forced(
 
     Raises `RunError` for a model that writes its work: no one text of it is the right one.
     """
-    target = prompt.TARGET_FORMATS[prompt_format]
-    if target == prompt.WORK:
+    format_ = FORMATS[prompt_format]
+    if format_.write_answer is None:
         raise RunError(f"teacher forcing needs bare answers; prompt format {prompt_format}")
-    reads, answers = prompt.PROMPT_FORMATS[prompt_format], prompt.ANSWER_FORMATS[target]
     found: list[Prediction] = []
     for start in range(0, len(predictions), _BATCH):
         group = predictions[start : start + _BATCH]
-        questions = [reads(parse(p.problem.question).with_integers()) for p in group]
-        expected = [answers.write(p.problem.answer) for p in group]
+        questions = [format_.encode(p.problem.question) for p in group]
+        expected = [format_.write_answer(p.problem.answer) for p in group]
         written = _forced(model, tokenizer, questions, expected)
         for prediction, (text, logprob) in zip(group, written, strict=True):
-            answer = prompt.read_bare_answer(target, text)
+            answer = format_.read(text).answer
             found.append(replace(prediction, teacher_forced=answer, expected_logprob=logprob))
     return found
 

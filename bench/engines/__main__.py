@@ -21,7 +21,7 @@ from bench.command import ROOT, say
 from bench.engines import levels
 from bench.engines.entries import OURS, Entry, Layout, OursEntry, entries, layouts
 from bench.engines.scenarios import FULL, QUICK, Scenario
-from service.engine.cpu import available_cpus
+from engine.cpu import available_cpus
 
 if TYPE_CHECKING:
     from bench.engines.contest import Results

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from service.engine import kernels
+from engine import kernels
 
 # Of CTranslate2, MKL, oneDNN and PyTorch's own kernels.
 _NAMES = ("CT2_FORCE_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from service.engine.cpu import available_cpus
+from engine.cpu import available_cpus
 
 _SIDE = 1024  # too large for the caches of one core, small enough for many repetitions
 _MEASURE_S = 0.5

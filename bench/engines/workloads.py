@@ -20,10 +20,9 @@ from transformers import GenerationConfig, T5Config, T5ForConditionalGeneration
 
 from bench.engines.answers import certain
 from bench.engines.flops import ModelShape, flops
-from equations.parser import parse
-from equations.prompt import write_digits
+from engine.bundle import TOKENIZER, Limits
+from equations.formats import FORMATS
 from model_export.bundle import Identity, write_bundle
-from service.engine.bundle import TOKENIZER, Limits
 from training.data import GENERATED, TEST_SPLIT, generate, read, split_file
 from training.model import save_plain
 
@@ -63,7 +62,7 @@ def mini(cache: Path, count: int, checkpoint: Path, questions: Path | None) -> W
     tokenizer = Tokenizer.from_file(str(checkpoint / TOKENIZER))
     problems = read(questions or _generated(cache / f"questions-{count}", _drawn(count)))
     sources = [
-        tokenizer.encode(write_digits(parse(problem.question))).ids
+        tokenizer.encode(FORMATS["digits"].encode(problem.question)).ids
         for problem in problems[: _drawn(count)]
     ]
     return prepare("mini", checkpoint, sources, cache / "mini", count)

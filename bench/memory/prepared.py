@@ -11,8 +11,8 @@ from onnx import TensorProto, helper
 from transformers import T5Config
 
 from bench.engines.workloads import write_random
+from engine.bundle import MANIFEST, Limits, load_manifest
 from model_export.bundle import Identity, sources_of, write_bundle
-from service.engine.bundle import MANIFEST, Limits, load_manifest
 from training.data import GENERATED, TEST_SPLIT, generate, read, split_file
 
 _SEED = 7

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from service.contracts import Prompt, Tokens
-from service.engine.bundle import load_manifest
-from service.engine.generate import generate
-from service.engine.ort import OrtEngine, OrtModel
-from service.engine.sessions import open_sessions
+from engine.bundle import load_manifest
+from engine.contracts import Prompt, Tokens
+from engine.generate import generate
+from engine.ort import OrtEngine, OrtModel
+from engine.sessions import open_sessions
 
 _KB = 1024  # in a MiB
 _ROWS = 32

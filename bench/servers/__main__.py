@@ -18,7 +18,7 @@ from bench import command
 from bench.command import ROOT, say
 from bench.servers.entries import Entry, entries
 from bench.servers.scenarios import CALLERS
-from service.engine.cpu import available_cpus
+from engine.cpu import available_cpus
 
 _QUICK_TURN_S, _QUICK_QUESTIONS = 2.0, 100
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.servers.contender.answering import Answering
+from engine.contracts import Hypothesis
+from engine.generate import generate
+from engine.loading import load_engine
 from equations.parser import parse
-from service.contracts import Hypothesis
-from service.engine.generate import generate
-from service.engine.opening import open_engine
 from training.data import TEST_SPLIT, read, split_file
 from training.data import generate as write_questions
 
@@ -50,7 +50,7 @@ def prepare(bundle: Path, cache: Path, count: int) -> Workload:
 
 
 def _sure(bundle: Path, answering: Answering, questions: Sequence[str]) -> list[str]:
-    engine, _ = open_engine(bundle, threads=1, rows=_ROWS, provider="cpu")
+    engine, _ = load_engine(bundle, threads=1, rows=_ROWS, provider="cpu")
     prompts = [answering.prompt(parse(question).with_integers()) for question in questions]
     hypotheses = generate(engine, prompts)
     return [q for q, hypothesis in zip(questions, hypotheses, strict=True) if _lead(hypothesis)]

@@ -1,17 +1,21 @@
-"""Asks a CyberSolve service: `Client`, or `AsyncClient` for asyncio, which does the same."""
+"""A client of a CyberSolve service: `Client`, or `AsyncClient` with the same calls for asyncio."""
 
 from cybersolve_client.answers import Answer, Generation, Info, Model, Problem
 from cybersolve_client.asynchronous import AsyncClient, AsyncStream
 from cybersolve_client.clock import Clock
 from cybersolve_client.errors import (
+    CannotConnect,
     ConnectionFailed,
     ConnectionRefused,
     CyberSolveError,
     DeadlineExceeded,
+    HostNotFound,
     InvalidRequest,
     NotUnderstood,
     Overloaded,
     ServerError,
+    TLSFailed,
+    TooLongForModel,
     Unauthorized,
     Unavailable,
 )
@@ -22,6 +26,7 @@ __all__ = [
     "Answer",
     "AsyncClient",
     "AsyncStream",
+    "CannotConnect",
     "Client",
     "Clock",
     "ConnectionFailed",
@@ -29,6 +34,7 @@ __all__ = [
     "CyberSolveError",
     "DeadlineExceeded",
     "Generation",
+    "HostNotFound",
     "Info",
     "InvalidRequest",
     "Model",
@@ -38,6 +44,8 @@ __all__ = [
     "Retries",
     "ServerError",
     "Stream",
+    "TLSFailed",
+    "TooLongForModel",
     "Unauthorized",
     "Unavailable",
 ]

@@ -15,7 +15,7 @@ from cybersolve_client.calls import Calls
 from cybersolve_client.clock import Clock
 from cybersolve_client.events import Events
 from cybersolve_client.retries import Retries
-from cybersolve_client.steps import Call, Result, Send, Sleep, transport_faults
+from cybersolve_client.steps import Call, Result, Send, Sleep, require_http, transport_faults
 
 
 class AsyncClient:
@@ -39,7 +39,7 @@ class AsyncClient:
         self._calls = Calls(
             api_key=api_key, timeout_s=timeout, retries=retries or Retries(), clock=self._clock
         )
-        self._http = httpx.AsyncClient(base_url=base_url, transport=transport)
+        self._http = httpx.AsyncClient(base_url=require_http(base_url), transport=transport)
 
     async def solve(
         self,
@@ -49,7 +49,7 @@ class AsyncClient:
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> Answer:
-        """`fallback="exact"`: solve exactly where the model's answer is not correct."""
+        """Solve one question; `fallback="exact"` solves exactly where the model is not correct."""
         return await self._run(self._calls.solve(question, fallback, timeout, request_id))
 
     async def solve_many(
@@ -60,9 +60,10 @@ class AsyncClient:
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> list[Answer | Problem]:
-        """In order, an answer or a problem each, in as many requests as the server's limits need.
+        """Return an answer or a problem for each question, in order.
 
-        `timeout` is for each of those requests.
+        Sends as many requests as the server's limits need; `timeout` is for each of them. An error
+        that ends the call has the `outcomes` of the requests before it.
         """
         return await self._run(self._calls.solve_many(questions, fallback, timeout, request_id))
 
@@ -74,7 +75,7 @@ class AsyncClient:
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> Generation:
-        """What the model writes for `text`, whole."""
+        """Return the whole text that the model writes for `text`."""
         return await self._run(self._calls.generate(text, max_new_tokens, timeout, request_id))
 
     @asynccontextmanager
@@ -86,7 +87,7 @@ class AsyncClient:
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> AsyncIterator[AsyncStream]:
-        """What the model writes for `text`, in pieces as it writes them."""
+        """Stream the text that the model writes for `text`, in pieces."""
         call = self._calls.stream(text, max_new_tokens, timeout, request_id)
         response, events = await self._run(call)
         try:
@@ -95,15 +96,15 @@ class AsyncClient:
             await response.aclose()
 
     async def info(self) -> Info:
-        """The model served and the limits in force."""
+        """Return the model served and the limits in force."""
         return await self._run(self._calls.info())
 
     async def ready(self) -> bool:
-        """Whether the server takes questions now."""
+        """Return whether the server takes questions now."""
         return await self._run(self._calls.ready())
 
     async def wait_until_ready(self, timeout: float = 60.0) -> None:
-        """Raises why it is not ready (`Unavailable`, `ConnectionRefused`) after so many seconds."""
+        """Wait. Raises why it is not ready (`Unavailable`, `ConnectionRefused`) after `timeout`."""
         await self._run(self._calls.wait_until_ready(timeout))
 
     async def aclose(self) -> None:
@@ -131,7 +132,7 @@ class AsyncClient:
                 return result
             try:
                 step = partial(call.send, await self._do(action))
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 step = partial(call.throw, error)
 
     async def _do(self, action: Send | Sleep) -> httpx.Response | None:

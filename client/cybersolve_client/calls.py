@@ -21,6 +21,7 @@ from cybersolve_client.errors import (
     CyberSolveError,
     DeadlineExceeded,
     InvalidRequest,
+    TLSFailed,
     error_of,
 )
 from cybersolve_client.events import Events
@@ -74,7 +75,11 @@ class Calls:
             most_questions=limits.max_batch_questions,
             most_bytes=limits.max_body_bytes,
         ):
-            outcomes += yield from self._solve_batch(batch, fallback, timeout_s, request_id)
+            try:
+                outcomes += yield from self._solve_batch(batch, fallback, timeout_s, request_id)
+            except CyberSolveError as error:
+                error.outcomes = tuple(outcomes)
+                raise
         return outcomes
 
     def generate(
@@ -116,10 +121,12 @@ class Calls:
             yield Sleep(_LOOK_EVERY_S)
 
     def _unready(self, deadline: Deadline) -> Call[CyberSolveError | None]:
-        """Why the server takes no questions, or None. Raises what waiting does not mend."""
+        """Return why the server takes no questions, or None. Raises what waiting cannot mend."""
         asking = Asking("GET", "/readyz")
         try:
             yield from self._ask(asking, deadline, None, retries=Retries(attempts=1))
+        except TLSFailed:
+            raise
         except (TRANSIENT, ConnectionFailed, DeadlineExceeded) as error:
             return error
         return None
@@ -131,7 +138,10 @@ class Calls:
         timeout_s: float | None,
         request_id: str | None,
     ) -> Call[list[Answer | Problem]]:
-        """One request, and further ones for those that the server was too busy to answer."""
+        """Send one request, and further ones for the questions that the server refused as busy.
+
+        Once there is an outcome for each, a further request that fails leaves them as they are.
+        """
         deadline = self._deadline(timeout_s)
         outcomes: dict[int, Answer | Problem] = {}
         pending = list(range(len(questions)))
@@ -140,11 +150,13 @@ class Calls:
             asking = Asking("POST", "/solve/batch", body)
             try:
                 response = yield from self._ask(asking, deadline, request_id)
-            except InvalidRequest as error:
-                if len(questions) > 1 or error.problem is None:
-                    raise
-                return [error.problem]  # of the one question that there is
-            outcomes.update(zip(pending, outcomes_of(response), strict=True))
+                outcomes.update(zip(pending, outcomes_of(response, len(pending)), strict=True))
+            except CyberSolveError as error:
+                if outcomes:
+                    break
+                if isinstance(error, InvalidRequest) and error.problem and len(questions) == 1:
+                    return [error.problem]
+                raise
             pending = [index for index in pending if _is_busy(outcomes[index])]
             delay_s = self._retries.delay_s(attempt, None)
             if not pending or attempt == self._retries.attempts or delay_s > deadline.left_s:

@@ -1,31 +1,38 @@
-"""Why a call has no answer, and which error each status is."""
+"""Errors of a call, and the one that each status maps to."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cybersolve_client.answers import Problem
+from cybersolve_client.answers import Answer, Problem
+
+TOO_LONG = "urn:problem-type:cybersolve:too-long-for-model"  # the `type` of such a problem
 
 
 class CyberSolveError(Exception):
-    """A call without an answer. `problem` is what the server said, where it said something."""
+    """A call without an answer. `problem` is what the server said, where it said something.
+
+    `outcomes` of a failed `solve_many` are those of the batches before, in order: the call may go
+    on with the questions from `len(outcomes)`.
+    """
 
     def __init__(self, message: str, problem: Problem | None = None) -> None:
         super().__init__(message)
         self.problem = problem
+        self.outcomes: tuple[Answer | Problem, ...] = ()
 
     @property
     def request_id(self) -> str | None:
-        """What to quote to those who run the server."""
+        """The id to quote to the operators of the server."""
         return self.problem.request_id if self.problem else None
 
 
 class InvalidRequest(CyberSolveError):
-    """The server does not take this request, and will not another time. `problem` says why."""
+    """The request cannot be sent, or the server will never accept it. `problem` says why."""
 
 
 class NotUnderstood(InvalidRequest):
-    """The question is not an equation that the service reads. `str` draws where it is at fault."""
+    """The question is not an equation that the service reads. `str` draws its span."""
 
     def __init__(self, problem: Problem, question: str) -> None:
         where = f"{problem.detail}; expected {problem.expected}"
@@ -35,20 +42,27 @@ class NotUnderstood(InvalidRequest):
         self.expected = problem.expected
 
 
+class TooLongForModel(InvalidRequest):
+    """The model cannot read the question or text: too many tokens, terms or digits.
+
+    An equation is solved all the same with `fallback="exact"`.
+    """
+
+
 class Unauthorized(CyberSolveError):
-    """The server wants an API key, or another one."""
+    """The server expects an API key, or a different one."""
 
 
 class DeadlineExceeded(CyberSolveError):
-    """The time of the call was over before its answer was there."""
+    """The timeout of the call passed before its answer arrived."""
 
 
 class ServerError(CyberSolveError):
-    """The server failed, or said what this client cannot read."""
+    """The server failed, or its response cannot be read."""
 
 
 class _Transient(CyberSolveError):
-    """Worth asking again. `retry_after_s`: not before that, where the server said so."""
+    """Retried. `retry_after_s` is the server's `Retry-After`, where it sent one."""
 
     def __init__(
         self, message: str, problem: Problem | None = None, retry_after_s: float | None = None
@@ -58,19 +72,31 @@ class _Transient(CyberSolveError):
 
 
 class Overloaded(_Transient):
-    """The server has too much to do."""
+    """The server is overloaded."""
 
 
 class Unavailable(_Transient):
-    """The server is not ready yet, or shuts down."""
+    """The server is not ready yet, or is shutting down."""
 
 
 class ConnectionFailed(CyberSolveError):
-    """The connection broke before the answer was there."""
+    """The connection broke before the answer arrived, or could not be made."""
 
 
-class ConnectionRefused(ConnectionFailed, _Transient):
-    """Nothing listens there, or cannot be reached."""
+class CannotConnect(ConnectionFailed, _Transient):
+    """No connection could be made, so nothing was sent; `str` is the system's reason."""
+
+
+class ConnectionRefused(CannotConnect):
+    """The host is there, but nothing listens on the port."""
+
+
+class HostNotFound(CannotConnect):
+    """The host's name has no address (DNS)."""
+
+
+class TLSFailed(ConnectionFailed):
+    """The TLS handshake failed: a certificate that is not trusted, or a port without TLS."""
 
 
 TRANSIENT = _Transient
@@ -83,10 +109,12 @@ _BY_STATUS: Mapping[int, type[CyberSolveError]] = {
 
 
 def error_of(problem: Problem, question: str, retry_after_s: float | None) -> CyberSolveError:
-    """The error that `problem` is; `question` is what was asked, if it was one question."""
+    """Return the error for `problem`; `question` is the one of the request, if it had one."""
     status = problem.status
     if status == 422 and problem.span is not None:
         return NotUnderstood(problem, question)
+    if problem.type == TOO_LONG:
+        return TooLongForModel(problem.detail, problem)
     if status in (429, 503):
         busy = Overloaded if status == 429 else Unavailable
         return busy(problem.detail, problem, retry_after_s)

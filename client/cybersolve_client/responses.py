@@ -1,4 +1,4 @@
-"""HTTP responses read: what was asked for, or the problem that came instead."""
+"""Read HTTP responses: the result of a call, or the problem in its place."""
 
 from __future__ import annotations
 
@@ -28,14 +28,21 @@ def answer_of(response: httpx.Response) -> Answer:
     return _read(response, lambda body: read_answer(body, request_id_of(response)))
 
 
-def outcomes_of(response: httpx.Response) -> list[Answer | Problem]:
+def outcomes_of(response: httpx.Response, count: int) -> list[Answer | Problem]:
+    """Return the `count` results of a batch: an answer or a problem each."""
     request_id = request_id_of(response)
 
     def outcome(body: Any) -> Answer | Problem:
         read = read_answer if "verdict" in body else read_problem
         return read(body, request_id)
 
-    return _read(response, lambda body: [outcome(each) for each in body["results"]])
+    def outcomes(body: Any) -> list[Answer | Problem]:
+        found = [outcome(each) for each in body["results"]]
+        if len(found) != count:
+            raise ValueError(f"{len(found)} results; expected {count}")
+        return found
+
+    return _read(response, outcomes)
 
 
 def generation_of(response: httpx.Response) -> Generation:
@@ -47,7 +54,7 @@ def info_of(response: httpx.Response) -> Info:
 
 
 def problem_of(response: httpx.Response) -> Problem:
-    """What the server said, or what a proxy in between said in words of its own."""
+    """Return the server's problem, or one made of a proxy's response."""
     try:
         return read_problem(response.json(), request_id_of(response))
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import socket
+import ssl
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +13,17 @@ from typing import Any, TypeVar
 
 import httpx
 
-from cybersolve_client.errors import ConnectionFailed, ConnectionRefused, DeadlineExceeded
+from cybersolve_client.errors import (
+    CannotConnect,
+    ConnectionFailed,
+    ConnectionRefused,
+    CyberSolveError,
+    DeadlineExceeded,
+    HostNotFound,
+    InvalidRequest,
+    ServerError,
+    TLSFailed,
+)
 
 _MOST_TIMEOUT_MS = 600_000  # that the service takes
 Result = TypeVar("Result")
@@ -56,14 +68,59 @@ class Asking:
         return Send(self.method, self.path, {**headers, **kind}, timeout_s, encoded, self.stream)
 
 
+def require_http(base_url: str) -> str:
+    """Return `base_url`. Raises `ValueError` for one without a scheme or a host."""
+    url = httpx.URL(base_url)
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError(f"base_url is {base_url!r}; expected http://HOST or https://HOST")
+    return base_url
+
+
 @contextmanager
 def transport_faults() -> Iterator[None]:
-    """The errors of httpx as those of this package."""
+    """Raise the errors of httpx as those of this package."""
     try:
         yield
-    except httpx.ConnectError as error:
-        raise ConnectionRefused(str(error)) from error
-    except httpx.TimeoutException as error:
-        raise DeadlineExceeded("the server did not answer in time") from error
-    except httpx.TransportError as error:
-        raise ConnectionFailed(str(error) or type(error).__name__) from error
+    except httpx.RequestError as error:
+        raise _error_of(error) from error
+
+
+_IN_TIME: Mapping[type[httpx.TimeoutException], str] = {
+    httpx.ConnectTimeout: "no connection was made in time",
+    httpx.PoolTimeout: "no connection of this client became free in time",
+}
+_OF_THE_SYSTEM: Mapping[type[Exception], type[ConnectionFailed]] = {
+    socket.gaierror: HostNotFound,
+    ssl.SSLError: TLSFailed,
+    ConnectionRefusedError: ConnectionRefused,
+}
+
+
+def _error_of(error: httpx.RequestError) -> CyberSolveError:
+    reason = str(error) or type(error).__name__
+    if isinstance(error, httpx.TimeoutException):
+        return DeadlineExceeded(_IN_TIME.get(type(error), "the server did not answer in time"))
+    if isinstance(error, httpx.ConnectError):
+        return _connect_error(error)(f"{reason} ({error.request.url.netloc.decode()})")
+    if isinstance(error, httpx.LocalProtocolError):
+        return InvalidRequest(f"the request cannot be sent: {reason}")
+    if isinstance(error, httpx.DecodingError):
+        return ServerError(f"the response cannot be decoded: {reason}")
+    return ConnectionFailed(reason)
+
+
+def _connect_error(error: httpx.ConnectError) -> type[ConnectionFailed]:
+    """Return the error for the system's own, which httpx keeps as a cause."""
+    causes = list(_causes(error))
+    for kind, result in _OF_THE_SYSTEM.items():
+        if any(isinstance(cause, kind) for cause in causes):
+            return result
+    return CannotConnect
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """`error`, its causes and theirs: several addresses of a host fail as a group."""
+    yield error
+    for cause in (error.__cause__ or error.__context__, *getattr(error, "exceptions", ())):
+        if cause is not None:
+            yield from _causes(cause)

@@ -1,4 +1,4 @@
-"""The client that blocks."""
+"""The blocking client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cybersolve_client.calls import Calls
 from cybersolve_client.clock import Clock
 from cybersolve_client.events import Events
 from cybersolve_client.retries import Retries
-from cybersolve_client.steps import Call, Result, Send, Sleep, transport_faults
+from cybersolve_client.steps import Call, Result, Send, Sleep, require_http, transport_faults
 
 
 class Client:
@@ -39,7 +39,7 @@ class Client:
         self._calls = Calls(
             api_key=api_key, timeout_s=timeout, retries=retries or Retries(), clock=self._clock
         )
-        self._http = httpx.Client(base_url=base_url, transport=transport)
+        self._http = httpx.Client(base_url=require_http(base_url), transport=transport)
 
     def solve(
         self,
@@ -49,7 +49,7 @@ class Client:
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> Answer:
-        """`fallback="exact"`: solve exactly where the model's answer is not correct."""
+        """Solve one question; `fallback="exact"` solves exactly where the model is not correct."""
         return self._run(self._calls.solve(question, fallback, timeout, request_id))
 
     def solve_many(
@@ -60,9 +60,10 @@ class Client:
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> list[Answer | Problem]:
-        """In order, an answer or a problem each, in as many requests as the server's limits need.
+        """Return an answer or a problem for each question, in order.
 
-        `timeout` is for each of those requests.
+        Sends as many requests as the server's limits need; `timeout` is for each of them. An error
+        that ends the call has the `outcomes` of the requests before it.
         """
         return self._run(self._calls.solve_many(questions, fallback, timeout, request_id))
 
@@ -74,7 +75,7 @@ class Client:
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> Generation:
-        """What the model writes for `text`, whole."""
+        """Return the whole text that the model writes for `text`."""
         return self._run(self._calls.generate(text, max_new_tokens, timeout, request_id))
 
     @contextmanager
@@ -86,7 +87,7 @@ class Client:
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> Iterator[Stream]:
-        """What the model writes for `text`, in pieces as it writes them."""
+        """Stream the text that the model writes for `text`, in pieces."""
         call = self._calls.stream(text, max_new_tokens, timeout, request_id)
         response, events = self._run(call)
         try:
@@ -95,15 +96,15 @@ class Client:
             response.close()
 
     def info(self) -> Info:
-        """The model served and the limits in force."""
+        """Return the model served and the limits in force."""
         return self._run(self._calls.info())
 
     def ready(self) -> bool:
-        """Whether the server takes questions now."""
+        """Return whether the server takes questions now."""
         return self._run(self._calls.ready())
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
-        """Raises why it is not ready (`Unavailable`, `ConnectionRefused`) after so many seconds."""
+        """Wait. Raises why it is not ready (`Unavailable`, `ConnectionRefused`) after `timeout`."""
         self._run(self._calls.wait_until_ready(timeout))
 
     def close(self) -> None:
@@ -131,7 +132,7 @@ class Client:
                 return result
             try:
                 step = partial(call.send, self._do(action))
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 step = partial(call.throw, error)
 
     def _do(self, action: Send | Sleep) -> httpx.Response | None:

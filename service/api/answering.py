@@ -10,7 +10,7 @@ from fastapi import Request
 
 from equations.errors import EquationError
 from service.api.schemas import ModelName, SolveResponse
-from service.errors import QuestionTooLong, ServiceError
+from service.errors import LimitExceeded, ServiceError
 from service.runtime import Runtime
 from service.solving import Fallback, Solution
 
@@ -54,11 +54,11 @@ async def each(
     """What `one` gives for each of `texts`, in order.
 
     A fault `in_place` stands where the result would; any other ends all of them. Raises that other
-    one, and `QuestionTooLong` for more texts than a batch may have.
+    one, and `LimitExceeded` for more texts than a batch may have.
     """
     most = runtime.settings.max_batch_questions
     if len(texts) > most:
-        raise QuestionTooLong(f"{len(texts)} questions; a batch takes at most {most}")
+        raise LimitExceeded(f"{len(texts)} questions; a batch takes at most {most}")
 
     # A quarter of the queue at a time: one large batch must not shut the others out.
     places = asyncio.Semaphore(max(1, runtime.settings.max_queue // 4))

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from service.api.departure import while_connected
+from service.api.disconnect import while_connected
 from service.errors import CallerGone
 
 

@@ -94,8 +94,10 @@ _BATCH = (
         "two", "One that is answered, one that is not understood", 200,
         {
             "results": [
-                _answer(answer="5", equation="3*x + 5 = 20", work=["3*x = 15", "x = 5"]),
-                _UNFINISHED,
+                _answer(
+                    answer="5", equation="3*x + 5 = 20", work=["3*x = 15", "x = 5"], kind="answer"
+                ),
+                {**_UNFINISHED, "kind": "problem"},
             ]
         },
         {"questions": ["3x + 5 = 20", "3x + = 20"]},

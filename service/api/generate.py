@@ -8,7 +8,7 @@ from contextlib import aclosing
 from fastapi import APIRouter, Request, Response
 
 from service.api.answering import runtime_of, timeout_s
-from service.api.departure import while_connected
+from service.api.disconnect import while_connected
 from service.api.events import EventStream, event
 from service.api.problems import problem_of
 from service.api.record import RequestRecord, record_of

@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.api.answering import runtime_of
-from service.api.schemas import Info, Problem
-from service.engine.kernels import NONE, level
-from service.engine.sessions import CUDA
+from service.api.routes import PROBLEMS
+from service.api.schemas import Info, Status
 
-router = APIRouter(tags=["operate"])
-metrics_router = APIRouter(tags=["operate"])
+_FAULTS: dict[int | str, dict[str, Any]] = {
+    500: {**PROBLEMS[500], "description": "An error; quote the `request_id`."}
+}
+router = APIRouter(tags=["operate"], responses=_FAULTS)
+metrics_router = APIRouter(tags=["operate"], responses=_FAULTS)
 
 
 @router.get("/livez", summary="Is the process alive?")
-async def livez() -> dict[str, str]:
+async def livez() -> Status:
     """The process answers."""
-    return {"status": "live"}
+    return Status(status="live")
 
 
 @router.get(
     "/readyz",
     summary="Does it take questions?",
-    responses={503: {"model": Problem, "description": "Not ready, or shutting down."}},
+    responses={503: PROBLEMS[503]},
 )
-async def readyz(request: Request) -> dict[str, str]:
+async def readyz(request: Request) -> Status:
     """Every engine is warm and takes questions; 503 otherwise."""
     runtime_of(request).require_ready()
-    return {"status": "ready"}
+    return Status(status="ready")
 
 
 @metrics_router.get(
     "/metrics",
     summary="Prometheus metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"example": "cybersolve_engine_up 1.0"}}}},
+    responses={
+        200: {
+            "content": {
+                "text/plain": {"schema": {"type": "string"}, "example": "cybersolve_engine_up 1.0"}
+            }
+        }
+    },
 )
 async def metrics(request: Request) -> Response:
     """Prometheus' text format."""
@@ -43,19 +53,19 @@ async def metrics(request: Request) -> Response:
     return Response(exposition, headers={"content-type": CONTENT_TYPE_LATEST})
 
 
-@router.get("/info", summary="The model and the limits")
+@router.get("/info", summary="The model and the limits", responses={401: PROBLEMS[401]})
 async def info(request: Request) -> Info:
     """The model served, where it comes from, and the limits in force."""
     runtime = runtime_of(request)
     manifest, settings = runtime.model.manifest, runtime.settings
-    on_gpu = runtime.batcher.provider == CUDA
+    started = runtime.batcher.started
     return Info(
         name=manifest.name,
         version=manifest.version,
         solves=manifest.solves,
         precision=manifest.precision,
         provider=runtime.batcher.provider,
-        kernels=NONE if on_gpu else level(settings.kernels),
+        kernels=started.kernels if started else None,
         parameters=manifest.architecture.parameters,
         max_source_tokens=manifest.limits.max_source_tokens,
         max_new_tokens=manifest.limits.max_new_tokens,

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from service.api.examples import EXAMPLES, Example
 from service.api.middleware.access import is_open
-from service.api.open_inference.frame import HEADER
+from service.api.open_inference.frame import BINARY, BINARY_SCHEMA, HEADER, HEADER_SCHEMA
 from service.api.open_inference.schemas import InferRequest
 from service.api.problems import MEDIA_TYPE, problem_of, too_large, too_slow, unauthorized
 from service.api.schemas import Problem
@@ -121,13 +121,6 @@ def _read_by_the_route(operation: dict[str, Any]) -> None:
     schema = {"$ref": _COMPONENT + InferRequest.__name__}
     operation["requestBody"] = {
         "required": True,
-        "content": {"application/json": {"schema": schema}, "application/octet-stream": {}},
+        "content": {"application/json": {"schema": schema}, BINARY: BINARY_SCHEMA},
     }
-    operation["parameters"].append(
-        {
-            "name": HEADER,
-            "in": "header",
-            "description": "Bytes of JSON, where the binary data of tensors follows it.",
-            "schema": {"type": "integer"},
-        }
-    )
+    operation["parameters"].append({"name": HEADER, "in": "header", **HEADER_SCHEMA})

@@ -17,11 +17,12 @@ from starlette.types import Receive, Scope, Send
 
 from equations.errors import EquationError
 from service.api.open_inference.errors import InvalidInference, NoSuchModel
-from service.api.schemas import Problem
+from service.api.schemas import BodyFault, Problem
 from service.errors import (
     CallerGone,
     DeadlineExceeded,
     EngineFailed,
+    LimitExceeded,
     NotReady,
     Overloaded,
     QuestionTooLong,
@@ -32,7 +33,7 @@ from service.errors import (
 MEDIA_TYPE = "application/problem+json"
 STATUS: Mapping[type[Exception], HTTPStatus] = {
     EquationError: HTTPStatus.UNPROCESSABLE_ENTITY,
-    QuestionTooLong: HTTPStatus.UNPROCESSABLE_ENTITY,
+    LimitExceeded: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidInference: HTTPStatus.BAD_REQUEST,
     NoSuchModel: HTTPStatus.NOT_FOUND,
     Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
@@ -41,6 +42,7 @@ STATUS: Mapping[type[Exception], HTTPStatus] = {
     DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
     EngineFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
+TOO_LONG = "urn:problem-type:cybersolve:too-long-for-model"  # RFC 9457's `type` of such a problem
 _MOST_FAULTS = 10  # of a body, in one problem
 _MOST_CHARACTERS = 64  # of a key at fault
 _NO_OBJECT = "expected a JSON object, and content-type: application/json"
@@ -84,6 +86,8 @@ def problem_of(error: EquationError | ServiceError, request_id: str) -> Problem:
     """The problem that one question of a batch, or a whole request, ended in."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     problem = _problem(status, str(error))
+    if isinstance(error, QuestionTooLong):
+        problem.type = TOO_LONG
     if isinstance(error, EquationError):
         problem.detail = error.message
         problem.span = (error.span.start, error.span.end)
@@ -165,10 +169,10 @@ def _overloaded(detail: str, retry_after_s: int) -> JSONResponse:
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
     errors = [
-        {
-            "at": [_shown(place) for place in fault["loc"]],
-            "message": _PLAIN.get(fault["type"]) or fault["msg"].removeprefix("Value error, "),
-        }
+        BodyFault(
+            at=[_shown(place) for place in fault["loc"]],
+            message=_PLAIN.get(fault["type"]) or fault["msg"].removeprefix("Value error, "),
+        )
         for fault in islice(cast("RequestValidationError", error).errors(), _MOST_FAULTS)
     ]
     problem = _problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the body is not what the route takes")

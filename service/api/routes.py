@@ -8,11 +8,13 @@ from fastapi import APIRouter, Request, Response
 
 from equations.errors import EquationError
 from service.api.answering import answer_of, each, runtime_of, solution_of, timeout_s
-from service.api.departure import while_connected
-from service.api.middleware.direct import DirectRoute
+from service.api.disconnect import while_connected
+from service.api.middleware.fast_path import FastRoute
 from service.api.problems import problem_of
 from service.api.record import record_of
 from service.api.schemas import (
+    BatchAnswer,
+    BatchProblem,
     BatchRequest,
     BatchResponse,
     Problem,
@@ -73,7 +75,7 @@ async def solve(body: SolveRequest, request: Request) -> Response:
     )
 
 
-DIRECT = {"/solve": DirectRoute(SolveRequest, solve)}
+DIRECT = {"/solve": FastRoute(SolveRequest, solve)}
 
 
 @router.post("/solve/batch", summary="Answer many questions", responses=PROBLEMS)
@@ -91,9 +93,9 @@ async def solve_batch(body: BatchRequest, request: Request) -> BatchResponse:
         outcomes = await while_connected(request, work)
     return BatchResponse(
         results=[
-            outcome
+            BatchAnswer.in_place(outcome)
             if isinstance(outcome, SolveResponse)
-            else problem_of(outcome, request.state.request_id)
+            else BatchProblem.in_place(problem_of(outcome, request.state.request_id))
             for outcome in outcomes
         ]
     )

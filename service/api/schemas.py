@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
     StrictBool,
     StrictInt,
-    model_serializer,
     model_validator,
 )
 
+from engine.bundle import Manifest
 from equations.verify import Verdict
 from service.contracts import Timings
-from service.engine.bundle import Manifest
 from service.generating import FinishReason, Written
 from service.solving import Fallback, Solution, Source
 
@@ -160,27 +158,70 @@ class Piece(BaseModel):
     text: str
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+class BodyFault(BaseModel):
+    """One fault of a body."""
+
+    at: list[str | int] = Field(description="Keys and indices that lead to it.")
+    message: str
+
+
 class Problem(BaseModel):
     """RFC 9457. `span` and `expected` are there when a question was not understood."""
 
-    type: str
+    type: str = Field(
+        description="`urn:problem-type:cybersolve:too-long-for-model` for a text beyond what the "
+        "model reads; `about:blank` where the status says it all."
+    )
     title: str
     status: int
     detail: str
-    span: tuple[int, int] | None = Field(None, description="Characters [start, end) at fault.")
-    expected: str | None = None
-    errors: list[dict[str, Any]] | None = Field(None, description="Faults of a body, by place.")
-    request_id: str | None = None
+    span: tuple[int, int] | None = Field(
+        None,
+        exclude_if=_is_none,
+        description="The fault in the question: [start, end), counted in Unicode code points.",
+    )
+    expected: str | None = Field(None, exclude_if=_is_none)
+    errors: list[BodyFault] | None = Field(
+        None, exclude_if=_is_none, description="Faults of a body, by place."
+    )
+    request_id: str | None = Field(None, exclude_if=_is_none)
 
-    @model_serializer(mode="wrap")
-    def _without_nulls(self, default: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {key: value for key, value in default(self).items() if value is not None}
+
+class BatchAnswer(SolveResponse):
+    """An answer in a batch."""
+
+    kind: Literal["answer"]
+
+    @classmethod
+    def in_place(cls, answer: SolveResponse) -> BatchAnswer:
+        return cls.model_construct(kind="answer", **dict(answer))
+
+
+class BatchProblem(Problem):
+    """A problem in a batch, in the place of its question."""
+
+    kind: Literal["problem"]
+
+    @classmethod
+    def in_place(cls, problem: Problem) -> BatchProblem:
+        return cls.model_construct(kind="problem", **dict(problem))
+
+
+BatchResult = Annotated[BatchAnswer | BatchProblem, Field(discriminator="kind")]
 
 
 class BatchResponse(BaseModel):
-    results: list[SolveResponse | Problem] = Field(
-        description="In the order of the questions: an answer or a problem each."
+    results: list[BatchResult] = Field(
+        description="In the order of the questions: an answer or a problem each, told by `kind`."
     )
+
+
+class Status(BaseModel):
+    status: str
 
 
 class Info(BaseModel):
@@ -191,7 +232,9 @@ class Info(BaseModel):
     solves: bool = Field(description="Whether it solves equations: then there is /solve.")
     precision: str
     provider: str | None = Field(description="What computes; null before the first engine is up.")
-    kernels: str = Field(description="Level of the kernels that a CPU computes with, or none.")
+    kernels: str | None = Field(
+        description="Level of the CPU kernels that engines run, or none; null before the first is up."
+    )
     parameters: int
     max_source_tokens: int
     max_new_tokens: int

@@ -13,12 +13,13 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from itertools import count
 
+from engine.contracts import Prompt
 from service.batching.cache import AnswerCache
 from service.batching.pace import Pace
 from service.batching.place import Place
 from service.batching.policy import BatchLimits
 from service.batching.queue import WaitingQueue
-from service.contracts import Answered, Host, Job, Observer, Prompt, Timings
+from service.contracts import Answered, Host, Job, Observer, Started, Timings
 from service.errors import (
     DeadlineExceeded,
     NotReady,
@@ -100,7 +101,12 @@ class Batcher:
     @property
     def provider(self) -> str | None:
         """ONNX Runtime's name of what computes, once an engine is up."""
-        return next((place.started.provider for place in self._places if place.started), None)
+        return self.started.provider if self.started else None
+
+    @property
+    def started(self) -> Started | None:
+        """What an engine said of itself as it started; None while there is none."""
+        return next((place.started for place in self._places if place.started), None)
 
     def overload(self, timeout_s: float | None = None) -> Overloaded | None:
         """What the next question is refused with, and counted as, while the queue is full or too

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from service.contracts import Hypothesis, Prompt
+from engine.contracts import Hypothesis, Prompt
 
 
 class AnswerCache:

@@ -10,16 +10,16 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
+from engine.bundle import BundleError
+from engine.kernels import NONE, LevelMissing, level
+from engine.loading import load_engine, warm_up
+from engine.sessions import ProviderMissing, device_of
 from service.batching.policy import BatchLimits
 from service.contracts import Order, Started
-from service.engine.bundle import BundleError
-from service.engine.kernels import LevelMissing
-from service.engine.opening import open_engine, warm_up
-from service.engine.sessions import ProviderMissing
 from service.errors import EngineRefused
+from service.hosting.decode_loop import DecodeLoop
 from service.hosting.frames import Unpacking, packed
 from service.hosting.plan import EnginePlan
-from service.hosting.rounds import Rounds
 from service.logs import configure_logging
 
 _PIECE = 1 << 16  # bytes read at once
@@ -48,7 +48,7 @@ def _end_with_the_service() -> None:
 
 def _serve(plan: EnginePlan, channel: socket.socket) -> None:
     try:
-        engine, provider = open_engine(
+        engine, provider = load_engine(
             plan.model,
             threads=plan.threads,
             rows=plan.rows,
@@ -59,15 +59,16 @@ def _serve(plan: EnginePlan, channel: socket.socket) -> None:
         channel.sendall(packed(EngineRefused(str(error))))
         return
     warm_up(engine, plan.model)
-    channel.sendall(packed(Started(engine.rows, provider)))
-    rounds = Rounds(
+    kernels = level(plan.kernels) if device_of(provider) == "cpu" else NONE
+    channel.sendall(packed(Started(engine.rows, provider, kernels)))
+    loop = DecodeLoop(
         engine,
         BatchLimits(plan.rows, plan.tokens),
         receive=_Inbox(channel).receive,
         report=lambda report: channel.sendall(packed(report)),
         clock=time.monotonic,
     )
-    rounds.run()
+    loop.run()
 
 
 class _Inbox:

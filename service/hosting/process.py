@@ -34,6 +34,11 @@ class ProcessHost:
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
+    @property
+    def live_pid(self) -> int | None:
+        """None once the process was reaped: another may have its id by then."""
+        return self.pid if self._process and self._process.returncode is None else None
+
     async def start(self, told: Callable[[Report], None]) -> Started:
         ours, theirs = socket.socketpair()
         with theirs:

@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from engine.contracts import Engine
 from service.batching.policy import BatchLimits
-from service.contracts import Engine, Order, Report, Started
+from service.contracts import Order, Report, Started
 from service.errors import EngineFailed
-from service.hosting.rounds import Rounds
+from service.hosting.decode_loop import DecodeLoop
 
 _LOG = logging.getLogger(__name__)
 _LAST_STEP_S = 5.0
@@ -37,6 +38,11 @@ class ThreadHost:
         self._provider = provider
         self._clock = clock
         self._life: _Life | None = None
+
+    @property
+    def live_pid(self) -> None:
+        """None: the engine has no process of its own."""
+        return
 
     async def start(self, told: Callable[[Report], None]) -> Started:
         if self._life is not None and self._life.thread.is_alive():
@@ -78,7 +84,7 @@ class _Life:
         self.over = asyncio.Event()
         self._told = told
         self._loop = asyncio.get_running_loop()
-        self._rounds = Rounds(
+        self._decode_loop = DecodeLoop(
             engine, limits, receive=self._receive, report=self._report, clock=clock
         )
         # A daemon, so that an engine that hangs cannot keep the process from ending.
@@ -91,7 +97,7 @@ class _Life:
 
     def _run(self) -> None:
         try:
-            self._rounds.run()
+            self._decode_loop.run()
         except BaseException:
             _LOG.critical("an engine's thread died: this is a bug", exc_info=True)
         self._in_loop(self.end)

@@ -8,7 +8,7 @@ import pytest
 
 from bench import cuda
 from bench.memory import __main__ as memory
-from service.engine.sessions import has_cuda
+from engine.sessions import has_cuda
 
 ROOT = Path(__file__).resolve().parents[2]
 

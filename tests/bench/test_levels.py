@@ -3,7 +3,7 @@
 import pytest
 
 from bench.engines import by_level, levels
-from service.engine import kernels
+from engine import kernels
 
 
 def test_a_level_keeps_every_engine_to_it() -> None:

@@ -18,12 +18,13 @@ from bench.servers.entries import Entry
 from bench.servers.load import NO_ANSWER, Answers, Asked, LoadError, closed_loop, once, open_loop
 from bench.servers.process import ServerFailed, ServerProcess
 from bench.servers.questions import Workload, prepare
+from engine.bundle import TOKENIZER, read_manifest
+from engine.contracts import Prompt
+from engine.generate import generate
+from engine.loading import load_engine
+from engine.tokens import TextCodec
 from service.api.schemas import ModelName, SolveResponse
-from service.contracts import Answered, Prompt, Timings
-from service.engine.bundle import TOKENIZER, read_manifest
-from service.engine.generate import generate
-from service.engine.opening import open_engine
-from service.engine.tokens import TextCodec
+from service.contracts import Answered, Timings
 from service.solving import Solver
 
 BUNDLE = Path(__file__).resolve().parents[2] / "models" / "cybersolve-mini"
@@ -208,7 +209,7 @@ def test_a_contender_gives_the_answers_of_the_service(tmp_path: Path) -> None:
     """All fields but the timings: the comparison asks everyone for the same work."""
     workload = prepare(BUNDLE, tmp_path, 12)
     manifest, codec = read_manifest(BUNDLE), TextCodec(BUNDLE / TOKENIZER)
-    engine, _ = open_engine(BUNDLE, threads=1, rows=32, provider="cpu")
+    engine, _ = load_engine(BUNDLE, threads=1, rows=32, provider="cpu")
 
     async def submit(prompt: Prompt, _: float) -> Answered:
         return Answered(generate(engine, [prompt])[0], Timings(0, 0))

@@ -6,9 +6,9 @@ import pytest
 
 from bench.simulation import Arrival, Costs, simulate
 from bench.sleeping import Sleeping
+from engine.contracts import Prompt
+from engine.generate import generate
 from service.batching.policy import BatchLimits
-from service.contracts import Prompt
-from service.engine.generate import generate
 
 COSTS = Costs(
     join=lambda questions: 0.002 + 0.001 * questions, step=lambda rows: 0.001 + 0.0005 * rows

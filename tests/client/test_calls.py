@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 
 from cybersolve_client import (
+    Answer,
     ConnectionRefused,
     CyberSolveError,
     DeadlineExceeded,
@@ -18,10 +19,21 @@ from cybersolve_client import (
     Problem,
     Retries,
     ServerError,
+    TooLongForModel,
     Unauthorized,
     Unavailable,
 )
-from tests.client.script import Face, Script, answer, answering, failing, problem
+from cybersolve_client.errors import TOO_LONG
+from tests.client.script import (
+    Face,
+    Line,
+    Script,
+    answer,
+    answering,
+    failing,
+    problem,
+    refused,
+)
 
 ONCE = Retries(attempts=1)
 INFO = {
@@ -104,6 +116,30 @@ def test_every_status_is_an_error_that_carries_its_problem(
     assert (str(error), error.request_id) == ("so it is", "quote me")
 
 
+def test_what_the_model_cannot_read_has_an_error_of_its_own(face: Face) -> None:
+    line = failing(422, type=TOO_LONG, detail="300 tokens; the model reads at most 200")
+    for call in (
+        lambda client: client.solve("x = 1"),
+        lambda client: client.generate("a long text"),
+    ):
+        error = face.fails(TooLongForModel, Script(line), call)
+        assert str(error) == "300 tokens; the model reads at most 200"
+        assert isinstance(error, InvalidRequest)
+
+
+@pytest.mark.parametrize(
+    "lead", ["\N{GRINNING FACE}", "\N{MATHEMATICAL BOLD SMALL X}" * 3, "e\u0301"]
+)
+def test_a_span_counts_unicode_code_points(face: Face, lead: str) -> None:
+    """A character beyond the basic plane counts once, as in Python, and not twice as in UTF-16."""
+    question = lead + " ? = 1"
+    span = [len(lead) + 1, len(lead) + 2]
+    line = failing(422, span=span, expected="a number", detail="unexpected '?'")
+    error = face.fails(NotUnderstood, Script(line), lambda client: client.solve(question))
+    text, carets = str(error).splitlines()[1:]
+    assert text[carets.index("^")] == "?"
+
+
 def test_a_proxys_page_is_a_problem_too(face: Face) -> None:
     page = httpx.Response(502, text="<html>Bad Gateway</html>")
     error = face.fails(ServerError, Script(page), lambda client: client.solve("x = 1"))
@@ -179,6 +215,30 @@ def test_those_that_stay_busy_are_problems_in_their_place(face: Face) -> None:
     assert found[1].drawing("=1") == "  =1\n  ^"
 
 
+@pytest.mark.parametrize("line", [failing(500), httpx.ReadError("broken"), failing(401)])
+def test_finished_batches_are_kept_when_a_later_one_fails(face: Face, line: Line) -> None:
+    script = Script(info(), batch, batch, line)
+    error = face.fails(
+        CyberSolveError, script, lambda client: client.solve_many(["a", "b", "c", "d", "e"]),
+        exactly=False,
+    )  # fmt: skip
+    assert [cast("Answer", each).answer for each in error.outcomes] == ["a", "b", "c", "d"]
+
+
+def test_a_failing_further_request_leaves_the_answers_of_its_batch(face: Face) -> None:
+    busy = {"results": [answer(answer="a"), problem(429)]}
+    for line in (httpx.ReadError("broken"), failing(500), httpx.Response(200, text="[]")):
+        script = Script(info(), httpx.Response(200, json=busy), line)
+        first, second = face.ask(script, lambda client: client.solve_many(["a", "b"]))
+        assert (first.answer, second.status) == ("a", 429)
+
+
+def test_a_batch_with_too_few_results_is_the_servers_error(face: Face) -> None:
+    script = Script(info(), httpx.Response(200, json={"results": [answer()]}))
+    error = face.fails(ServerError, script, lambda client: client.solve_many(["a", "b"]))
+    assert error.outcomes == ()
+
+
 def test_info_is_read(face: Face) -> None:
     found = face.ask(Script(info()), lambda client: client.info())
     assert (found.name, found.max_batch_questions) == ("tiny", 2)
@@ -189,23 +249,23 @@ def test_readiness_is_what_readyz_says(face: Face) -> None:
     for line, ready in (
         (httpx.Response(200, json={"status": "ready"}), True),
         (failing(503), False),
-        (httpx.ConnectError("refused"), False),
+        (refused(), False),
     ):
         assert face.ask(Script(line), lambda client: client.ready()) is ready
 
 
 def test_waiting_ends_when_the_server_is_ready(face: Face) -> None:
     ready = httpx.Response(200, json={"status": "ready"})
-    script = Script(httpx.ConnectError("refused"), failing(503), failing(503), ready)
+    script = Script(refused(), failing(503), failing(503), ready)
     face.ask(script, lambda client: client.wait_until_ready(timeout=5))
     assert len(script.requests) == 4
     assert script.clock.sleeps_s == [0.1, 0.1, 0.1]
 
 
 def test_waiting_in_vain_says_why(face: Face) -> None:
-    script = Script(*[httpx.ConnectError("refused")] * 100)
+    script = Script(*[refused()] * 100)
     wait = lambda client: client.wait_until_ready(timeout=1)  # noqa: E731
-    assert str(face.fails(ConnectionRefused, script, wait)) == "refused"
+    assert str(face.fails(ConnectionRefused, script, wait)) == "refused (test)"
     assert sum(script.clock.sleeps_s) <= 1.0
     script = Script(*[failing(503)] * 100)
     assert str(face.fails(Unavailable, script, wait)) == "so it is"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 from email.utils import formatdate
 
 import httpx
@@ -10,18 +12,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cybersolve_client import (
+    CannotConnect,
     ConnectionFailed,
     ConnectionRefused,
     CyberSolveError,
     DeadlineExceeded,
+    HostNotFound,
+    InvalidRequest,
     Overloaded,
     Retries,
+    ServerError,
+    TLSFailed,
 )
 from cybersolve_client.retries import read_retry_after
-from tests.client.script import WALL_S, Face, Line, Script, answering, failing
+from tests.client.script import (
+    WALL_S,
+    Face,
+    Line,
+    Script,
+    answering,
+    cannot_connect,
+    failing,
+    refused,
+)
 
 
-@pytest.mark.parametrize("line", [failing(429), failing(503), httpx.ConnectError("refused")])
+@pytest.mark.parametrize("line", [failing(429), failing(503), refused()])
 def test_a_busy_server_is_asked_again_under_the_same_id(face: Face, line: Line) -> None:
     script = Script(line, line, answering)
     assert face.ask(script, lambda client: client.solve("x = 1")).answer == "5"
@@ -90,8 +106,16 @@ def test_the_deadline_of_a_call_ends_it(face: Face) -> None:
 
 def test_the_transports_faults_have_names(face: Face) -> None:
     for fault, kind in (
-        (httpx.ConnectError("refused"), ConnectionRefused),
+        (refused(), ConnectionRefused),
+        (cannot_connect(ExceptionGroup("", [ConnectionRefusedError(111)] * 2)), ConnectionRefused),
+        (cannot_connect(socket.gaierror(-2, "Name or service not known")), HostNotFound),
+        (cannot_connect(ssl.SSLCertVerificationError(1, "self-signed")), TLSFailed),
+        (cannot_connect(OSError(101, "Network is unreachable")), CannotConnect),
+        (cannot_connect(None), CannotConnect),
         (httpx.ReadError("broken"), ConnectionFailed),
+        (httpx.ConnectTimeout("slow"), DeadlineExceeded),
+        (httpx.LocalProtocolError("an illegal header"), InvalidRequest),
+        (httpx.DecodingError("no gzip"), ServerError),
         (httpx.ReadTimeout("slow"), DeadlineExceeded),
         (httpx.PoolTimeout("full"), DeadlineExceeded),
     ):
@@ -99,6 +123,24 @@ def test_the_transports_faults_have_names(face: Face) -> None:
         error = face.fails(kind, script, lambda client: client.solve("x = 1"))
         assert error.__cause__ is fault
         assert error.problem is None
+
+
+def test_a_base_url_without_a_scheme_is_the_callers_mistake(face: Face) -> None:
+    for base_url in ("localhost:8000", "127.0.0.1", "ftp://host", ""):
+        with pytest.raises(ValueError, match="expected http://HOST or https://HOST"):
+            face.ask(Script(), lambda client: client.solve("x = 1"), base_url=base_url)
+
+
+def test_an_error_of_connecting_says_where(face: Face) -> None:
+    script = Script(*[refused()] * 9)
+    error = face.fails(ConnectionRefused, script, lambda client: client.solve("x = 1"))
+    assert str(error) == "refused (test)"
+
+
+def test_waiting_for_readiness_ends_at_once_where_waiting_cannot_mend(face: Face) -> None:
+    script = Script(cannot_connect(ssl.SSLError(1, "wrong version number")))
+    face.fails(TLSFailed, script, lambda client: client.wait_until_ready(timeout=60))
+    assert script.clock.sleeps_s == []
 
 
 def test_a_programs_own_mistake_is_not_dressed_up(face: Face) -> None:

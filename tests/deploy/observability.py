@@ -21,9 +21,10 @@ from tests.end_to_end.conftest import START_S, free_port
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 DASHBOARD = DEPLOY / "grafana" / "dashboards" / "cybersolve.json"
 RULES = DEPLOY / "prometheus" / "rules"
-_COMPARISON = re.compile(r"\s+(?:==|!=|<=|>=|<|>)\s+[-\d.]+$")
+_COMPARISON = re.compile(r"\s+(?:==|!=|<=|>=|<|>)\s+[-\d.]+$", re.MULTILINE)
+_ABSENT = re.compile(r"absent\((.*)\)")
 # What Grafana puts in, with the data source's scrape interval of 5 s.
-_VARIABLES = {"$__rate_interval": "20s", "$job": ".*", "$instance": ".*"}
+_VARIABLES = {"$__rate_interval": "20s", "$namespace": ".*", "$job": ".*", "$instance": ".*"}
 
 
 def rules() -> list[dict[str, Any]]:
@@ -33,8 +34,8 @@ def rules() -> list[dict[str, Any]]:
 
 
 def measured(expression: str) -> str:
-    """What an alert compares: in good times the comparison itself finds nothing."""
-    return _COMPARISON.sub("", expression.strip())
+    """Return what an alert looks at: in good times the alert itself finds nothing."""
+    return _ABSENT.sub(r"\1", _COMPARISON.sub("", expression.strip()))
 
 
 def panels() -> list[dict[str, Any]]:

@@ -41,7 +41,7 @@ def test_every_metric_that_is_asked_for_exists() -> None:
     known = {f"{name}{end}" for name in documented for end in ("", "_bucket", "_sum", "_count")}
     known |= {rule["record"] for rule in rules() if "record" in rule}
     for where, expression in expressions():
-        asked = set(re.findall(r"\b(?:\w+:)?cybersolve_\w+(?::\w+)?", expression))
+        asked = set(re.findall(r"\b(?:(?:\w+:)?cybersolve_\w+(?::\w+)?|process_\w+)", expression))
         assert asked or expression.startswith("up"), where
         assert asked <= known, where
 
@@ -50,11 +50,18 @@ def test_every_alert_says_what_to_do() -> None:
     guide = (ROOT / "docs/operate.md").read_text()
     headings = {line.lstrip("# ").lower() for line in guide.splitlines() if line.startswith("#")}
     alerts = [rule for rule in rules() if "alert" in rule]
-    assert len(alerts) == 10
+    assert len(alerts) == 17
     for rule in alerts:
         assert rule["annotations"]["runbook"] == f"docs/operate.md#{rule['alert'].lower()}"
         assert rule["alert"].lower() in headings
         assert measured(rule["expr"]) != rule["expr"].strip()
+
+
+def test_no_aggregation_mixes_namespaces() -> None:
+    """Two installations under one Prometheus may have the same job and instance names."""
+    for rule in rules():
+        for group in re.findall(r"\b(?:by|on)\s*\(([^)]*)\)", rule["expr"]):
+            assert {"namespace", "job"} <= set(re.split(r",\s*", group)), rule
 
 
 def test_every_alert_is_tested_both_ways() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from service.engine import kernels
+from engine import kernels
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,7 +42,7 @@ def test_it_is_for_every_python_and_most_of_linux(wheel: Path) -> None:
 
 def test_it_holds_the_kernels_and_the_model_and_no_sources_of_kernels(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    assert any(re.fullmatch(r"service/engine/kernels/library\.abi3\.so", name) for name in names)
+    assert any(re.fullmatch(r"engine/kernels/library\.abi3\.so", name) for name in names)
     assert "models/cybersolve-mini/manifest.json" in names
     assert not [name for name in names if name.endswith((".c", ".h")) or "checkpoint/" in name]
 
@@ -61,7 +61,7 @@ def test_it_solves_from_any_folder(wheel: Path, tmp_path: Path) -> None:
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         assert "5" in solved.stdout, level
-    code = "from service.engine import kernels; print(kernels.level())"
+    code = "from engine import kernels; print(kernels.level())"
     done = subprocess.run(
         [str(python), "-c", code], cwd=elsewhere, capture_output=True, text=True, check=True
     )

@@ -6,11 +6,11 @@ import json
 
 from transformers import T5ForConditionalGeneration
 
+from engine.bundle import MANIFEST, REFERENCE, load_manifest
+from engine.contracts import Prompt
+from engine.generate import generate
+from engine.ort import OrtEngine, OrtModel
 from model_export.parity import torch_tokens
-from service.contracts import Prompt
-from service.engine.bundle import MANIFEST, REFERENCE, load_manifest
-from service.engine.generate import generate
-from service.engine.ort import OrtEngine, OrtModel
 from service.settings import Settings
 
 

@@ -12,10 +12,14 @@ from cybersolve_client import (
     AsyncClient,
     Client,
     ConnectionRefused,
+    CyberSolveError,
+    HostNotFound,
     InvalidRequest,
     NotUnderstood,
     Problem,
     Retries,
+    TLSFailed,
+    TooLongForModel,
 )
 from equations.errors import EquationError
 from equations.parser import parse
@@ -50,7 +54,7 @@ def test_it_draws_a_fault_as_the_parser_does(server: Server, question: str) -> N
 
 def test_what_the_server_refuses_is_an_error(server: Server) -> None:
     with Client(server.url) as client:
-        with pytest.raises(InvalidRequest, match="15 digits, over 12"):
+        with pytest.raises(TooLongForModel, match="15 digits, over 12"):
             client.solve("123456789012345x = 3")
         with pytest.raises(InvalidRequest, match="the body is over 1000000 bytes"):
             client.solve("x" * 1_000_000)
@@ -113,6 +117,39 @@ def test_it_says_that_nothing_listens() -> None:
         assert not client.ready()
         with pytest.raises(ConnectionRefused):
             client.wait_until_ready(timeout=0.2)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_name_without_an_address_is_no_refused_connection(scheme: str) -> None:
+    address = f"{scheme}://no-such-host.invalid"
+    for error in connecting(address):
+        assert type(error) is HostNotFound
+        assert str(error).endswith("(no-such-host.invalid)")
+
+
+def test_a_port_without_tls_is_no_refused_connection(server: Server) -> None:
+    address = server.url.replace("http:", "https:")
+    assert [type(error) for error in connecting(address)] == [TLSFailed, TLSFailed]
+
+
+def test_a_port_where_nothing_listens_refuses() -> None:
+    address = f"http://localhost:{free_port()}"  # of two addresses, where there is IPv6
+    assert [type(error) for error in connecting(address)] == [ConnectionRefused] * 2
+
+
+def connecting(address: str) -> list[CyberSolveError]:
+    """The errors that both clients raise for `address`."""
+    once = Retries(attempts=1)
+
+    async def awaited() -> None:
+        async with AsyncClient(address, retries=once) as client:
+            await client.solve("x = 1")
+
+    with Client(address, retries=once) as client, pytest.raises(CyberSolveError) as first:
+        client.solve("x = 1")
+    with pytest.raises(CyberSolveError) as second:
+        asyncio.run(awaited())
+    return [first.value, second.value]
 
 
 def test_a_text_comes_whole_or_in_pieces(server: Server) -> None:

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 
 import model_export.__main__
 import training.__main__
-from service.engine.bundle import load_manifest
+from engine.bundle import load_manifest
 from tests.end_to_end.conftest import ROOT, start
 from tests.training.flan import T5_PIECES, T5_TOKENIZER, write_flan
 from training import data

@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -24,6 +25,20 @@ def value(metrics: str, series: str) -> float:
     match = re.search(rf"^{re.escape(series)} (\S+)$", metrics, re.MULTILINE)
     assert match or "{" in series, f"no series {series}"
     return float(match[1]) if match else 0.0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_every_process_of_the_service_has_its_memory_cpu_and_file_handles(server: Server) -> None:
+    httpx.post(f"{server.url}/solve", json={"question": "3x = 12"})
+    metrics = httpx.get(f"{server.url}/metrics").text
+    engines = int(value(metrics, "cybersolve_engines"))
+    for name in ("cpu_seconds_total", "resident_memory_bytes", "open_fds", "max_fds"):
+        for engine in range(engines):
+            assert value(metrics, f'cybersolve_engine_{name}{{engine="{engine}"}}') > 0
+        assert value(metrics, f"process_{name}") > 0
+    assert value(metrics, "cybersolve_memory_limit_bytes") > 0
+    assert re.search(r'^cybersolve_kernels_info{kernels="(own|onnxruntime)"} 1.0$', metrics, re.M)
+    assert "cybersolve_build_info{" in metrics
 
 
 def test_the_first_question_of_the_readme(server: Server) -> None:

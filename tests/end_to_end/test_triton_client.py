@@ -57,7 +57,7 @@ def test_it_asks_and_reads_the_answers(client: Any, binary: bool, column: bool) 
     result = client.infer(MODEL, [asked], outputs=wanted, request_id="7")
     assert text(result, "answer") == ["-6", "3", ""]
     assert text(result, "verdict") == ["correct", "correct", "not_understood"]
-    assert text(result, "reason")[2].startswith("unexpected '=' (characters 5 to 6); expected")
+    assert text(result, "reason")[2].startswith("unexpected '=' at character 6; expected")
     assert text(result, "work")[1] == "2*x = 6\nx = 3"
     confidence, tries = result.as_numpy("confidence"), result.as_numpy("tries")
     assert confidence.shape == ((3, 1) if column else (3,))

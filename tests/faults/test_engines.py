@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from service.engine.bundle import MANIFEST, TOKENIZER, fingerprint
+from engine.bundle import MANIFEST, TOKENIZER, fingerprint
 from service.settings import Settings
 from tests.faults.caller import Caller, NoAnswer, callers, questions
 from tests.faults.server import Server, gone, serving, until

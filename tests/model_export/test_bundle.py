@@ -9,15 +9,15 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
+from engine.bundle import MANIFEST, REFERENCE, Limits, Manifest, load_manifest
+from engine.contracts import Prompt
+from engine.generate import generate
+from engine.ort import OrtEngine, OrtModel
 from model_export.__main__ import main
 from model_export.bundle import MOST_INLINE, Identity, ParityError, sources_of, write_bundle
 from model_export.graphs import UnsupportedCheckpoint
 from model_export.parity import compare, engine_tokens
 from model_export.single import compare_with_reference, single_tokens, write_single
-from service.contracts import Prompt
-from service.engine.bundle import MANIFEST, REFERENCE, Limits, Manifest, load_manifest
-from service.engine.generate import generate
-from service.engine.ort import OrtEngine, OrtModel
 from training.data import Problem
 from training.model import PRESETS, SmallT5, save_plain
 from training.vocabulary import Vocabulary

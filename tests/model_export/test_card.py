@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from engine.bundle import Architecture, Limits, Manifest, load_manifest
 from equations.verify import Verdict
 from model_export.__main__ import RunError, _evaluation
 from model_export.card import write_card
-from service.engine.bundle import Architecture, Limits, Manifest
+from service.settings import Settings
 from training.data import Problem
 from training.prediction import Prediction
 from training.publish import publish
@@ -58,3 +59,9 @@ def test_a_report_of_another_layout_is_refused(tmp_path: Path) -> None:
     path.write_text('{"questions": 4, "exact": 3}')
     with pytest.raises(RunError, match="evaluate with --report"):
         _evaluation(path)
+
+
+def test_the_shipped_card_follows_from_its_manifest() -> None:
+    """`python -m model_export describe models/cybersolve-mini` writes it again."""
+    bundle = Settings().model
+    assert (bundle / "README.md").read_text() == write_card(load_manifest(bundle))

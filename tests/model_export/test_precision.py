@@ -11,10 +11,10 @@ from onnx.reference import ReferenceEvaluator
 from transformers import T5Config
 from transformers.models.t5.modeling_t5 import T5LayerFF
 
+from engine.bundle import REFERENCE, BundleError, load_manifest
 from model_export.builder import FLOAT, FLOAT16
 from model_export.products import Numbers
 from model_export.stack import Stack
-from service.engine.bundle import REFERENCE, BundleError, load_manifest
 from tests.model_export.test_bundle import SHIPPED, export
 from training.data import Problem
 

@@ -15,11 +15,12 @@ import httpx
 from fastapi import FastAPI
 from opentelemetry.trace import TracerProvider
 
+from engine.bundle import MANIFEST, NO_PROMPT, TOKENIZER, load_manifest
+from engine.contracts import Engine, Tokens
+from engine.tokens import TextCodec
 from service.app import create_app
 from service.batching.policy import BatchLimits
-from service.contracts import Engine, Host, Report, Started, Tokens
-from service.engine.bundle import MANIFEST, NO_PROMPT, TOKENIZER, load_manifest
-from service.engine.tokens import TextCodec
+from service.contracts import Host, Report, Started
 from service.hosting.thread import ThreadHost
 from service.runtime import Model
 from service.settings import Settings

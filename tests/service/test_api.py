@@ -54,6 +54,10 @@ def test_a_batch_is_answered_in_order_with_problems_in_place(bundle: Path) -> No
             "infinitely many solutions",
         )
         assert fifth["detail"] == "the model does not read a number of 13 digits, over 12"
+        assert fifth["type"] == "urn:problem-type:cybersolve:too-long-for-model"
+        kinds = [each["kind"] for each in (first, second, third, fourth, fifth)]
+        assert kinds == ["answer", "problem", "answer", "answer", "problem"]
+        assert second.keys() == {"type", "title", "status", "detail", "span", "expected", "kind"}
 
     serve(bundle, scenario)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import httpx
 
-from service.contracts import Tokens
-from service.engine.bundle import TOKENIZER
-from service.engine.fake import EchoEngine
-from service.engine.tokens import TextCodec
+from engine.bundle import TOKENIZER
+from engine.contracts import Tokens
+from engine.echo import EchoEngine
+from engine.tokens import TextCodec
 from service.hosting.thread import ThreadHost
 from tests.fakes import RightEngine
 from tests.service.app import LIMITS, Held, Loading, problem, serve

@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, Hashable
 
 import pytest
 
+from engine.contracts import Engine, Hypothesis, Prompt, Tokens
+from engine.echo import EchoEngine
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
-from service.contracts import Answered, Engine, Hypothesis, Prompt, Report, Started, Tokens
-from service.engine.fake import EchoEngine
+from service.contracts import Answered, Report, Started
 from service.errors import (
     DeadlineExceeded,
     EngineFailed,

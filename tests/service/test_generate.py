@@ -10,15 +10,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from equations.parser import parse
-from equations.prompt import PROMPT_FORMATS
-from service.contracts import Hypothesis
-from service.engine.bundle import TOKENIZER, load_manifest
-from service.engine.fake import EchoEngine
-from service.engine.tokens import TextCodec
+from engine.bundle import TOKENIZER, load_manifest
+from engine.contracts import Hypothesis
+from engine.echo import EchoEngine
+from engine.tokens import TextCodec
+from equations.formats import FORMATS
 from tests.service.app import of_another_task, problem, serve
 
-TEXT = PROMPT_FORMATS["digits"](parse("12*x + 3 = 4").with_integers())  # the tokenizer's language
+TEXT = FORMATS["digits"].encode("12*x + 3 = 4")  # the tokenizer's language
 
 
 def spelled(bundle: Path, text: str) -> str:

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.echo import EchoEngine
 from service.api.open_inference import frame
 from service.api.open_inference.errors import InvalidInference
 from service.api.open_inference.tasks import slowest
 from service.api.open_inference.tensors import Datatype, Tensor, texts_of_binary
 from service.contracts import Timings
-from service.engine.fake import EchoEngine
 from service.errors import QuestionTooLong
 from service.generating import FinishReason, Written
 from tests.service.app import LIMITS, Held, Loading, of_another_task, serve
@@ -72,7 +72,7 @@ def test_questions_are_answered_each_in_its_place(bundle: Path) -> None:
             "verdict": ["correct", "not_understood", "wrong"],
             "reason": [
                 "",
-                "unexpected '=' (characters 5 to 6); expected a number, the variable or '('",
+                "unexpected '=' at character 6; expected a number, the variable or '('",
                 "the model gave no answer",
             ],
             "source": ["model", "", "model"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from difflib import unified_diff
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,61 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
     text = written(document)
     named = {part.split('"')[0] for part in text.split('"#/components/schemas/')[1:]}
     assert named == set(document["components"]["schemas"])
+
+
+def test_operation_ids_are_the_names_of_generated_calls(document: dict[str, Any]) -> None:
+    ids = [operation["operationId"] for operation in operations(document).values()]
+    assert len(set(ids)) == len(ids)
+    assert [name for name in ids if not re.fullmatch(r"[a-z]+(_[a-z]+)*", name)] == []
+    assert {"solve", "solve_batch", "generate", "info", "model_infer"} <= set(ids)
+    # FastAPI's own end in the path and the method.
+    assert not [name for name in ids if name.endswith(("_get", "_post"))]
+
+
+def test_every_response_has_a_schema(document: dict[str, Any]) -> None:
+    """Without one a generated client has `any` or nothing. OpenAPI 3.1 has none for events."""
+    for name, operation in operations(document).items():
+        bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+        for body in bodies:
+            for media_type, content in body.get("content", {}).items():
+                if media_type != "text/event-stream":
+                    assert content.get("schema"), (name, media_type)
+
+
+def test_every_error_outside_of_the_inference_protocol_is_a_typed_problem(
+    document: dict[str, Any],
+) -> None:
+    problem = document["components"]["schemas"]["Problem"]
+    assert {"type", "title", "status", "detail"} == set(problem["required"])
+    assert {"span", "expected", "errors", "request_id"} <= set(problem["properties"])
+    faults = problem["properties"]["errors"]["anyOf"][0]["items"]
+    assert faults == {"$ref": "#/components/schemas/BodyFault"}
+    for name, operation in operations(document).items():
+        if "/v2" in name:
+            continue
+        errors = {k: v for k, v in operation["responses"].items() if not k.startswith("2")}
+        assert errors, name
+        for response in errors.values():
+            (content,) = response["content"].values()
+            assert content["schema"] == {"$ref": "#/components/schemas/Problem"}, name
+
+
+def test_results_of_a_batch_are_told_apart_by_kind(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    results = schemas["BatchResponse"]["properties"]["results"]["items"]
+    assert results["discriminator"]["propertyName"] == "kind"
+    assert set(results["discriminator"]["mapping"]) == {"answer", "problem"}
+    for name in ("BatchAnswer", "BatchProblem"):
+        assert "kind" in schemas[name]["required"]
+
+
+def test_the_media_type_of_tensors_is_declared(document: dict[str, Any]) -> None:
+    for name, operation in operations(document).items():
+        if name.endswith("/infer"):
+            for body in (operation["requestBody"], operation["responses"]["200"]):
+                binary = body["content"]["application/octet-stream"]["schema"]
+                assert binary == {"type": "string", "format": "binary"}
+            assert "inference-header-content-length" in operation["responses"]["200"]["headers"]
 
 
 def test_examples_are_of_routes_that_there_are(document: dict[str, Any]) -> None:

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.contracts import Answered, Hypothesis, Prompt, Timings
-from service.engine.bundle import TOKENIZER, Manifest, load_manifest
-from service.engine.fake import hypothesis
-from service.engine.tokens import TextCodec
+from engine.bundle import TOKENIZER, Manifest, load_manifest
+from engine.contracts import Hypothesis, Prompt
+from engine.echo import hypothesis
+from engine.tokens import TextCodec
+from service.alternatives import Alternatives
+from service.contracts import Answered, Timings
 from service.errors import Overloaded
-from service.second_try import Alternatives
 from service.solving import Fallback, Solution, Solver
 
 EOS = 1

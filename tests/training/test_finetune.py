@@ -17,8 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tokenizers import Tokenizer
 from transformers.models.t5.modeling_t5 import T5Block
 
-from equations.parser import parse
-from equations.prompt import ANSWER_FORMATS, PROMPT_FORMATS, read_bare_answer
+from equations.formats import FORMATS
 from tests.training.flan import T5_TOKENIZER, characters, write_flan
 from training import checkpoint, data
 from training.data import Problem
@@ -196,14 +195,14 @@ def test_the_research_s_token_ids() -> None:
 @needs_t5_tokenizer
 def test_digits_apart_are_a_piece_each_and_read_back(problems: list[Problem]) -> None:
     tokenizer = Tokenizer.from_file(str(T5_TOKENIZER))
-    pieces = tokenizer.encode(PROMPT_FORMATS["spaced"](parse(SEED_EXAMPLE.question))).tokens
+    pieces = tokenizer.encode(FORMATS["spaced"].encode(SEED_EXAMPLE.question)).tokens
     assert "".join(pieces).count("▁1▁6▁0▁1*c▁-▁1▁6▁0▁5*c") == 1
-    spaced = ANSWER_FORMATS["spaced"]
+    spaced = FORMATS["spaced"]
     for problem in problems[:300]:
-        for piece in tokenizer.encode(PROMPT_FORMATS["spaced"](parse(problem.question))).tokens:
+        for piece in tokenizer.encode(FORMATS["spaced"].encode(problem.question)).tokens:
             assert sum(character.isdigit() for character in piece) <= 1
-        written = tokenizer.decode(tokenizer.encode(spaced.write(problem.answer)).ids)
-        assert read_bare_answer("spaced", written) == problem.answer
+        written = tokenizer.decode(tokenizer.encode(spaced.write_answer(problem.answer)).ids)
+        assert FORMATS["spaced"].read(written).answer == problem.answer
 
 
 def test_the_configuration_for_xl_is_one_that_accelerate_reads() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from equations.prompt import TARGET_FORMATS, WORK
+from equations.formats import FORMATS
 from training.finetune.plan import PRESETS, Layout, Settings, read_phases
 
-_TEXT_FORMATS = [name for name, target in TARGET_FORMATS.items() if target != WORK]
+_TEXT_FORMATS = [name for name, format_ in FORMATS.items() if not format_.writes_work]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
-from equations import prompt
-from equations.parser import parse
+from equations.formats import FORMATS
 from training.data import Problem
 from training.errors import RunError
 from training.vocabulary import PAD_ID
@@ -65,16 +64,15 @@ class Examples:
         show_progress: bool = False,
     ) -> None:
         """Raises `RunError` for a prompt format whose targets are no bare answers."""
-        target = prompt.TARGET_FORMATS[prompt_format]
-        if target == prompt.WORK:
+        format_ = FORMATS[prompt_format]
+        if format_.write_answer is None:
             raise RunError(f"prompt format {prompt_format} is for `training train`")
-        reads, writes = prompt.PROMPT_FORMATS[prompt_format], prompt.ANSWER_FORMATS[target].write
         self.sources, self.targets = Ragged.of([]), Ragged.of([])
         chunks = range(0, len(problems), _CHUNK)
         for start in tqdm(chunks, desc="tokens", unit="chunk", disable=not show_progress):
             chunk = problems[start : start + _CHUNK]
-            questions = [reads(parse(problem.question).with_integers()) for problem in chunk]
-            answers = [writes(problem.answer) for problem in chunk]
+            questions = [format_.encode(problem.question) for problem in chunk]
+            answers = [format_.write_answer(problem.answer) for problem in chunk]
             sources, targets = (
                 Ragged.of([encoding.ids for encoding in tokenizer.encode_batch(texts)])
                 for texts in (questions, answers)

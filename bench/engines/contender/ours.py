@@ -12,11 +12,11 @@ import uvloop
 
 from bench.engines.contender.rows import Rows
 from bench.engines.contender.serving import Pool
+from engine.contracts import Prompt
+from engine.generate import generate
+from engine.loading import load_engine
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
-from service.contracts import Prompt
-from service.engine.generate import generate
-from service.engine.opening import open_engine
 from service.hosting.plan import EnginePlan
 from service.hosting.process import ProcessHost
 from service.metrics import Metrics
@@ -77,7 +77,7 @@ class Ours:
 
 
 def _load(plan: EnginePlan) -> Callable[[Rows], Rows]:
-    engine, _ = open_engine(
+    engine, _ = load_engine(
         plan.model,
         threads=plan.threads,
         rows=plan.rows,

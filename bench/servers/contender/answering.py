@@ -11,28 +11,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from equations import work
+from engine.bundle import TOKENIZER, read_manifest
+from engine.contracts import Hypothesis, Prompt
+from engine.generate import generate
+from engine.loading import load_engine, warm_up
+from engine.tokens import TextCodec
+from equations.formats import FORMATS
 from equations.linear import Equation, render
 from equations.parser import parse
-from equations.prompt import PROMPT_FORMATS
 from equations.verify import Verdict, verify
 from service.confidence import confidence
-from service.contracts import Hypothesis, Prompt
-from service.engine.bundle import TOKENIZER, read_manifest
-from service.engine.generate import generate
-from service.engine.opening import open_engine, warm_up
-from service.engine.tokens import TextCodec
 
 
 class Answering:
     """Answers batches with the model in the bundle at `folder`, on one thread."""
 
     def __init__(self, folder: Path, *, rows: int) -> None:
-        self._engine, _ = open_engine(folder, threads=1, rows=rows, provider="cpu")
+        self._engine, _ = load_engine(folder, threads=1, rows=rows, provider="cpu")
         warm_up(self._engine, folder)
         self._manifest = read_manifest(folder)
         self._codec = TextCodec(folder / TOKENIZER)
-        self._to_prompt = PROMPT_FORMATS[self._manifest.prompt_format]
+        self._format = FORMATS[self._manifest.prompt_format]
 
     def answer(self, questions: Sequence[str]) -> list[dict[str, Any]]:
         """An answer a question, in order. Raises `EquationError`."""
@@ -47,11 +46,11 @@ class Answering:
         ]
 
     def prompt(self, equation: Equation) -> Prompt:
-        return Prompt(self._codec.encode(self._to_prompt(equation)))
+        return Prompt(self._codec.encode(self._format.prompt(equation)))
 
     def _judge(self, equation: Equation, hypothesis: Hypothesis) -> dict[str, Any]:
         manifest = self._manifest
-        written = work.read(self._codec.decode(hypothesis.tokens))
+        written = self._format.read(self._codec.decode(hypothesis.tokens))
         verification = verify(equation, written.answer or "")
         reason = verification.reason
         if written.answer is None and verification.verdict is Verdict.WRONG:

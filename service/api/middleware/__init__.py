@@ -11,7 +11,7 @@ from service.api.keys import ApiKeys
 from service.api.middleware.access import RequireKey
 from service.api.middleware.admission import Admission
 from service.api.middleware.body import BodyBounds
-from service.api.middleware.direct import DirectRoute, ShortWay
+from service.api.middleware.fast_path import FastPath, FastRoute
 from service.api.middleware.faults import BugsAnswered
 from service.api.middleware.scope import RequestScope
 from service.errors import ServiceError
@@ -30,7 +30,7 @@ def install(
     settings: Settings,
     metrics: Metrics,
     refusal: Callable[[], ServiceError | None],
-    direct: Mapping[str, DirectRoute],
+    direct: Mapping[str, FastRoute],
 ) -> None:
     """From the router outwards; a request passes them in the opposite order.
 
@@ -38,7 +38,7 @@ def install(
     request is labelled, measured and logged. To be called when `app` has all its routes. Raises
     `KeysError`.
     """
-    app.add_middleware(ShortWay, routes=direct)
+    app.add_middleware(FastPath, routes=direct)
     app.add_middleware(BugsAnswered)
     app.add_middleware(
         BodyBounds, max_bytes=settings.max_body_bytes, timeout_s=settings.receive_timeout_s

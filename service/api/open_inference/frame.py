@@ -20,6 +20,12 @@ from service.api.open_inference.tensors import (
 )
 
 HEADER = "inference-header-content-length"  # of the JSON, in bytes
+HEADER_SCHEMA = {
+    "description": "Bytes of JSON, where the binary data of tensors follows it.",
+    "schema": {"type": "integer"},
+}
+BINARY = "application/octet-stream"  # JSON, and after it the data of tensors
+BINARY_SCHEMA = {"schema": {"type": "string", "format": "binary"}}
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ def respond(
     return Response(
         b"".join([encoded, *data]),
         headers={**headers, HEADER: str(len(encoded))},
-        media_type="application/octet-stream",
+        media_type=BINARY,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from service.api.answering import runtime_of
-from service.api.departure import while_connected
+from service.api.disconnect import while_connected
 from service.api.open_inference import frame
 from service.api.open_inference.errors import NoSuchModel
 from service.api.open_inference.schemas import (
@@ -28,6 +28,11 @@ from service.api.schemas import TimingMs
 
 _FAULT: dict[int | str, dict[str, Any]] = {
     "default": {"model": InferenceError, "description": "What is wrong, in one sentence."}
+}
+_TENSORS = {
+    "description": "The outputs; where any is binary, their data follows the JSON.",
+    "headers": {frame.HEADER: frame.HEADER_SCHEMA},
+    "content": {frame.BINARY: frame.BINARY_SCHEMA},
 }
 router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=_FAULT)
 
@@ -122,20 +127,29 @@ async def _require_version(request: Request, model_name: str, model_version: str
         raise NoSuchModel(f"no version {model_version!r} of {model_name!r}; there is {served!r}")
 
 
-def _add_model_routes(path: str, require: Callable[..., Awaitable[None]]) -> None:
-    """What there is of a model, and of a version of it."""
+def _add_model_routes(path: str, named: str, require: Callable[..., Awaitable[None]]) -> None:
+    """Add the routes of a model, or of a version of it; their operation ids begin with `named`."""
     needed = [Depends(require)]
-    router.get(path, summary="Model metadata", dependencies=needed)(model_metadata)
-    router.get(path + "/ready", summary="Does the model take questions?", dependencies=needed)(
-        model_ready
+    router.get(path, name=f"{named}_metadata", summary="Model metadata", dependencies=needed)(
+        model_metadata
     )
+    router.get(
+        path + "/ready",
+        name=f"{named}_ready",
+        summary="Does the model take questions?",
+        dependencies=needed,
+    )(model_ready)
     router.post(
         path + "/infer",
+        name=f"{named}_infer",
         summary="Answer a tensor of questions",
         response_model=InferResponse,
+        responses={200: _TENSORS},
         dependencies=needed,
     )(infer)
 
 
-_add_model_routes("/models/{model_name}", _require_model)
-_add_model_routes("/models/{model_name}/versions/{model_version}", _require_version)
+_add_model_routes("/models/{model_name}", "model", _require_model)
+_add_model_routes(
+    "/models/{model_name}/versions/{model_version}", "model_version", _require_version
+)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.bundle import Manifest
 from equations.errors import EquationError
 from service.api.answering import Fault, each, solution_of, timeout_s
 from service.api.open_inference.errors import InvalidInference
@@ -13,8 +14,7 @@ from service.api.open_inference.schemas import InferParameters, InferRequest, Te
 from service.api.open_inference.tensors import Datatype, Element, Tensor
 from service.api.schemas import confidence_of
 from service.contracts import Timings
-from service.engine.bundle import Manifest
-from service.errors import QuestionTooLong
+from service.errors import LimitExceeded
 from service.generating import Written
 from service.runtime import Runtime
 from service.solving import Solution
@@ -81,7 +81,7 @@ class Task:
         async def one(text: str) -> Solution | Written:
             return await self.one(runtime, parameters, text)
 
-        return await each(runtime, texts, one, in_place=(EquationError, QuestionTooLong))
+        return await each(runtime, texts, one, in_place=(EquationError, LimitExceeded))
 
     def tensor(self, name: str, shape: Sequence[int], outcomes: Sequence[object]) -> Tensor:
         """One output for every text. Where there is nothing to say: empty text, or 0."""
@@ -89,7 +89,7 @@ class Task:
         nothing: Element = "" if output.datatype is Datatype.BYTES else 0
         elements: list[Element] = []
         for outcome in outcomes:
-            if isinstance(outcome, EquationError | QuestionTooLong):
+            if isinstance(outcome, EquationError | LimitExceeded):
                 value = output.of_fault(outcome)
             else:
                 value = output.of(outcome)
@@ -108,11 +108,8 @@ def task_of(manifest: Manifest) -> Task:
 
 
 def _sentence(error: Fault) -> str:
-    """What is wrong with a text, where, and what was expected, in one line."""
-    if not isinstance(error, EquationError):
-        return str(error)
-    where = f"characters {error.span.start} to {error.span.end}"
-    return f"{error.message} ({where}); expected {error.expected}"
+    """Return the first line of `str(error)`: the second draws the place."""
+    return str(error).split("\n", 1)[0]
 
 
 def _not_understood(_: Fault) -> str:

@@ -1,0 +1,133 @@
+"""A bundle: the folder that export writes and serving reads; nothing else passes between them.
+
+`manifest.json` names every other file with its size and SHA-256; a bundle that does not match its
+manifest does not load.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+FORMAT = 4
+MANIFEST = "manifest.json"
+ENCODER, DECODER, TOKENIZER = "encoder.onnx", "decoder.onnx", "tokenizer.json"
+REFERENCE = "reference.json"  # sources and the tokens they gave at export, to check a runtime
+NO_PROMPT = "none"  # the prompt format of a bundle for other tasks than equations
+REQUIRED = (ENCODER, DECODER, TOKENIZER, REFERENCE)
+
+
+class BundleError(ValueError):
+    """A folder is not a complete, undamaged bundle; the message names the file and the reason."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The dimensions of a T5 that decoding depends on, and its special tokens."""
+
+    decoder_layers: int
+    heads: int
+    d_kv: int
+    parameters: int
+    pad_id: int
+    eos_id: int
+    start_id: int
+
+
+@dataclass(frozen=True)
+class Limits:
+    max_source_tokens: int
+    max_new_tokens: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The contents of `manifest.json`. `files` maps each name to its `bytes` and `sha256`."""
+
+    format: int
+    name: str
+    version: str
+    prompt_format: str  # a name in equations.formats.FORMATS, or "none": no equations
+    target_format: str  # the target of that format, or "text": anything
+    precision: str
+    architecture: Architecture
+    limits: Limits
+    # (log-probability of an answer, share of such answers that were right), ascending; may be empty
+    calibration: tuple[tuple[float, float], ...]
+    provenance: Mapping[str, Any]
+    files: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def solves(self) -> bool:
+        """True for a model that solves equations, False for any other text-to-text task."""
+        return self.prompt_format != NO_PROMPT
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Parse a manifest. Raises `BundleError` for text that is not a manifest of this format."""
+        try:
+            raw = json.loads(text)
+            if raw["format"] != FORMAT:
+                raise BundleError(f"format {raw['format']}; this service reads format {FORMAT}")
+            raw["architecture"] = Architecture(**raw["architecture"])
+            raw["limits"] = Limits(**raw["limits"])
+            raw["calibration"] = tuple((float(x), float(y)) for x, y in raw["calibration"])
+            raw["files"] = {
+                name: {"bytes": file["bytes"], "sha256": file["sha256"]}
+                for name, file in raw["files"].items()
+            }
+            return cls(**{field.name: raw[field.name] for field in fields(cls)})
+        except BundleError:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"not a manifest: {type(error).__name__}: {error}") from error
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Check every file that the manifest names, and return the manifest.
+
+    Raises `BundleError`.
+    """
+    manifest = read_manifest(folder)
+    for name, expected in manifest.files.items():
+        _check(folder / name, expected)
+    return manifest
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return the manifest without checking the other files. Raises `BundleError`."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST}")
+    try:
+        manifest = Manifest.from_json(path.read_text(encoding="utf-8"))
+    except (BundleError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path}: {error}") from error
+    missing = [name for name in REQUIRED if name not in manifest.files]
+    if missing:
+        raise BundleError(f"{path}: names no {', '.join(missing)}")
+    return manifest
+
+
+def _check(path: Path, expected: Mapping[str, Any]) -> None:
+    if not path.is_file():
+        raise BundleError(f"{path}: missing")
+    size = path.stat().st_size
+    if size != expected["bytes"]:
+        raise BundleError(f"{path}: {size} bytes; the manifest says {expected['bytes']}")
+    if fingerprint(path)["sha256"] != expected["sha256"]:
+        raise BundleError(f"{path}: damaged, its SHA-256 is not the manifest's")
+
+
+def fingerprint(path: Path) -> dict[str, Any]:
+    """Return the size and SHA-256 of a file, as a manifest records them."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}

@@ -1,0 +1,230 @@
+"""KV cache slots of the rows that an engine decodes together, bound to the decoder's graph.
+
+When a step starts, the active rows are the first `active` of every array: the graph reads them as
+one block of memory, without a copy. The slot of a row that leaves is given to the next row that
+joins; if none joins before the next step, the last row moves into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from engine.bundle import Architecture
+from engine.contracts import Hypothesis, Prompt
+from engine.device_arrays import ELEMENTS, DeviceArray
+
+Ids = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+_LENGTH_STEP = 16  # tokens: cross-attention slots grow by multiples of this
+_FREE = -1  # a position whose token is not forced
+_GAP = object()  # replaces the key of a row that has left
+
+
+class KVSlots:
+    """Arrays of `capacity` rows for answers of up to `columns` tokens.
+
+    Keys and values are stored on `device` (`cpu` or `cuda`), in the decoder's own float type.
+    """
+
+    def __init__(
+        self,
+        shape: Architecture,
+        decoder: ort.InferenceSession,
+        *,
+        capacity: int,
+        columns: int,
+        device: str = "cpu",
+    ) -> None:
+        self._shape = shape
+        self._decoder = decoder
+        self._device = device
+        self.capacity = capacity
+        self.columns = columns
+        self._keys: list[Hashable] = []
+        self._gaps: list[int] = []
+        self._forcing: set[Hashable] = set()  # keys of the rows that have forced tokens
+        kinds = {
+            value.name: value.type for value in (*decoder.get_inputs(), *decoder.get_outputs())
+        }
+        self._element = ELEMENTS[kinds["key.0"]]
+        self._cache = self._block(columns)
+        self._cross = self._block(_LENGTH_STEP)
+        self._token: Ids = np.zeros((capacity, 1), np.int64)
+        self._past = np.zeros(capacity, np.int32)
+        self._source_lengths = np.zeros(capacity, np.int32)
+        self._best: Ids = np.zeros((capacity, 2), np.int64)
+        self._logprobs: Floats = np.zeros((capacity, 2), ELEMENTS[kinds["logprobs"]])
+        # The two likeliest tokens of each step; the first was decoded unless another was forced.
+        self._best_so_far: Ids = np.zeros((capacity, columns, 2), np.int64)
+        self._logprobs_so_far: Floats = np.zeros((capacity, columns, 2), np.float32)
+        self._most = np.zeros(capacity, np.int32)  # the most tokens a row may decode
+        self._forced: Ids = np.full((capacity, columns), _FREE, np.int64)
+        self._numbers = np.arange(capacity)
+        self._bindings: dict[int, ort.IOBinding] = {}
+
+    def _block(self, length: int) -> DeviceArray:
+        """Allocate keys and values of each layer in turn, for all rows."""
+        shape = (2 * self._shape.decoder_layers, self.capacity, self._shape.heads, length)
+        return DeviceArray.zeros((*shape, self._shape.d_kv), self._element, self._device)
+
+    @property
+    def active(self) -> int:
+        return len(self._keys) - len(self._gaps)
+
+    # -- joining and leaving ---------------------------------------------------------------------
+
+    def add(self, key: Hashable, prompt: Prompt, cross: DeviceArray, begin: int) -> None:
+        """Add a row; copy its keys and values from `cross` (2 * layers, 1, heads, tokens, d_kv),
+        starting at token `begin`.
+        """
+        if self._gaps:
+            row = self._gaps.pop()
+            self._keys[row] = key
+        else:
+            row = len(self._keys)
+            self._keys.append(key)
+        length = len(prompt.source)
+        self._cross.copy(row, cross, 0, length, begin=begin)
+        self._token[row] = self._shape.start_id
+        self._past[row] = 0
+        self._source_lengths[row] = length
+        self._most[row] = min(prompt.max_new_tokens or self.columns, self.columns)
+        self._forced[row] = _FREE
+        if prompt.forced:
+            self._forced[row, : len(prompt.forced)] = prompt.forced
+            self._forcing.add(key)
+
+    def make_room(self, longest: int) -> None:
+        """Resize the cross-attention slots for sources of up to `longest` tokens and the rows here.
+
+        They also shrink: without our kernels each step reads all of their memory.
+        """
+        had_rows = len(self._keys)
+        longest = max(longest, int(self._source_lengths[:had_rows].max(initial=0)))
+        length = -(-longest // _LENGTH_STEP) * _LENGTH_STEP
+        had = self._cross.shape[3]
+        if had // 4 < length <= had:
+            return
+        room = self._block(length)
+        for row in range(had_rows):
+            room.copy(row, self._cross, row, int(self._source_lengths[row]))
+        self._cross = room
+        self._bindings.clear()
+
+    def remove(self, keys: Collection[Hashable]) -> None:
+        """Remove the rows with these `keys`; ignore keys without a row."""
+        for row, key in enumerate(self._keys):
+            if key in keys:
+                self._keys[row] = _GAP
+                self._gaps.append(row)
+                self._forcing.discard(key)
+
+    def clear(self) -> None:
+        for kept in (self._keys, self._gaps, self._forcing):
+            kept.clear()
+
+    def _close_gaps(self) -> None:
+        for row in sorted(self._gaps, reverse=True):
+            last = len(self._keys) - 1
+            if row != last:
+                self._move(last, row)
+            self._keys.pop()
+        self._gaps.clear()
+
+    def _move(self, last: int, row: int) -> None:
+        self._cache.copy(row, self._cache, last, int(self._past[last]))
+        self._cross.copy(row, self._cross, last, int(self._source_lengths[last]))
+        for array in (
+            self._token, self._past, self._source_lengths, self._most, self._forced,
+            self._best_so_far, self._logprobs_so_far,
+        ):  # fmt: skip
+            array[row] = array[last]
+        self._keys[row] = self._keys[last]
+
+    # -- stepping --------------------------------------------------------------------------------
+
+    def step(self) -> dict[Hashable, Hypothesis]:
+        """Decode one token in every row. Remove and return the finished rows."""
+        self._close_gaps()
+        active = self.active
+        self._decoder.run_with_iobinding(self._binding())
+        past = self._past[:active]
+        positions = self._numbers[:active], past
+        best = self._best[:active]
+        self._best_so_far[positions] = best
+        self._logprobs_so_far[positions] = self._logprobs[:active]
+        taken = self._token[:active, 0]
+        taken[:] = _taken(self._forced[positions], best) if self._forcing else best[:, 0]
+        past += 1
+        ended = (taken == self._shape.eos_id) | (past == self._most[:active])
+        finished = {self._keys[row]: self._hypothesis(row) for row in ended.nonzero()[0].tolist()}
+        self.remove(finished)
+        return finished
+
+    def _binding(self) -> ort.IOBinding:
+        """Return the graph's inputs and outputs bound to the memory of the active rows."""
+        active = self.active
+        if active in self._bindings:
+            return self._bindings[active]
+        binding = self._bindings[active] = self._decoder.io_binding()
+
+        def value(array: npt.NDArray[np.generic]) -> ort.OrtValue:
+            return ort.OrtValue.ortvalue_from_numpy(array)  # shares the array's memory
+
+        for name, array in (
+            ("token", self._token[:active]),
+            ("past", self._past[:active]),
+            ("source_lengths", self._source_lengths[:active]),
+        ):
+            binding.bind_ortvalue_input(name, value(array))
+        for layer in range(self._shape.decoder_layers):
+            for part, name in enumerate(("key", "value")):
+                index = 2 * layer + part
+                self._cache.bind(binding.bind_input, f"{name}.{layer}", index, active)
+                self._cache.bind(binding.bind_output, f"new_{name}.{layer}", index, active)
+                self._cross.bind(binding.bind_input, f"cross_{name}.{layer}", index, active)
+        binding.bind_ortvalue_output("best", value(self._best[:active]))
+        binding.bind_ortvalue_output("logprobs", value(self._logprobs[:active]))
+        return binding
+
+    # -- decoded tokens --------------------------------------------------------------------------
+
+    def written(self, key: Hashable) -> list[int]:
+        """Return the tokens of a row so far, the end token included."""
+        row = self._keys.index(key)
+        steps = int(self._past[row])
+        best = self._best_so_far[row, :steps]
+        taken = _taken(self._forced[row, :steps], best) if key in self._forcing else best[:, 0]
+        tokens: list[int] = taken.tolist()
+        return tokens
+
+    def _hypothesis(self, row: int) -> Hypothesis:
+        """Return the answer of a finished row."""
+        steps = int(self._past[row])
+        best, logprobs = self._best_so_far[row, :steps], self._logprobs_so_far[row, :steps]
+        taken, others = best[:, 0], best[:, 1]
+        taken_logprobs, other_logprobs = logprobs[:, 0], logprobs[:, 1]
+        if self._keys[row] in self._forcing:
+            taken = _taken(self._forced[row, :steps], best)
+            is_first, is_second = taken == best[:, 0], taken == best[:, 1]
+            others = np.where(is_first, others, best[:, 0])
+            other_logprobs = np.where(is_first, other_logprobs, logprobs[:, 0])
+            known = np.where(is_second, logprobs[:, 1], np.nan)
+            taken_logprobs = np.where(is_first, taken_logprobs, known)
+        tokens = taken.tolist()
+        return Hypothesis(
+            tokens=tokens[:-1] if tokens[-1] == self._shape.eos_id else tokens,
+            logprobs=taken_logprobs.tolist(),
+            runners_up=others.tolist(),
+            runner_up_logprobs=other_logprobs.tolist(),
+        )
+
+
+def _taken(forced: Ids, best: Ids) -> Ids:
+    """Return the token of each position, from the forced ones (n) and the likeliest (n, 2)."""
+    return np.where(forced == _FREE, best[:, 0], forced)

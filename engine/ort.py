@@ -1,0 +1,104 @@
+"""Greedy T5 decoding on ONNX Runtime, in rows that join and leave between steps.
+
+A bundle has two graphs (see `model_export.graphs`). The encoder runs once for each prompt and
+returns the keys and values that every decoder layer attends to. The decoder makes one step for all
+rows, each at its own position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from engine.bundle import DECODER, ENCODER, Manifest
+from engine.contracts import Hypothesis, Prompt, Tokens
+from engine.device_arrays import DeviceArray
+from engine.kernels import use
+from engine.kv_slots import KVSlots
+from engine.sessions import device_of, open_sessions
+
+
+class OrtModel:
+    """The graphs of the bundle in `folder`, loaded once for any number of engines.
+
+    `threads` share the arithmetic of one call. `provider` is `auto`, `cpu` or `cuda`. `kernels` is
+    the level of our kernels on a CPU, one of `kernels.CHOICES`.
+
+    Raises `sessions.ProviderMissing` and `kernels.LevelMissing`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        *,
+        threads: int,
+        provider: str = "auto",
+        kernels: str = "auto",
+    ) -> None:
+        self.architecture = manifest.architecture
+        self.limits = manifest.limits
+        self.provider, (self.encoder, self.decoder) = open_sessions(
+            [folder / ENCODER, folder / DECODER],
+            threads=threads,
+            provider=provider,
+            kernels=use(kernels),
+        )
+        self.device = device_of(self.provider)
+
+
+class OrtEngine:
+    """Implement `engine.contracts.Engine`: decode up to `rows` answers of a model at a time."""
+
+    def __init__(self, model: OrtModel, *, rows: int) -> None:
+        self._model = model
+        self._rows = KVSlots(
+            model.architecture,
+            model.decoder,
+            capacity=rows,
+            columns=model.limits.max_new_tokens,
+            device=model.device,
+        )
+
+    @property
+    def rows(self) -> int:
+        return self._rows.capacity
+
+    @property
+    def active(self) -> int:
+        return self._rows.active
+
+    def join(self, prompts: Mapping[Hashable, Prompt]) -> None:
+        if len(prompts) > self.rows - self.active:
+            raise ValueError(f"{len(prompts)} prompts for {self.rows - self.active} free rows")
+        cross = self._encode([prompt.source for prompt in prompts.values()])
+        self._rows.make_room(max(len(prompt.source) for prompt in prompts.values()))
+        begin = 0
+        for key, prompt in prompts.items():
+            self._rows.add(key, prompt, cross, begin)
+            begin += len(prompt.source)
+
+    def _encode(self, sources: Sequence[Tokens]) -> DeviceArray:
+        """Return the keys and values of all sources in turn, on the model's device."""
+        binding = self._model.encoder.io_binding()
+        tokens = np.fromiter(chain.from_iterable(sources), np.int64)
+        binding.bind_cpu_input("source", tokens)
+        binding.bind_cpu_input("source_lengths", np.array([*map(len, sources)], np.int32))
+        binding.bind_output("cross", self._model.device)
+        self._model.encoder.run_with_iobinding(binding)
+        return DeviceArray(binding.get_outputs()[0], self._model.device)
+
+    def step(self) -> dict[Hashable, Hypothesis]:
+        return self._rows.step() if self.active else {}
+
+    def written(self, key: Hashable) -> list[int]:
+        return self._rows.written(key)
+
+    def leave(self, keys: Collection[Hashable]) -> None:
+        self._rows.remove(keys)
+
+    def clear(self) -> None:
+        self._rows.clear()

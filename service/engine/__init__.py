@@ -1,1 +1,0 @@
-"""Bundles and their execution on ONNX Runtime."""

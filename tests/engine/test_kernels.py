@@ -1,0 +1,448 @@
+"""The kernels of every level that this machine has do what the operators' definitions say."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto
+
+from engine import kernels
+from model_export import operators
+from model_export.builder import GraphBuilder
+from model_export.quantisation import in_blocks, quantised
+
+Arrays = dict[str, np.ndarray]
+FLOATS = TensorProto.FLOAT
+TYPES = {"float32": FLOATS, "int32": TensorProto.INT32, "int64": TensorProto.INT64}
+seeds = st.integers(0, 2**32 - 1)
+some = settings(max_examples=15)  # of each level
+
+
+def expected_levels() -> list[str]:
+    """Levels of x86-64 that this machine should have: those that Linux lists, with a compiler."""
+    cpu = Path("/proc/cpuinfo")
+    flags = set(cpu.read_text().split()) if cpu.exists() and shutil.which("gcc") else set()
+    needed = {
+        "avx512vnni": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx2", "fma"},
+        "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma"},
+        "avxvnni": {"avx_vnni", "avx2", "fma"},
+        "avx2": {"avx2", "fma"},
+    }
+    return [level for level, names in needed.items() if names <= flags]
+
+
+each_level = pytest.mark.parametrize(
+    "level",
+    kernels.levels() or [pytest.param("none", marks=pytest.mark.skip(reason="no kernels here"))],
+)
+
+
+@pytest.mark.skipif(not expected_levels(), reason="no compiler or a processor without AVX2")
+def test_kernels_are_there_where_they_can_be() -> None:
+    assert list(kernels.levels()) == expected_levels()
+
+
+def test_the_fastest_level_is_chosen() -> None:
+    assert kernels.level("auto") == next(iter(kernels.levels()), "none")
+    assert kernels.level("none") == "none"
+    assert kernels.use("none") is None
+
+
+def test_a_level_that_the_processor_lacks_is_refused() -> None:
+    missing = next(level for level in kernels.LEVELS if level not in kernels.levels())
+    with pytest.raises(kernels.LevelMissing, match=f"kernels {missing}: .*expected auto, none"):
+        kernels.use(missing)
+
+
+class Operator:
+    """A model of one operator: what it gives with our kernel, and by its definition."""
+
+    def __init__(
+        self, kind: str, inputs: Arrays, constants: Arrays, outputs: int = 1, **attributes: float
+    ) -> None:
+        graph = GraphBuilder()
+        for name, value in inputs.items():
+            graph.input(name, TYPES[str(value.dtype)], list(value.shape))
+        for name, value in constants.items():
+            graph.weight(name, value)
+        made = graph.ops(
+            kind, *inputs, *constants, outputs=outputs, domain=operators.DOMAIN, **attributes
+        )
+        for place, value in enumerate(made):
+            integers = kind == "Likeliest" and place == 0
+            ranks = {"Likeliest": 2, "EncoderAttention": 2}
+            rank = 4 if len(made) == 3 and place else ranks.get(kind, 3)
+            shape = [f"{place}.{axis}" for axis in range(rank)]
+            graph.output(value, f"out{place}", TensorProto.INT64 if integers else FLOATS, shape)
+        self._model = graph.model(kind, "").SerializeToString()
+        self.inputs = inputs
+
+    def by_kernel(self, level: str) -> list[np.ndarray]:
+        library = kernels.use(level)
+        assert library is not None
+        return self._run(library)
+
+    def by_definition(self) -> list[np.ndarray]:
+        return self._run(None)
+
+    def _run(self, library: Path | None) -> list[np.ndarray]:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 2
+        if library is not None:
+            options.register_custom_ops_library(str(library))
+        session = ort.InferenceSession(self._model, options, providers=["CPUExecutionProvider"])
+        found: list[np.ndarray] = session.run(None, self.inputs)
+        return found
+
+
+def normal(random: np.random.Generator, *shape: int) -> np.ndarray:
+    return random.standard_normal(shape).astype(np.float32)
+
+
+# -- attention -------------------------------------------------------------------------------------
+
+
+def cached_attention(
+    random: np.random.Generator, batch: int, heads: int, d_kv: int, columns: int
+) -> Operator:
+    past = random.integers(0, columns, batch).astype(np.int32)
+    caches = (batch, heads, columns, d_kv)
+    return Operator(
+        "CachedAttention",
+        {
+            "joint": normal(random, batch, 1, 3 * heads * d_kv),
+            "key": normal(random, *caches),
+            "value": normal(random, *caches),
+            "past": past,
+        },
+        {"biases": 3 * normal(random, columns, heads, 1, columns)},
+        outputs=3,
+        num_heads=heads,
+    )
+
+
+@each_level
+@some
+@given(
+    seeds,
+    st.integers(1, 9),
+    st.integers(1, 4),
+    st.sampled_from((8, 16, 24, 32, 64, 80)),
+    st.integers(1, 70),
+)
+def test_attention_over_what_was_written(
+    level: str, seed: int, batch: int, heads: int, d_kv: int, columns: int
+) -> None:
+    operator = cached_attention(np.random.default_rng(seed), batch, heads, d_kv, columns)
+    (found, *caches), (expected, *expected_caches) = (
+        operator.by_kernel(level),
+        operator.by_definition(),
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    for cache, expected_cache in zip(caches, expected_caches, strict=True):
+        for row, past in enumerate(operator.inputs["past"]):
+            filled = np.s_[row, :, : past + 1]
+            assert np.array_equal(cache[filled], expected_cache[filled])
+
+
+@each_level
+@some
+@given(
+    seeds,
+    st.integers(1, 9),
+    st.integers(1, 4),
+    st.sampled_from((4, 16, 20, 32, 64, 128)),
+    st.integers(1, 70),
+)
+def test_attention_over_what_was_read(
+    level: str, seed: int, batch: int, heads: int, d_kv: int, length: int
+) -> None:
+    random = np.random.default_rng(seed)
+    operator = Operator(
+        "CrossAttention",
+        {
+            "query": normal(random, batch, 1, heads * d_kv),
+            "key": normal(random, batch, heads, length, d_kv),
+            "value": normal(random, batch, heads, length, d_kv),
+            "lengths": random.integers(1, length + 1, batch).astype(np.int32),
+        },
+        {},
+        num_heads=heads,
+    )
+    (found,), (expected,) = operator.by_kernel(level), operator.by_definition()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@each_level
+@some
+@given(
+    seeds,
+    st.integers(1, 5),
+    st.tuples(st.integers(1, 4), st.sampled_from((8, 16, 20, 32, 64))),
+    st.integers(1, 50),
+    st.integers(1, 60),
+)
+def test_attention_of_the_encoder(
+    level: str, seed: int, batch: int, shape: tuple[int, int], length: int, farthest: int
+) -> None:
+    """Each row sees its own tokens, wherever they are."""
+    heads, d_kv = shape
+    random = np.random.default_rng(seed)
+    lengths = random.integers(1, length + 1, batch).astype(np.int32)
+    operator = Operator(
+        "EncoderAttention",
+        {"joint": normal(random, int(lengths.sum()), 3 * heads * d_kv), "lengths": lengths},
+        {"biases": 3 * normal(random, 2 * farthest + 1, heads)},
+        num_heads=heads,
+    )
+    (found,), (expected,) = operator.by_kernel(level), operator.by_definition()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@each_level
+@some
+@given(seeds, st.integers(2, 5), st.sampled_from((8, 20, 32, 64)), st.integers(1, 50))
+def test_a_source_does_not_depend_on_its_company(
+    level: str, seed: int, batch: int, d_kv: int, length: int
+) -> None:
+    """To the bit, whatever is read before it and after it, and how long the longest is."""
+    random = np.random.default_rng(seed)
+    lengths = random.integers(1, length + 1, batch).astype(np.int32)
+    joint = normal(random, int(lengths.sum()), 3 * 2 * d_kv)
+    constants = {"biases": 3 * normal(random, 21, 2)}
+
+    def attended(joint: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        inputs = {"joint": joint, "lengths": lengths}
+        return Operator("EncoderAttention", inputs, constants, num_heads=2).by_kernel(level)[0]
+
+    ends = np.cumsum(lengths)
+    together = np.split(attended(joint, lengths), ends[:-1])
+    for row, tokens in enumerate(np.split(joint, ends[:-1])):
+        assert np.array_equal(attended(tokens, lengths[[row]]), together[row])
+
+
+@each_level
+def test_large_scores_do_not_overflow(level: str) -> None:
+    """The largest score comes last: all before it are corrected to nothing."""
+    keys = np.linspace(-50, 50, 40, dtype=np.float32).reshape(1, 1, 40, 1).repeat(16, axis=3)
+    operator = Operator(
+        "CrossAttention",
+        {
+            "query": np.full((1, 1, 16), 10, np.float32),
+            "key": keys,
+            "value": keys,
+            "lengths": np.array([40], np.int32),
+        },
+        {},
+        num_heads=1,
+    )
+    np.testing.assert_allclose(operator.by_kernel(level)[0], 50.0, rtol=1e-6)
+
+
+@each_level
+@pytest.mark.parametrize("past", [-1, 5])
+def test_places_beyond_the_cache_are_refused(level: str, past: int) -> None:
+    operator = cached_attention(np.random.default_rng(0), 2, 1, 16, 5)
+    operator.inputs["past"][1] = past
+    with pytest.raises(Exception, match="past must be from 0 to the last column"):
+        operator.by_kernel(level)
+
+
+@each_level
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [((5, 0), "must be at least 1"), ((3, 1), "add up"), ((3, 3), "add up")],
+)
+def test_lengths_that_are_not_those_of_the_sources_are_refused(
+    level: str, lengths: tuple[int, int], expected: str
+) -> None:
+    operator = Operator(
+        "EncoderAttention",
+        {"joint": np.zeros((5, 48), np.float32), "lengths": np.array(lengths, np.int32)},
+        {"biases": np.zeros((3, 1), np.float32)},
+        num_heads=1,
+    )
+    with pytest.raises(Exception, match=expected):
+        operator.by_kernel(level)
+
+
+@each_level
+@pytest.mark.parametrize("length", [0, 4])
+def test_lengths_beyond_the_keys_are_refused(level: str, length: int) -> None:
+    keys = np.zeros((2, 1, 3, 16), np.float32)
+    lengths = np.array([3, length], np.int32)
+    query = np.zeros((2, 1, 16), np.float32)
+    operator = Operator(
+        "CrossAttention",
+        {"query": query, "key": keys, "value": keys, "lengths": lengths},
+        {},
+        num_heads=1,
+    )
+    with pytest.raises(Exception, match="must be from 1 to the length of the sources"):
+        operator.by_kernel(level)
+
+
+# -- products --------------------------------------------------------------------------------------
+
+
+def scaled(random: np.random.Generator, rows: int, columns: int, spread: float) -> np.ndarray:
+    """Rows (1, rows, columns) of which some are zeros, and with `spread` some beyond the range."""
+    x = spread * normal(random, 1, rows, columns)
+    x[:, random.random(rows) < 0.1] = 0.0
+    return x
+
+
+def close(found: np.ndarray, expected: np.ndarray, step: float) -> None:
+    """Equal, but that an input just between two integers may be rounded to either.
+
+    `step` is what that changes at the most; a row has two such inputs at the most.
+    """
+    equal = np.isclose(found, expected, rtol=1e-4, atol=1e-4).all(axis=-1)
+    assert equal.mean() > 0.8 or found.shape[1] < 5
+    assert np.abs(found - expected).max() <= 1e-3 + 2 * step
+
+
+@each_level
+@some
+@given(seeds, st.integers(1, 20), st.integers(1, 40), st.integers(1, 300), st.floats(0.1, 100))
+def test_product_of_a_norm(
+    level: str, seed: int, rows: int, quads: int, columns: int, spread: float
+) -> None:
+    random = np.random.default_rng(seed)
+    integers, scales = quantised(normal(random, 4 * quads, columns))
+    operator = Operator(
+        "NormLinear",
+        {"x": scaled(random, rows, 4 * quads, spread)},
+        {
+            "norm": normal(random, 4 * quads),
+            "weight": in_blocks(integers),
+            "scales": scales,
+            "input_scale": np.array(0.02, np.float32),
+        },
+        epsilon=1e-6,
+    )
+    close(operator.by_kernel(level)[0], operator.by_definition()[0], 63 * scales.max() * 0.02)
+
+
+@each_level
+@some
+@given(seeds, st.integers(1, 20), st.integers(1, 40), st.integers(1, 300), st.floats(0.1, 100))
+def test_product_added_to_a_row(
+    level: str, seed: int, rows: int, quads: int, columns: int, spread: float
+) -> None:
+    random = np.random.default_rng(seed)
+    integers, scales = quantised(normal(random, 4 * quads, columns))
+    operator = Operator(
+        "AddLinear",
+        {
+            "residual": normal(random, 1, rows, columns),
+            "x": scaled(random, rows, 4 * quads, spread),
+        },
+        {
+            "weight": in_blocks(integers),
+            "scales": scales,
+            "input_scale": np.array(0.03, np.float32),
+        },
+    )
+    close(operator.by_kernel(level)[0], operator.by_definition()[0], 63 * scales.max() * 0.03)
+
+
+@each_level
+@some
+@given(seeds, st.integers(1, 20), st.integers(1, 40), st.integers(1, 9), st.floats(0.1, 10))
+def test_gated_product(
+    level: str, seed: int, rows: int, quads: int, blocks: int, spread: float
+) -> None:
+    random = np.random.default_rng(seed)
+    pairs = [quantised(normal(random, 4 * quads, 16 * blocks) / 8) for _ in range(2)]
+    scales = np.stack([scales for _, scales in pairs])
+    operator = Operator(
+        "NormGatedLinear",
+        {"x": scaled(random, rows, 4 * quads, spread)},
+        {
+            "norm": normal(random, 4 * quads),
+            "weight": np.stack([in_blocks(integers) for integers, _ in pairs], axis=1),
+            "scales": scales,
+            "input_scale": np.array(0.02, np.float32),
+        },
+        epsilon=1e-6,
+    )
+    found, expected = operator.by_kernel(level)[0], operator.by_definition()[0]
+    close(found, expected, 63 * scales.max() * 0.02 * (1 + np.abs(expected).max()))
+
+
+@each_level
+def test_a_row_does_not_depend_on_its_company(level: str) -> None:
+    """To the bit: what a batch holds must not change an answer."""
+    random = np.random.default_rng(3)
+    integers, scales = quantised(normal(random, 64, 200))
+    constants = {
+        "norm": normal(random, 64),
+        "weight": in_blocks(integers),
+        "scales": scales,
+        "input_scale": np.array(0.02, np.float32),
+    }
+    x = normal(random, 1, 13, 64)
+    together = Operator("NormLinear", {"x": x}, constants, epsilon=1e-6).by_kernel(level)[0]
+    for row in range(13):
+        alone = Operator("NormLinear", {"x": x[:, [row]]}, constants, epsilon=1e-6).by_kernel(
+            level
+        )[0]
+        assert np.array_equal(alone[:, 0], together[:, row])
+
+
+@each_level
+def test_rows_of_another_width_are_refused(level: str) -> None:
+    integers, scales = quantised(normal(np.random.default_rng(0), 64, 16))
+    constants = {
+        "norm": np.ones(64, np.float32),
+        "weight": in_blocks(integers),
+        "scales": scales,
+        "input_scale": np.array(0.02, np.float32),
+    }
+    operator = Operator(
+        "NormLinear", {"x": np.ones((1, 1, 60), np.float32)}, constants, epsilon=1e-6
+    )
+    with pytest.raises(Exception, match="must be the weights' number of inputs"):
+        operator.by_kernel(level)
+
+
+# -- choice of tokens ------------------------------------------------------------------------------
+
+
+@each_level
+@some
+@given(seeds, st.integers(1, 9), st.integers(2, 60), st.integers(1, 7), st.booleans())
+def test_the_two_likeliest(
+    level: str, seed: int, batch: int, groups: int, size: int, ties: bool
+) -> None:
+    random = np.random.default_rng(seed)
+    logits = 5 * normal(random, batch, 1, groups * size)
+    if ties:
+        logits = np.round(logits)
+    operator = Operator("Likeliest", {"logits": logits}, {}, outputs=2, size=size)
+    best, logprobs = operator.by_kernel(level)
+    expected_best, expected_logprobs = operator.by_definition()
+    np.testing.assert_allclose(logprobs, expected_logprobs, rtol=1e-4, atol=1e-5)
+    if size > 1 and not ties:
+        assert np.array_equal(best, expected_best)
+    rows = np.arange(batch)[:, None]
+    ordered = np.sort(logits[:, 0])[:, ::-1][:, :2]
+    assert np.array_equal(logits[:, 0][rows, best], ordered)
+    assert (best[:, 0] != best[:, 1]).all()
+
+
+@each_level
+@pytest.mark.parametrize(("first", "second"), [(5, 21), (21, 5), (5, 6), (47, 0)])
+def test_the_two_likeliest_wherever_they_are(level: str, first: int, second: int) -> None:
+    """Vectors of sixteen: in the same lane, one after the other in either order, or in others."""
+    logits = np.full((1, 1, 48), -1.0, np.float32)
+    logits[0, 0, [first, second]] = 3.0, 2.0
+    best, _ = Operator("Likeliest", {"logits": logits}, {}, outputs=2, size=6).by_kernel(level)
+    assert best.tolist() == [[first, second]]

@@ -1,0 +1,120 @@
+"""The engine on ONNX Runtime: rows that come and go do not disturb each other."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from functools import cache
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from engine.bundle import load_manifest
+from engine.contracts import Hypothesis, Prompt
+from engine.generate import generate
+from engine.ort import OrtEngine, OrtModel
+
+EOS = 1
+
+
+@pytest.fixture(scope="session", params=["auto", "none"], ids=["own kernels", "definitions"])
+def model(bundle: Path, request: pytest.FixtureRequest) -> OrtModel:
+    return OrtModel(bundle, load_manifest(bundle), threads=1, provider="cpu", kernels=request.param)
+
+
+@cache
+def alone(model: OrtModel, prompt: Prompt) -> Hypothesis:
+    """What a prompt gets from an engine of its own."""
+    return generate(OrtEngine(model, rows=1), [prompt])[0]
+
+
+def prompts(random: Random) -> Prompt:
+    """Of very different lengths, some with a beginning of the answer."""
+    source = tuple(random.randrange(2700, 4000) for _ in range(random.choice((1, 5, 17, 60))))
+    forced = tuple(random.randrange(3, 50) for _ in range(random.choice((0, 0, 1, 4))))
+    return Prompt((*source, EOS), forced)
+
+
+def same(found: Hypothesis, expected: Hypothesis) -> bool:
+    """Equal tokens; probabilities equal but for what the shape of a product does to rounding."""
+    return (found.tokens, found.runners_up) == (expected.tokens, expected.runners_up) and (
+        found.logprobs == pytest.approx(expected.logprobs, abs=1e-3, nan_ok=True)
+    )
+
+
+@hypothesis_settings(max_examples=25)
+@given(st.integers(0, 10**9), st.integers(1, 6))
+def test_no_schedule_changes_an_answer(model: OrtModel, seed: int, rows: int) -> None:
+    """Whatever shares the engine, whenever a row joins, whoever leaves."""
+    random = Random(seed)
+    engine = OrtEngine(model, rows=rows)
+    waiting = {number: prompts(random) for number in range(12)}
+    asked = dict(waiting)
+    finished: dict[Hashable, Hypothesis] = {}
+    left: set[Hashable] = set()
+    while waiting or engine.active:
+        some = random.sample(sorted(waiting), min(len(waiting), rows - engine.active))
+        joining = {number: waiting.pop(number) for number in some[: random.randint(0, rows)]}
+        if joining:
+            engine.join(joining)
+        finished |= engine.step()
+        under_way = set(asked) - set(waiting) - set(finished) - left
+        if under_way and random.random() < 0.1:
+            leaving = random.choice(sorted(under_way, key=str))
+            engine.leave([leaving])
+            left.add(leaving)
+    assert set(finished) | left == set(asked)
+    for number, hypothesis in finished.items():
+        assert same(hypothesis, alone(model, asked[int(str(number))]))
+
+
+def test_an_answer_begins_as_it_is_made_to(model: OrtModel) -> None:
+    greedy = alone(model, Prompt((2800, 2900, EOS)))
+    forced = alone(model, Prompt((2800, 2900, EOS), (*greedy.tokens[:3], greedy.runners_up[3])))
+    assert forced.tokens[:3] == greedy.tokens[:3]
+    assert forced.tokens[3] == greedy.runners_up[3] != greedy.tokens[3]
+    assert forced.logprobs[3] == pytest.approx(greedy.runner_up_logprobs[3], abs=1e-4)
+    assert forced.runners_up[3] == greedy.tokens[3]
+    assert alone(model, Prompt((2800, 2900, EOS), tuple(greedy.tokens))) == greedy
+
+
+def test_a_forced_end_ends(model: OrtModel) -> None:
+    assert alone(model, Prompt((2800, EOS), (5, EOS))).tokens == [5]
+
+
+def test_the_runner_up_is_less_likely(model: OrtModel) -> None:
+    greedy = alone(model, Prompt((2800, 2900, EOS)))
+    pairs = zip(greedy.logprobs, greedy.runner_up_logprobs, strict=True)
+    assert all(0 > best >= runner_up for best, runner_up in pairs)
+
+
+def test_more_prompts_than_free_rows_are_refused(model: OrtModel) -> None:
+    engine = OrtEngine(model, rows=1)
+    engine.join({"a": Prompt((2800, EOS))})
+    with pytest.raises(ValueError, match="1 prompts for 0 free rows"):
+        engine.join({"b": Prompt((2800, EOS))})
+    engine.clear()
+    assert engine.active == 0
+    assert engine.step() == {}
+
+
+def test_an_answer_may_be_kept_short(model: OrtModel) -> None:
+    source = (2800, 2900, EOS)
+    greedy = alone(model, Prompt(source))
+    short = alone(model, Prompt(source, max_new_tokens=2))
+    assert short.tokens == greedy.tokens[:2]
+    assert not short.ended
+    assert alone(model, Prompt(source, max_new_tokens=1000)) == greedy
+
+
+def test_what_is_written_so_far(model: OrtModel) -> None:
+    source = (2800, 2900, EOS)
+    greedy = alone(model, Prompt(source))
+    engine = OrtEngine(model, rows=2)
+    engine.join({"other": Prompt((2700, EOS)), "this": Prompt(source)})
+    for steps in range(1, len(greedy.tokens)):
+        engine.step()
+        assert engine.written("this") == greedy.tokens[:steps]
