@@ -92,6 +92,13 @@ typedef struct {
     Task multiply, attend_cached, attend_cross, attend_encoder, find_likeliest;
 } Level;
 
+/* GCC knows AVX-VNNI from 11 on. */
+#if defined(__x86_64__) && __GNUC__ >= 11
+#define COMPILES_AVXVNNI 1
+#else
+#define COMPILES_AVXVNNI 0
+#endif
+
 extern const Level LEVEL_AVX512VNNI, LEVEL_AVX512, LEVEL_AVXVNNI, LEVEL_AVX2;
 extern const Level LEVEL_I8MM, LEVEL_DOTPROD;
 

@@ -1,5 +1,7 @@
 /* AVX2 with VNNI: Intel Alder Lake and newer. */
-#if defined(__x86_64__)
+#include "level.h"
+
+#if COMPILES_AVXVNNI
 
 #pragma GCC target("avx2,fma,avxvnni")
 #include "vectors_avx2.h"

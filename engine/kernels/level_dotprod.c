@@ -1,5 +1,5 @@
 /* NEON with dot products: Neoverse N1, Apple M1 and newer. */
-#if defined(__aarch64__)
+#if defined(__aarch64__) && defined(__linux__)
 
 #pragma GCC target("arch=armv8.2-a+dotprod")
 #include "vectors_neon.h"

@@ -15,10 +15,12 @@ typedef struct {
 /* `__builtin_cpu_supports` also asks whether the operating system keeps the registers. */
 static int runs_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 
+#if COMPILES_AVXVNNI
 static int runs_avxvnni(void) {
     unsigned a, b, c, d;
     return runs_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
 }
+#endif
 
 static int runs_avx512(void) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -32,7 +34,9 @@ static int runs_avx512vnni(void) {
 static const Candidate CANDIDATES[] = {
     {&LEVEL_AVX512VNNI, runs_avx512vnni},
     {&LEVEL_AVX512, runs_avx512},
+#if COMPILES_AVXVNNI
     {&LEVEL_AVXVNNI, runs_avxvnni},
+#endif
     {&LEVEL_AVX2, runs_avx2},
     {NULL, NULL},
 };

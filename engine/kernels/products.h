@@ -93,6 +93,15 @@ INLINED void write_vector(
         if (vectors > 2) MULTIPLY_ADD(s##r##2, x, w2);        \
         if (vectors > 3) MULTIPLY_ADD(s##r##3, x, w3);        \
     }
+/* The same, vector after vector of the weights, for levels with three ROWS. */
+#define QUAD_OF(r) Integers x##r = every_quad(bytes + (r < rows ? r : 0) * stride);
+#define ADD_VECTOR(v)                                      \
+    if (vectors > v) {                                     \
+        Bytes w = load_weights(weight + offset[v]);        \
+        MULTIPLY_ADD(s0##v, x0, w);                        \
+        if (rows > 1) MULTIPLY_ADD(s1##v, x1, w);          \
+        if (rows > 2) MULTIPLY_ADD(s2##v, x2, w);          \
+    }
 /* Two rows by two columns at a time: of rows `r` and `q`, sums `s<r>` are of the first two columns of
  * each vector, `s<q>` of the other two, until all are added. */
 #define EACH_PAIR(DO) DO(0, 1) DO(2, 3) DO(4, 5)
@@ -162,6 +171,11 @@ INLINED void multiply_tile(
         weight += 2 * QUAD * BLOCK, bytes += 2 * QUAD;
     }
     EACH_PAIR(PART_PAIR)
+#elif defined(BY_VECTORS)
+    for (int64_t quad = 0; quad < m->quads; quad++, weight += QUAD * BLOCK, bytes += QUAD) {
+        QUAD_OF(0) QUAD_OF(1) QUAD_OF(2)
+        ADD_VECTOR(0) ADD_VECTOR(1) ADD_VECTOR(2) ADD_VECTOR(3)
+    }
 #else
     for (int64_t quad = 0; quad < m->quads; quad++, weight += QUAD * BLOCK, bytes += QUAD) {
         Bytes w0 = load_weights(weight), w1 = w0, w2 = w0, w3 = w0;

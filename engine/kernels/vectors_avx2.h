@@ -131,6 +131,8 @@ static inline void store_rounded(uint8_t *to, Floats x) {
 
 /* Adds to each lane of `sum` the products of its four bytes. */
 #ifdef __AVXVNNI__
+/* 12 sums, the inputs of three rows and one vector of weights are all 16 registers. */
+#define BY_VECTORS
 /* As an intrinsic, GCC 12 moves every sum to another register and back. */
 #define MULTIPLY_ADD(sum, x, weight) \
     __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "x"(weight))

@@ -233,7 +233,7 @@ class Info(BaseModel):
     precision: str
     provider: str | None = Field(description="What computes; null before the first engine is up.")
     kernels: str | None = Field(
-        description="Level of the CPU kernels that engines run, or none; null before the first is up."
+        description="Level of the CPU kernels in use, or none; null before an engine is up."
     )
     parameters: int
     max_source_tokens: int
