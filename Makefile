@@ -56,7 +56,7 @@ client: $(VENV)/dev.stamp  ## the Python client as a wheel in dist/
 wheel: $(VENV)/wheel.stamp  ## the service with its kernels and model as a wheel in dist/
 	rm -rf build/wheel
 	$(BIN)/pip wheel -q --no-deps --wheel-dir build/wheel .
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel -q repair --wheel-dir dist build/wheel/*.whl
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/wheel/*.whl
 
 wheel-test: $(VENV)/dev.stamp $(VENV)/wheel.stamp  ## build the wheel and serve from it (minutes)
 	$(BIN)/pytest -m wheel -o faulthandler_timeout=900

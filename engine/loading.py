@@ -9,7 +9,7 @@ from pathlib import Path
 from engine.bundle import REFERENCE, read_manifest
 from engine.contracts import Prompt
 from engine.generate import generate
-from engine.kernels import NONE, level
+from engine.kernels import levels
 from engine.ort import OrtEngine, OrtModel
 
 _LOG = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def load_engine(
     model = OrtModel(
         folder, read_manifest(folder), threads=threads, provider=provider, kernels=kernels
     )
-    if model.device == "cpu" and level(kernels) == NONE:
+    if model.device == "cpu" and not levels():
         _LOG.info("no kernels of our own for this processor or installation: decoding is slower")
     return OrtEngine(model, rows=rows), model.provider
 
