@@ -209,8 +209,8 @@ def _measured(rate: float, seconds: float) -> list[dict[str, Any]]:
 def _loadtest(*arguments: str, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
     """A load test's summary, from a process of its own: gevent patches all of it."""
     result = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "loadtest", *arguments],
-        env={**os.environ, **(environment or {})},
+        [sys.executable, "-P", "-m", "loadtest", *arguments],
+        env={**os.environ, "PYTHONPATH": str(command.ROOT), **(environment or {})},
         capture_output=True,
         text=True,
         check=True,

@@ -74,7 +74,7 @@ def _start() -> tuple[subprocess.Popen[bytes], str, float]:
     url = f"http://127.0.0.1:{port}"
     started = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "service.cli", "serve"],
+        [sys.executable, "-P", "-m", "service.cli", "serve"],
         env={**os.environ, "PORT": str(port)},
         stderr=subprocess.DEVNULL,
     )

@@ -17,10 +17,10 @@ class Span(NamedTuple):
 
 
 class EquationError(ValueError):
-    """A text that is not an equation of the grammar in `equations.parser`.
+    """A text that `equations.reading` does not understand, or that has two readings.
 
-    `message` says what was found, `expected` what would have been right there, `span` where.
-    `str(error)` draws the place with carets.
+    `message` says what was found, `expected` what would have been right there, `span` where, in
+    Unicode code points. `str(error)` draws that part of the text with carets.
     """
 
     def __init__(self, message: str, *, source: str, span: Span, expected: str) -> None:
@@ -35,7 +35,7 @@ class EquationError(ValueError):
         return f"{where}\n{self.drawing()}"
 
     def drawing(self) -> str:
-        """The neighbourhood of the fault with carets under it, in two lines.
+        """Return the text around the fault with carets under it, in two lines.
 
         Characters that would move the carets (control characters, right-to-left marks) are drawn
         as `?`, and no more than a line's worth of a long text is drawn.

@@ -50,7 +50,7 @@ def started(cached_answers: int = 0) -> Iterator[tuple[subprocess.Popen[bytes], 
         "PORT": str(port),
         "CYBERSOLVE_CACHED_ANSWERS": str(cached_answers),
     }
-    command = [sys.executable, "-m", "service.cli", "serve"]
+    command = [sys.executable, "-P", "-m", "service.cli", "serve"]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     try:
         _wait(f"http://127.0.0.1:{port}", process)

@@ -16,7 +16,8 @@ from equations.errors import EquationError
 from service.api.keys import ApiKeys, KeysError, new_key
 from service.bulk import InputError, answers, read_questions, running
 from service.errors import EngineRefused, ServiceError
-from service.logs import configure_logging
+from service.flags import add_flags, given
+from service.logs import configure_logging, flush_log
 from service.runtime import load_model
 from service.settings import Settings, SettingsError
 from service.solving import Fallback, Solution
@@ -27,10 +28,11 @@ _EXPECTED = (BundleError, EngineRefused, InputError, KeysError, SettingsError, O
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
-        settings = Settings.from_environment()
+        settings = Settings.from_environment(flags=given(arguments))
         configure_logging(settings.log_format)
         status: int = arguments.run(arguments, settings)
     except _EXPECTED as error:
+        flush_log()  # so that the reason is the last line
         print(f"error: {error}", file=sys.stderr)
         return 1
     return status
@@ -57,7 +59,7 @@ def _serve(_: argparse.Namespace, settings: Settings) -> int:
 
 def _solve(arguments: argparse.Namespace, settings: Settings) -> int:
     async def run() -> Solution:
-        async with running(settings, load_model(settings)) as runtime:
+        async with running(settings, load_model(settings, one_attempt=True)) as runtime:
             return await runtime.solver.solve(
                 arguments.question,
                 timeout_s=settings.default_timeout_s,
@@ -84,7 +86,7 @@ def _batch(arguments: argparse.Namespace, settings: Settings) -> int:
         return _batch_on_ray(arguments, settings)
 
     async def run() -> None:
-        async with running(settings, load_model(settings)) as runtime:
+        async with running(settings, load_model(settings, one_attempt=True)) as runtime:
             with arguments.output.open("w", encoding="utf-8") as output:
                 bar = tqdm(total=len(questions), unit="q", file=sys.stderr)
                 async for result in answers(runtime, questions, Fallback(arguments.fallback)):
@@ -124,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="serve HTTP on HOST (127.0.0.1) and PORT (8000)")
+    add_flags(serve)
     serve.set_defaults(run=_serve)
 
     solve = commands.add_parser("solve", help="answer one question")

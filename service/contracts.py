@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -38,25 +39,33 @@ class Answered:
     timings: Timings
 
 
+class Submit(Protocol):
+    """The batcher's `submit`, for those who know nothing of batching."""
+
+    def __call__(
+        self, prompt: Prompt, timeout_s: float, *, wait: bool = False
+    ) -> Awaitable[Answered]: ...
+
+
 @dataclass(eq=False)
 class Job:
-    """One prompt under way, and who waits for it: one caller, or several that asked the same."""
+    """One prompt under way and its callers: one, or several that sent the same prompt."""
 
     key: int
     prompt: Prompt
     replies: list[asyncio.Future[Answered]]  # settled exactly once, each
     enqueued_s: float  # on the batcher's clock
-    heard: Callable[[list[int]], None] | None = None  # told the tokens as they are written
+    on_tokens: Callable[[list[int]], None] | None = None  # called with the tokens written so far
 
     @property
     def length(self) -> int:
         return len(self.prompt.source)
 
     @property
-    def departed(self) -> bool:
-        """Whether nobody waits any more: all are answered, have left or are past their deadline.
+    def abandoned(self) -> bool:
+        """Return whether no caller waits any more: all were answered, disconnected or timed out.
 
-        That stays so, because nobody joins those who wait for a job that has none.
+        It stays so: no caller joins an abandoned job.
         """
         return all(reply.done() for reply in self.replies)
 
@@ -101,6 +110,7 @@ class Finished:
     joined_s: float
     encoded_s: float
     finished_s: float
+    engine_s: float  # its share of the engine's time: each step's time divided by the rows in it
 
 
 @dataclass
@@ -112,6 +122,7 @@ class Report:
     written: dict[int, list[int]] = field(default_factory=dict)  # whole so far, of streaming rows
     finished: list[Finished] = field(default_factory=list)
     failed: list[int] = field(default_factory=list)  # the engine raised while they were under way
+    withdrawn_s: list[float] = field(default_factory=list)  # engine time of rows that left
 
     @property
     def urgent(self) -> bool:
@@ -128,6 +139,30 @@ class Started:
     kernels: str = "none"  # the level of the CPU kernels that the engine runs, or none
 
 
+@dataclass(frozen=True)
+class EngineExit:
+    """How an engine ended, as far as its host can tell."""
+
+    pid: int | None = None  # None: it had no process of its own
+    status: int | None = None  # of the process; negative: the signal that killed it
+    out_of_memory: bool = False  # the kernel killed it to free memory
+
+    def __str__(self) -> str:
+        if self.pid is None or self.status is None:
+            return "its thread ended"
+        if self.status >= 0:
+            return f"pid {self.pid} exited with status {self.status}"
+        reason = ", out of memory" if self.out_of_memory else ""
+        return f"pid {self.pid} was killed by {_signal_name(-self.status)}{reason}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # real-time signals have numbers only
+        return f"signal {number}"
+
+
 class Host(Protocol):
     """Runs one engine apart from the event loop. Methods belong to the loop."""
 
@@ -137,39 +172,40 @@ class Host(Protocol):
         ...
 
     async def start(self, told: Callable[[Report], None]) -> Started:
-        """Begin, or begin again after `ended`; `told` is called in the loop.
+        """Start the engine, or start it again after `ended`; `told` is called in the loop.
 
-        Raises `EngineRefused` where no further attempt can help, `EngineFailed` otherwise.
+        Raises `EngineRefused` where no further attempt can help, and `EngineNotStarted` or an
+        `OSError` otherwise.
         """
         ...
 
     def order(self, orders: Sequence[Order]) -> None:
-        """Lost without a word where the engine has ended."""
+        """Send orders; they are dropped where the engine has ended."""
         ...
 
-    async def ended(self) -> None:
-        """Returns once the engine reports no more: it crashed, was killed or was closed."""
+    async def ended(self) -> EngineExit:
+        """Return once the engine reports no more: it crashed, was killed or was closed."""
         ...
 
     def kill(self) -> None:
-        """End it at once, even where it hangs."""
+        """End the engine at once, even if it hangs."""
         ...
 
     async def close(self) -> None:
-        """End it between two steps, or at once where it does not come to that."""
+        """End the engine between two steps, or kill it if it does not come to that."""
         ...
 
 
 class Observer(Protocol):
-    """Told by the batcher of what it does; `service.metrics` counts it."""
+    """Receives what the batcher does; `service.metrics` counts it."""
 
     def queued(self, depth: int) -> None: ...
 
     def refused(self, reason: str) -> None: ...
 
-    def abandoned(self, reason: str) -> None: ...  # a caller that left, a deadline that passed
+    def abandoned(self, reason: str) -> None: ...  # a caller disconnected, a deadline passed
 
-    def reused(self, how: str) -> None: ...  # answers to what was asked before: shared, cached
+    def reused(self, how: str) -> None: ...  # an answer that was not computed: shared, cached
 
     def joined(self, waits_s: list[float], lengths: list[int]) -> None: ...
 
@@ -177,4 +213,4 @@ class Observer(Protocol):
 
     def finished(self, encode_s: float, decode_s: float, tokens: int) -> None: ...
 
-    def engine_ended(self, reason: str) -> None: ...  # crashed, hung
+    def engine_ended(self, reason: str) -> None: ...  # crashed, out_of_memory, hung

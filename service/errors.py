@@ -43,6 +43,10 @@ class EngineFailed(ServiceError):
         super().__init__("the engine failed")
 
 
+class EngineNotStarted(Exception):
+    """An engine that did not start this time; says why, in one line for the log."""
+
+
 class CallerGone(ServiceError):
     """The caller disconnected before the answer was there; nobody reads this."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,10 +11,9 @@ from enum import StrEnum
 from engine.bundle import Manifest
 from engine.contracts import Prompt
 from engine.tokens import TextCodec
-from service.contracts import Answered, Timings
+from service.contracts import Answered, Submit, Timings
 from service.errors import LimitExceeded, QuestionTooLong
 
-Submit = Callable[[Prompt, float], Awaitable[Answered]]
 Stream = Callable[[Prompt, float], AsyncGenerator[list[int] | Answered, None]]
 # A sentencepiece token has at most 16 characters; more text than this is refused unread, because
 # to tokenise a megabyte would keep every other caller waiting.
@@ -50,11 +49,19 @@ class Generator:
         self._limits = manifest.limits
 
     async def generate(
-        self, text: str, *, max_new_tokens: int | None = None, timeout_s: float
+        self,
+        text: str,
+        *,
+        max_new_tokens: int | None = None,
+        timeout_s: float,
+        wait: bool = False,
     ) -> Written:
-        """Return the whole answer. Raises `LimitExceeded` and the errors of `submit`."""
+        """Return the whole answer; `wait` is for `submit`.
+
+        Raises `LimitExceeded` and the errors of `submit`.
+        """
         started_s = time.perf_counter()
-        answered = await self._submit(self._prompt(text, max_new_tokens), timeout_s)
+        answered = await self._submit(self._prompt(text, max_new_tokens), timeout_s, wait=wait)
         return self._written(answered, started_s)
 
     async def stream(

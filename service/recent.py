@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from equations.lexer import MAX_CHARACTERS
+from equations.limits import MAX_CHARACTERS
 
 
 class RecentQuestions:

@@ -18,6 +18,7 @@ from service.batching.policy import BatchLimits
 from service.contracts import Answered, Host
 from service.errors import EngineRefused, NotReady, ServiceError, ShuttingDown
 from service.generating import Generator
+from service.hosting.out_of_memory import OutOfMemoryKills
 from service.hosting.plan import EnginePlan
 from service.hosting.process import ProcessHost
 from service.metrics import Metrics
@@ -39,8 +40,11 @@ class Model:
     hosts: Sequence[Host]
 
 
-def load_model(settings: Settings) -> Model:
-    """Raises `BundleError` with one line that says what is wrong. Starts no engine yet."""
+def load_model(settings: Settings, *, one_attempt: bool = False) -> Model:
+    """Load the bundle that `settings` name; no engine starts yet. Raises `BundleError`.
+
+    With `one_attempt`, an engine that fails to start is not started again (`ProcessHost`).
+    """
     manifest = load_manifest(settings.model)
     if manifest.solves:
         format_of(manifest)  # a model that no code here can ask is refused before it loads
@@ -56,7 +60,9 @@ def load_model(settings: Settings) -> Model:
     )
     codec = TextCodec(settings.model / TOKENIZER)
     _LOG.info("%s %s from %s", manifest.name, manifest.version, settings.model)
-    return Model(manifest, codec, [ProcessHost(plan) for _ in range(workers)])
+    out_of_memory = OutOfMemoryKills()
+    hosts = [ProcessHost(plan, out_of_memory, one_attempt=one_attempt) for _ in range(workers)]
+    return Model(manifest, codec, hosts)
 
 
 def layout(manifest: Manifest, settings: Settings) -> tuple[int, int]:
@@ -107,18 +113,22 @@ class Runtime:
             )
         self.asked = RecentQuestions(settings.cached_answers + settings.max_queue)
         self.refused: EngineRefused | None = None  # why there will be no engine
-        self._draining = False
+        self._unready = self._draining = False
         self._requests = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
 
     @property
     def ready(self) -> bool:
-        return self.batcher.alive and not self._draining
+        return self.batcher.alive and not self._unready
+
+    def announce_shutdown(self) -> None:
+        """Become unready, and still answer requests until `stop`."""
+        self._unready = True
 
     def require_ready(self) -> None:
         """Raises `ShuttingDown` or `NotReady`."""
-        if self._draining:
+        if self._unready:
             raise ShuttingDown
         if not self.ready:
             raise NotReady
@@ -164,9 +174,9 @@ class Runtime:
         pids = ((str(index), host.live_pid) for index, host in enumerate(self.model.hosts))
         return {engine: pid for engine, pid in pids if pid is not None}
 
-    async def _submit(self, prompt: Prompt, timeout_s: float) -> Answered:
-        """`Batcher.submit`, with its phases in the trace."""
-        answered = await self.batcher.submit(prompt, timeout_s)
+    async def _submit(self, prompt: Prompt, timeout_s: float, *, wait: bool = False) -> Answered:
+        """Call `Batcher.submit`, and add its phases to the trace."""
+        answered = await self.batcher.submit(prompt, timeout_s, wait=wait)
         self._phases.inferred(answered.timings)
         return answered
 
@@ -185,7 +195,7 @@ class Runtime:
 
         Once stopped, to stop again does nothing.
         """
-        self._draining = True
+        self._unready = self._draining = True
         if within_s is None:
             within_s = self.settings.drain_timeout_s
         started = time.monotonic()

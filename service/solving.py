@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -22,11 +21,10 @@ from equations.prompt import OutOfRange
 from equations.verify import Verdict, verify
 from service.alternatives import Alternatives
 from service.confidence import confidence
-from service.contracts import Answered, Timings
+from service.contracts import Answered, Submit, Timings
 from service.errors import QuestionTooLong
 from service.phases import Phases
 
-Submit = Callable[[Prompt, float], Awaitable[Answered]]
 _NO_ANSWER = "the model gave no answer"
 _TRY_S = 60.0  # longer than any deadline leaves
 _TRIES_AT_ONCE = 3  # more at once mend less for each try, fewer take longer
@@ -98,9 +96,17 @@ class Solver:
         self._calibration = manifest.calibration
 
     async def solve(
-        self, question: str, *, timeout_s: float, fallback: Fallback = Fallback.NONE
+        self,
+        question: str,
+        *,
+        timeout_s: float,
+        fallback: Fallback = Fallback.NONE,
+        wait: bool = False,
     ) -> Solution:
-        """Raises `EquationError`, `QuestionTooLong`, and what `submit` raises."""
+        """Return the model's answer to `question`, verified; `wait` is for `submit`.
+
+        Raises `EquationError`, `QuestionTooLong`, and what `submit` raises.
+        """
         started = time.perf_counter()
         equation = parse(question).with_integers()
         try:
@@ -109,7 +115,7 @@ class Solver:
             if fallback is Fallback.NONE or equation.solution() is None:
                 raise
             return _exact(equation, started)
-        answered = await self._submit(Prompt(source), timeout_s)
+        answered = await self._submit(Prompt(source), timeout_s, wait=wait)
         with self._phases.span("verify"):
             solution = self._judge(equation, answered, started)
         if solution.verdict is Verdict.WRONG and self._worth_another_try(equation):

@@ -1,4 +1,4 @@
-"""From a score that says which answers are surer to the probability that they are right. Pure.
+"""Turn a score that orders answers into the probability that they are right. Pure functions.
 
 Isotonic regression (Zadrozny and Elkan 2002) by pooling adjacent violators: the probability never
 falls as the score rises, and no other shape is assumed. A pooled block of `n` questions of which
@@ -23,7 +23,7 @@ MOST_KNOTS = 30
 
 @dataclass(frozen=True)
 class _Block:
-    """Neighbouring questions that share a probability."""
+    """Neighbouring questions that share one probability."""
 
     low: float  # the lowest score
     high: float
@@ -37,7 +37,7 @@ class _Block:
 
 
 def isotonic(values: Sequence[float], weights: Sequence[float]) -> list[float]:
-    """The never falling sequence nearest to `values`, in weighted least squares."""
+    """Return the non-decreasing sequence nearest to `values`, in weighted least squares."""
     blocks = _pooled(
         [_Block(i, i, w, v) for i, (v, w) in enumerate(zip(values, weights, strict=True))]
     )
@@ -45,10 +45,11 @@ def isotonic(values: Sequence[float], weights: Sequence[float]) -> list[float]:
 
 
 def fit(scores: Sequence[float], right: Sequence[bool], *, most_knots: int = MOST_KNOTS) -> Knots:
-    """Knots to interpolate between, at most `most_knots` (2 or more).
+    """Return at most `most_knots` (2 or more) knots to interpolate between.
 
-    Each block of one probability gives a knot at either end. Where there are too many, the
-    neighbours that lose least by it (in weighted squares, as Ward 1963) are merged.
+    Each block of one probability gives a knot at either end. If there are too many blocks, the
+    neighbours with the least weighted squared loss are merged (Ward 1963).
+
     Raises `ValueError` for no scores, or scores that are not finite.
     """
     if not len(scores) or not np.isfinite(scores).all():
@@ -69,7 +70,7 @@ def fit(scores: Sequence[float], right: Sequence[bool], *, most_knots: int = MOS
 
 
 def _pooled(blocks: Sequence[_Block]) -> list[_Block]:
-    """Neighbours merged until values rise."""
+    """Merge neighbours until values rise."""
     pooled: list[_Block] = []
     for block in blocks:
         pooled.append(block)
@@ -90,7 +91,7 @@ def _loss(one: _Block, other: _Block) -> float:
 
 @dataclass(frozen=True)
 class Bin:
-    """Questions of like confidence, and how they came out."""
+    """Questions of similar confidence, and the share that was right."""
 
     questions: int
     right: int
@@ -98,9 +99,9 @@ class Bin:
 
 
 def reliability(confidences: Sequence[float], right: Sequence[bool], bins: int = 10) -> list[Bin]:
-    """Bins of equal counts by rising confidence.
+    """Return bins of equal counts by rising confidence.
 
-    Questions of one confidence stay together, so there may be fewer bins.
+    Questions of equal confidence share a bin, so there may be fewer bins than asked for.
     """
     if not len(confidences):
         return []
@@ -116,12 +117,12 @@ def reliability(confidences: Sequence[float], right: Sequence[bool], bins: int =
 
 
 def expected_calibration_error(bins: Sequence[Bin]) -> float:
-    """Mean distance of confidence from the share that was right, over questions (Naeini 2015)."""
+    """Return the mean distance of confidence from the share that was right (Naeini 2015)."""
     total = sum(b.questions for b in bins)
     return sum(abs(b.questions * b.confidence - b.right) for b in bins) / total
 
 
 def brier(confidences: Sequence[float], right: Sequence[bool]) -> float:
-    """Mean squared distance of confidence from 1 where right, from 0 where wrong (Brier 1950)."""
+    """Return the mean squared distance of confidence from 1 if right, 0 if wrong (Brier 1950)."""
     off = np.asarray(confidences, dtype=float) - np.asarray(right, dtype=float)
     return float(np.mean(off**2))

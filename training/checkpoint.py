@@ -1,4 +1,4 @@
-"""Any T5 checkpoint, ours or another's, in a folder or on the hub, and what it reads and writes."""
+"""Load and save T5 checkpoints, from a folder or the hub, and detect their prompt format."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def load(
     device: str | torch.device | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> tuple[T5ForConditionalGeneration, Tokenizer]:
-    """The model in evaluation mode, on `device` (if not given, CUDA where there is one).
+    """Return the model in evaluation mode, on `device` (by default CUDA if there is one).
 
-    `base` is a folder or the name of a repository on the hub. Its weights are read as `dtype`,
-    whatever they were stored as. Raises `RunError`.
+    `base` is a folder or the name of a repository on the hub. Weights of any stored type are read
+    as `dtype`. Raises `RunError`.
     """
     folder = Path(base)
     if folder.is_dir() and not (folder / "config.json").exists():
@@ -35,7 +35,7 @@ def load(
 
 
 def load_tokenizer(base: str | Path) -> Tokenizer:
-    """Raises `RunError` where there is none."""
+    """Return the tokenizer of a checkpoint. Raises `RunError` if it has none."""
     folder = Path(base)
     if (folder / "tokenizer.json").exists():
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -65,7 +65,7 @@ def save(
     *,
     state: dict[str, torch.Tensor] | None = None,
 ) -> None:
-    """A folder that `load` and transformers read; `state` stands for the model's own weights."""
+    """Write a folder that `load` and transformers read; `state` replaces the model's weights."""
     setattr(model.config, formats.CONFIG_KEY, prompt_format)
     model.save_pretrained(folder, state_dict=state)
     tokenizer.save(str(folder / "tokenizer.json"))

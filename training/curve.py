@@ -1,4 +1,4 @@
-"""Draws a run's learning curve: loss by step, and exact match where it was measured."""
+"""Draw the learning curve of a run: loss by step, and exact match where it was measured."""
 
 from __future__ import annotations
 

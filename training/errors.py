@@ -1,5 +1,5 @@
-"""Mistakes in how a run was asked for, which the user can mend."""
+"""Errors in the arguments of a run, which the user can correct."""
 
 
 class RunError(ValueError):
-    """A run folder or data that do not fit the run asked for."""
+    """The run folder or the data do not fit the requested run."""

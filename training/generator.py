@@ -1,6 +1,6 @@
-"""The DeepMind generator's `linear_1d`, made to run today, and questions of more terms made of it.
+"""Run the DeepMind generator's `linear_1d` with today's sympy, and build longer questions from it.
 
-Everything here draws from the global states of `random` and `numpy.random`, as the generator does.
+All functions draw from the global states of `random` and `numpy.random`, as the generator does.
 
 Source: Saxton et al. 2019, "Analysing mathematical reasoning abilities of neural models".
 """
@@ -26,7 +26,7 @@ Pair = tuple[str, str]  # question, answer
 
 
 def linear_1d(low: float, high: float) -> Callable[[], Pair]:
-    """Questions as the dataset has them, of an entropy uniform in [`low`, `high`]."""
+    """Return a sampler of the dataset's questions, with entropy uniform in [`low`, `high`]."""
     make = _module("modules.algebra").train(lambda _: (low, high))["linear_1d"]
 
     def sample() -> Pair:
@@ -37,10 +37,10 @@ def linear_1d(low: float, high: float) -> Callable[[], Pair]:
 
 
 def more_terms(low: float, high: float) -> Callable[[], Pair]:
-    """Questions with 6 to 8 terms of each kind, whose numbers are as long as in `linear_1d`.
+    """Return a sampler of questions with 6 to 8 terms of each kind, and numbers as in `linear_1d`.
 
-    Each is the sum of a few of the generator's equations that share their solution: so the
-    distribution of its terms is the generator's own, and only how many there are is new.
+    A question is the sum of a few of the generator's equations with the same solution. Its terms
+    therefore have the generator's own distribution; only their number is new.
     """
 
     def sample() -> Pair:
@@ -56,13 +56,13 @@ def more_terms(low: float, high: float) -> Callable[[], Pair]:
 
 
 def _sum_of_equations(solution: int, entropy: float) -> Equation | None:
-    """Equations with this solution, added up; `None` where they missed the number of terms."""
+    """Add up equations with this solution; return `None` if the number of terms does not fit."""
     variable = random.choice(sorted(_letters()))
     left: list[Term] = []
     right: list[Term] = []
     while True:
         equation = _equation(variable, solution, entropy)
-        # The zero of an empty side is no term any more once the sides are added up.
+        # The zero that stands for an empty side is not a term of the sum.
         left += [term for term in equation.left if term.size]
         right += [term for term in equation.right if term.size]
         counts = [
@@ -84,9 +84,10 @@ def _equation(variable: str, solution: int, entropy: float) -> Equation:
 
 
 class _InOrder(set[str]):
-    """A set that is iterated in order. The generator takes a random element of a plain set of
-    letters, whose order is another in every process: one seed named its variables differently
-    each time it was run.
+    """A set that iterates in sorted order.
+
+    The generator takes a random element of a set of letters. The order of a plain set differs in
+    every process, so that one seed named its variables differently in each run.
     """
 
     def difference(self, *others: Any) -> _InOrder:
@@ -102,10 +103,10 @@ def _letters() -> _InOrder:
 
 @cache
 def _module(name: str) -> Any:
-    """A module of the generator, made to run with today's sympy.
+    """Import a module of the generator with today's sympy.
 
-    It imports `base_solution_linear` from the package `sympy.solvers.diophantine`, which newer
-    versions keep in a sub-module of the same name only.
+    The generator imports `base_solution_linear` from the package `sympy.solvers.diophantine`; newer
+    versions have it only in a sub-module of the same name.
     """
     importlib.import_module("sympy.solvers.diophantine")
     package = sys.modules["sympy.solvers.diophantine"]

@@ -1,4 +1,4 @@
-"""One prediction with all that can be said of it exactly: the row behind every table and plot."""
+"""Grade one prediction exactly; every table and plot is made from these grades."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Graded:
     prediction: Prediction
     partial: Partial
     failed: Step | None  # the first failed step of a worked form
-    worked: bool  # whether the text is a worked form at all
-    coefficients: int  # terms with the variable, but for zeros
-    constants: int  # terms without it, likewise
+    worked: bool  # True if the text is a worked form
+    coefficients: int  # nonzero terms with the variable
+    constants: int  # nonzero terms without it
 
     @property
     def terms(self) -> int:
@@ -24,7 +24,7 @@ class Graded:
 
 
 def grade(prediction: Prediction) -> Graded:
-    """Raises `ValueError` where the right answer is not a number."""
+    """Grade a prediction. Raises `ValueError` if the right answer is not a number."""
     equation = parse(prediction.problem.question)
     terms = [term for term in (*equation.left, *equation.right) if term.size]
     coefficients = sum(term.is_coefficient for term in terms)

@@ -1,8 +1,8 @@
-r"""The dataset as the hub has it, to the files that training reads.
+r"""Convert the hub's copy of the dataset to the files that training reads.
 
-There a field is the text of a bytes literal, `b'Solve 24 = 1601*c - 1605*c for c.\n'`. Files are
-Parquet or JSON lines with the columns `question` and `answer`; the hub's training split has all
-difficulties in one.
+A field of the hub's copy is the text of a bytes literal, `b'Solve 24 = 1601*c - 1605*c for c.\n'`.
+Its files are Parquet or JSON lines with the columns `question` and `answer`; the training split
+mixes all difficulties.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from training.data import DataError, Problem
 
 
 def convert(training: Sequence[Path], test: Sequence[Path], out: Path) -> dict[str, int]:
-    """Write `out/train` and `out/interpolate`; how many problems are in each.
+    """Write `out/train` and `out/interpolate`; return the number of problems in each.
 
-    Raises `DataError`, which says which row of which file and what was expected.
+    Raises `DataError`, which names the file and row and what was expected.
     """
     counts = {}
     for split, paths in ((data.MIXED, training), (data.TEST_SPLIT, test)):
@@ -33,7 +33,7 @@ def convert(training: Sequence[Path], test: Sequence[Path], out: Path) -> dict[s
 
 
 def read(path: Path) -> Iterator[Problem]:
-    """The problems of one file. Raises `DataError`."""
+    """Return the problems of one file. Raises `DataError`."""
     for number, row in enumerate(_rows(path), start=1):
         try:
             problem = Problem(unwrapped(row["question"]), unwrapped(row["answer"]))
@@ -61,7 +61,7 @@ def unwrapped(field: str | bytes) -> str:
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Row by row: two million are more than should be in memory as Python objects twice."""
+    """Yield rows one by one: two million Python objects should not be in memory twice."""
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     if path.suffix == ".parquet":

@@ -1,4 +1,4 @@
-"""The plots of a report, from its figures alone: `report.json` is enough to draw them again."""
+"""Draw the plots of a report from its figures alone, so that `report.json` suffices."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COLOURS = {split: colormaps["tab10"](index) for index, split in enumerate(SPLIT
 
 
 def draw(report: Mapping[str, Any], folder: Path) -> dict[str, str]:
-    """Write a PNG of each plot that the report has figures for: captions to file names."""
+    """Write a PNG of each plot that the report has figures for; return file names by caption."""
     plots: dict[str, tuple[str, Callable[[Splits], Figure | None]]] = {
         "Exact match by split, with 95% intervals": ("exact_match.png", _exact_match),
         "Wrong answers by the first step that failed": ("first_failed.png", _first_failed),
@@ -51,7 +51,7 @@ def _canvas(title: str, height: float) -> tuple[Figure, Any]:
 
 
 def _rows(title: str, labels: list[str]) -> tuple[Figure, Any]:
-    """A plot with one row for each split, the first one on top."""
+    """Return axes with one row for each split, the first one on top."""
     figure, axes = _canvas(title, 1.4 + 0.45 * len(labels))
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.4, -0.6)
@@ -90,7 +90,7 @@ def _exact_match(splits: Splits) -> Figure:
 
 
 def _reach(share: Mapping[str, Any]) -> tuple[float, float]:
-    """How far the interval reaches to either side, in percent."""
+    """Return the length of the interval to either side, in percent."""
     value, (low, high) = share["exact_match"], share["interval"]
     return max(0.0, 100 * (value - low)), max(0.0, 100 * (high - value))
 
@@ -104,7 +104,7 @@ def _absolute_error(splits: Splits) -> Figure | None:
 
 
 def _stacks(splits: Splits, key: str, title: str, colours: str, other: str) -> Figure | None:
-    """Each split's wrong answers as one bar, shared out among the classes at `key`."""
+    """Draw the wrong answers of each split as one bar, divided by the classes at `key`."""
     chosen = {
         name: figures[key]
         for name, figures in splits.items()
@@ -142,7 +142,7 @@ def _legend_below(figure: Figure, axes: Any, columns: int) -> None:
 
 
 def _on(colour: Any) -> str:
-    """Black or white, whichever is legible on a colour."""
+    """Return black or white, whichever is legible on a colour."""
     if isinstance(colour, str):
         return _INK
     red, green, blue = colour[:3]

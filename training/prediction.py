@@ -1,4 +1,4 @@
-"""What a model answered, and what any model looks like to the evaluation. Imports no torch."""
+"""Define predictions and the interface of a model under evaluation. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from training.data import Problem
 @dataclass(frozen=True)
 class Prediction:
     problem: Problem
-    text: str  # what the model wrote, greedily
+    text: str  # the model's greedy output
     answer: str | None
     verdict: Verdict  # of the greedy answer
     logprob: float | None = None  # of all tokens of `text` and the end token, natural logarithm
     confidence: float | None = None  # calibrated probability that `answer` is right
-    # What a teacher-forced pass wrote, and the logarithm of its probability of the right answer.
+    # The answer of a teacher-forced pass, and its log-probability of the right answer.
     teacher_forced: str | None = None
     expected_logprob: float | None = None
-    second: str | None = None  # the answer after the second try; None: not tried, or not found
+    second: str | None = None  # the right alternative; None: not searched for, or not found
 
     @property
     def exact(self) -> bool:
@@ -30,25 +30,25 @@ class Prediction:
 
     @property
     def exact_teacher_forced(self) -> bool:
-        """Right as the research counted: told the right answer's beginning at every place."""
+        """True if right as the research counted: teacher-forced, each token after right ones."""
         return self.teacher_forced == self.problem.answer
 
     @property
     def exact_second(self) -> bool:
-        """Whether greedy decoding or else the second try gave the right answer."""
+        """True if greedy decoding or else an alternative gave the right answer."""
         return self.exact or self.second == self.problem.answer
 
 
 class Predictor(Protocol):
-    """A model ready to answer: a checkpoint or a bundle."""
+    """A loaded model: a checkpoint or a bundle."""
 
     def predict(self, problems: Sequence[Problem]) -> list[Prediction]:
-        """One prediction for each problem, in their order."""
+        """Return one prediction for each problem, in order."""
 
 
 def judged(
     problem: Problem, text: str, answer: str | None, logprob: float | None = None
 ) -> Prediction:
-    """A greedy answer with its verdict, by substitution."""
+    """Return a greedy answer with its verdict by substitution."""
     verdict = verify(parse(problem.question), answer or "").verdict
     return Prediction(problem, text, answer, verdict, logprob)

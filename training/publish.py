@@ -1,4 +1,4 @@
-"""An evaluation as a folder: `report.json`, `report.md`, plots, and every prediction."""
+"""Write an evaluation as a folder: `report.json`, `report.md`, plots, and every prediction."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def publish(
     failures: int,
     folder: Path | None,
 ) -> dict[str, Any]:
-    """The report on each split's predictions, written to `folder` if one is given.
+    """Return the report on each split's predictions, and write it to `folder` if one is given.
 
-    `facts` go before the figures: `model`, `description` and `command`.
+    `facts` precede the figures: `model`, `description` and `command`.
     """
     figures = {**facts, **report(results, failures=failures)}
     if folder is not None:
@@ -38,7 +38,7 @@ def publish(
 
 
 def summary(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """A report in one line of JSON: the benchmark's figures, and exact match by split."""
+    """Return a report as one line of JSON: the benchmark's figures, and exact match by split."""
     keys = ("split", "questions", "exact", "exact_match")
     by_split = {name: split["exact_match"] for name, split in figures["splits"].items()}
     found = {**{key: figures[key] for key in keys}, "by_split": by_split}

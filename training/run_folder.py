@@ -1,4 +1,4 @@
-"""The folder of a run: what decided it, and its log. Shared by `train` and `finetune`."""
+"""Manage the folder of a run: its settings and its log. Shared by `train` and `finetune`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SETTINGS, DATA, LOG = "settings.json", "data.json", "log.jsonl"
 
 
 class Log:
-    """One JSON object a line. What a killed run wrote after its last checkpoint is dropped."""
+    """A log of one JSON object a line; drops a killed run's entries after its last checkpoint."""
 
     def __init__(self, path: Path, step: int) -> None:
         self._path = path
@@ -32,7 +32,7 @@ class Log:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The entries of a log; a line that a kill has torn ends it."""
+    """Return the entries of a log, up to a line that a kill has truncated."""
     entries: list[dict[str, Any]] = []
     for line in path.read_text().splitlines() if path.exists() else ():
         try:
@@ -43,16 +43,16 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file such that a kill leaves the old one or the new one, whole."""
+    """Replace a file atomically: a kill leaves either the old content or the new."""
     partial = path.with_suffix(".partial")
     partial.write_text(text)
     os.replace(partial, path)
 
 
 def claim(run_folder: Path, settings: Mapping[str, Any], data_folder: Path) -> None:
-    """Note what decides a new run; refuse to mix two runs in one folder.
+    """Record the settings of a new run; refuse to mix two runs in one folder.
 
-    Makes the folder where there is none. Raises `RunError`.
+    Creates the folder if it is missing. Raises `RunError`.
     """
     run_folder.mkdir(parents=True, exist_ok=True)
     for name, value in ((SETTINGS, settings), (DATA, data.describe(data_folder))):

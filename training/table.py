@@ -1,4 +1,4 @@
-"""Every prediction as a row of a Parquet file, for questions that no report foresaw."""
+"""Write every prediction as a row of a Parquet file, for analysis beyond the report."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ _SCHEMA = pyarrow.schema(
 
 
 def write_predictions(path: Path, results: Sequence[tuple[str, Sequence[Prediction]]]) -> None:
-    """One row for each prediction, with its split and all partial correctness."""
+    """Write one row for each prediction, with its split and its partial correctness."""
     rows = [row(split, grade(prediction)) for split, made in results for prediction in made]
     parquet.write_table(pyarrow.Table.from_pylist(rows, schema=_SCHEMA), path, compression="zstd")
 
 
 def row(split: str, graded: Graded) -> dict[str, Any]:
-    """The columns of the file; errors as the nearest floats, `None` where there is nothing."""
+    """Return the columns of one row; errors are the nearest floats, absent values `None`."""
     prediction, partial = graded.prediction, graded.partial
     return {
         "split": split,

@@ -1,7 +1,7 @@
-"""The research's own figure: the argmax of one teacher-forced pass, with labels padded in batches.
+"""Score as the research did: the argmax of one teacher-forced pass, with labels padded in batches.
 
-For comparison only. At each place the model is told what the right answer has before it, and places
-after the answer's end count too where another answer of the batch is longer.
+For comparison only. At each position the model sees the right answer's earlier tokens, and
+positions after the answer's end count too if another answer of the batch is longer.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def with_teacher_forced(
     predictions: Sequence[Prediction],
     prompt_format: str,
 ) -> list[Prediction]:
-    """The predictions with `teacher_forced` and `expected_logprob`, in batches of 32 as they come.
+    """Add `teacher_forced` and `expected_logprob` to predictions, in batches of 32 in order.
 
-    Raises `RunError` for a model that writes its work: no one text of it is the right one.
+    Raises `RunError` for a model that writes a worked form, because several texts are right.
     """
     format_ = FORMATS[prompt_format]
     if format_.write_answer is None:
@@ -53,7 +53,7 @@ def _forced(
     questions: Sequence[str],
     answers: Sequence[str],
 ) -> list[tuple[str, float]]:
-    """The likeliest token at every place as text, and the right answer's log-probability."""
+    """Return the likeliest tokens as text, and the log-probability of the right answer."""
     source, labels = (
         torch.nn.utils.rnn.pad_sequence(
             [torch.tensor(tokenizer.encode(text).ids) for text in texts],

@@ -25,14 +25,14 @@ class ContenderProcess:
         try:
             with log.open("w") as file:
                 self._process = subprocess.Popen(  # noqa: S603 - our own module
-                    [str(python), "-m", "bench.engines.contender"],
+                    [str(python), "-P", "-m", "bench.engines.contender"],
                     cwd=ROOT,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=file,
                     text=True,
                     # No hub is asked for anything: all that is loaded lies in folders.
-                    env={**os.environ, "HF_HUB_OFFLINE": "1"},
+                    env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)},
                 )
         except FileNotFoundError as error:
             raise ContenderFailed(f"cannot load: no {python}; `make bench` installs it") from error

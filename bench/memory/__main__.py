@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -60,8 +61,11 @@ def _loading(bundle: Path, empty: float) -> dict[str, float]:
 
 
 def _in_a_process(*what: str | Path) -> Any:
-    measure = [sys.executable, "-m", "bench.memory", "--measure", *map(str, what)]
-    result = subprocess.run(measure, stdout=subprocess.PIPE, check=True, cwd=ROOT)  # noqa: S603
+    measure = [sys.executable, "-P", "-m", "bench.memory", "--measure", *map(str, what)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(  # noqa: S603
+        measure, stdout=subprocess.PIPE, check=True, cwd=ROOT, env=environment
+    )
     return json.loads(result.stdout)
 
 

@@ -93,7 +93,7 @@ def _versions(everyone: Sequence[Entry]) -> Mapping[str, str]:
             f"print('{package}', v('{package}') + ', onnxruntime', v('onnxruntime'))"
         )
         result = subprocess.run(  # noqa: S603 - our own line
-            [str(entry.python), "-c", code], capture_output=True, text=True, check=False
+            [str(entry.python), "-P", "-c", code], capture_output=True, text=True, check=False
         )
         found[entry.label] = result.stdout.strip() or "unknown"
     return found

@@ -43,10 +43,10 @@ class Entry:
     def command(self) -> list[str]:
         python = str(self.python)
         if self.label == OURS:
-            return [python, "-m", "service.cli", "serve"]
+            return [python, "-P", "-m", "service.cli", "serve"]
         if self.label == "litserve":
-            return [python, "-m", f"{_CONTENDERS}.with_litserve"]
-        return [python, "-m", "bentoml", "serve", f"{_CONTENDERS}.with_bentoml:Solving"]
+            return [python, "-P", "-m", f"{_CONTENDERS}.with_litserve"]
+        return [python, "-P", "-m", "bentoml", "serve", f"{_CONTENDERS}.with_bentoml:Solving"]
 
     def environment(self, setup: Setup) -> dict[str, str]:
         if self.label == OURS:

@@ -16,7 +16,8 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import chdir
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from service.runtime import load_model
 from service.settings import Settings
 from service.solving import Fallback
 
+_ROOT = Path(__file__).resolve().parents[2]
 _ROWS = 1000  # of a part: seconds of work, so that little is lost and calls cost little
 _UNDER_WAY = 2  # parts for each worker: one computed, one waiting
 
@@ -59,10 +61,13 @@ def run(
     Goes on where an interrupted run of the same plan stopped. Raises `InputError` for a line that
     is not a question and for parts of another plan.
     """
-    plan = Plan(_sha256(source), rows, fallback.value, str(settings.model.resolve()))
+    settings = replace(settings, model=settings.model.resolve())
+    plan = Plan(_sha256(source), rows, fallback.value, str(settings.model))
     parts = _Parts(target, plan)
     if not ray.is_initialized():
-        ray.init(address=address, log_to_driver=False)
+        # Ray puts the driver's working directory on the path of every worker: this has our code.
+        with chdir(_ROOT):
+            ray.init(address=address, log_to_driver=False)
     bar = tqdm(total=files.count(source), unit="q", file=sys.stderr)
     for done in _answer_parts(_numbered(source, rows), parts, settings, fallback):
         bar.update(done)
@@ -112,7 +117,7 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = on_one_core(settings)
-        self._model = load_model(self._settings)
+        self._model = load_model(self._settings, one_attempt=True)
 
     def answer(self, questions: list[str], fallback: Fallback) -> list[dict[str, Any]]:
         async def every() -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What the routes share: questions to answers, and many at once."""
+"""Answer one question, or many of one request; shared by the routes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi import Request
 
 from equations.errors import EquationError
 from service.api.schemas import ModelName, SolveResponse
-from service.errors import LimitExceeded, ServiceError
+from service.errors import DeadlineExceeded, LimitExceeded, ServiceError
 from service.runtime import Runtime
 from service.solving import Fallback, Solution
 
@@ -24,17 +24,17 @@ def runtime_of(request: Request) -> Runtime:
 
 
 def timeout_s(runtime: Runtime, timeout_ms: int | None) -> float:
-    """Of a request that names one, or none."""
+    """Return the deadline of a request in seconds; `timeout_ms` is `None` where it names none."""
     return timeout_ms / 1000 if timeout_ms else runtime.settings.default_timeout_s
 
 
 async def solution_of(
-    runtime: Runtime, question: str, fallback: Fallback, timeout_ms: int | None
+    runtime: Runtime, question: str, fallback: Fallback, timeout_s: float, *, wait: bool = False
 ) -> Solution:
-    """Raises what `Solver.solve` raises."""
+    """Return the solution of `question`, and count it. Raises what `Solver.solve` raises."""
     runtime.asked.add(question)
     solution = await runtime.solver.solve(
-        question, timeout_s=timeout_s(runtime, timeout_ms), fallback=fallback
+        question, timeout_s=timeout_s, fallback=fallback, wait=wait
     )
     runtime.metrics.answered(solution)
     return solution
@@ -47,27 +47,36 @@ def answer_of(runtime: Runtime, solution: Solution) -> SolveResponse:
 async def each(
     runtime: Runtime,
     texts: Sequence[str],
-    one: Callable[[str], Awaitable[Result]],
+    one: Callable[[str, float], Awaitable[Result]],
     *,
+    timeout_s: float,
     in_place: type[Fault] | tuple[type[Fault], ...],
 ) -> list[Result | Fault]:
-    """What `one` gives for each of `texts`, in order.
+    """Return the result of `one` for each of `texts`, in order.
 
-    A fault `in_place` stands where the result would; any other ends all of them. Raises that other
-    one, and `LimitExceeded` for more texts than a batch may have.
+    All share one deadline: `one` gets a text and the seconds that are left, and texts whose turn
+    comes too late get `DeadlineExceeded`. A fault `in_place` stands where the result would; any
+    other fault ends all of them. Raises that fault, and `LimitExceeded` for more texts than a
+    batch may have.
     """
-    most = runtime.settings.max_batch_questions
-    if len(texts) > most:
-        raise LimitExceeded(f"{len(texts)} questions; a batch takes at most {most}")
+    limit = runtime.settings.max_batch_questions
+    if len(texts) > limit:
+        raise LimitExceeded(f"{len(texts)} questions; a batch takes at most {limit}")
 
-    # A quarter of the queue at a time: one large batch must not shut the others out.
-    places = asyncio.Semaphore(max(1, runtime.settings.max_queue // 4))
+    # A quarter of the queue at a time: one large batch must not lock the others out.
+    slots = asyncio.Semaphore(max(1, runtime.settings.max_queue // 4))
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + timeout_s
 
     async def settled(text: str) -> Result | Fault:
-        async with places:
+        async with slots:
             await asyncio.sleep(0)  # lets other requests in between refused questions
             try:
-                return await one(text)
+                left_s = deadline_s - loop.time()
+                if left_s <= 0:
+                    runtime.metrics.abandoned("deadline")
+                    raise DeadlineExceeded
+                return await one(text, left_s)
             except in_place as fault:
                 return fault
 

@@ -60,10 +60,11 @@ async def solve(body: SolveRequest, request: Request) -> Response:
     record = record_of(request)
     record.questions = (body.question,)
     with runtime.request():
-        refusal = runtime.hopeless(body.question, timeout_s(runtime, body.timeout_ms))
+        limit_s = timeout_s(runtime, body.timeout_ms)
+        refusal = runtime.hopeless(body.question, limit_s)
         if refusal is not None:
             raise refusal
-        work = solution_of(runtime, body.question, body.fallback, body.timeout_ms)
+        work = solution_of(runtime, body.question, body.fallback, limit_s)
         solution = await while_connected(request, work)
     record.timings = solution.timings
     answer = answer_of(runtime, solution)
@@ -80,16 +81,26 @@ DIRECT = {"/solve": FastRoute(SolveRequest, solve)}
 
 @router.post("/solve/batch", summary="Answer many questions", responses=PROBLEMS)
 async def solve_batch(body: BatchRequest, request: Request) -> BatchResponse:
-    """Answer many questions, in order; one that fails is a problem in its place."""
+    """Answer many questions, in order; one that fails is a problem in its place.
+
+    `timeout_ms` is the deadline of the whole request: what is not answered by then is a problem
+    with status 504 in its place.
+    """
     runtime = runtime_of(request)
     record_of(request).questions = body.questions
 
-    async def one(question: str) -> SolveResponse:
-        solution = await solution_of(runtime, question, body.fallback, body.timeout_ms)
+    async def one(question: str, left_s: float) -> SolveResponse:
+        solution = await solution_of(runtime, question, body.fallback, left_s, wait=True)
         return answer_of(runtime, solution)
 
     with runtime.request():
-        work = each(runtime, body.questions, one, in_place=(EquationError, ServiceError))
+        work = each(
+            runtime,
+            body.questions,
+            one,
+            timeout_s=timeout_s(runtime, body.timeout_ms),
+            in_place=(EquationError, ServiceError),
+        )
         outcomes = await while_connected(request, work)
     return BatchResponse(
         results=[

@@ -1,13 +1,14 @@
-"""Admission, dispatch to engines, every request settled once, and a bounded drain.
+"""Admit requests, dispatch them to engines, settle each exactly once, and drain in bounded time.
 
-Requests wait in one queue; those that ask the same share one place in it, and what was answered
-lately is not computed again. Engines run elsewhere (`service.hosting`) and take rows between two of
-their steps: what shares an engine need neither begin nor end together.
+Requests wait in one queue. Requests with equal prompts share one job, and the latest answers are
+cached. Engines run elsewhere (`service.hosting`); jobs join and leave an engine between two steps,
+so rows of one batch need not start or end together.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -15,10 +16,10 @@ from itertools import count
 
 from engine.contracts import Prompt
 from service.batching.cache import AnswerCache
-from service.batching.pace import Pace
-from service.batching.place import Place
 from service.batching.policy import BatchLimits
 from service.batching.queue import WaitingQueue
+from service.batching.service_time import ServiceTime
+from service.batching.supervisor import EngineSupervisor
 from service.contracts import Answered, Host, Job, Observer, Started, Timings
 from service.errors import (
     DeadlineExceeded,
@@ -28,14 +29,15 @@ from service.errors import (
     ShuttingDown,
 )
 
-_LONGEST_RETRY_S = 60
-# Of a deadline, what an answer is expected to take at most. What is expected is a mean: if it were
-# all of it, under overload every other accepted question would miss its deadline, its work in vain.
-_SURE = 0.75
+_LOG = logging.getLogger(__name__)
+_MAX_RETRY_S = 60
+# The part of a deadline that the estimated wait may take. The estimate is a mean: with the whole
+# deadline, half of the requests accepted under overload would miss it, and waste their work.
+_SAFE_PART = 0.75
 
 
 class Batcher:
-    """Runs the engines of `hosts` for many callers. All methods belong to one event loop."""
+    """Run the engines of `hosts` for many callers. All methods belong to one event loop."""
 
     def __init__(
         self,
@@ -55,64 +57,68 @@ class Batcher:
         self._queue = WaitingQueue(
             limits, most=max_queue, most_tokens=max_queue_tokens, observer=observer
         )
-        self._pace = Pace()
-        self._places = [
-            Place(
+        self._service_time = ServiceTime(clock)
+        self._supervisors = [
+            EngineSupervisor(
                 host,
                 self,
                 limits=limits,
-                pace=self._pace,
+                service_time=self._service_time,
                 hang_timeout_s=hang_timeout_s,
                 restart_delay_s=restart_delay_s,
                 observer=observer,
+                clock=clock,
             )
             for host in hosts
         ]
         self._keys = count()
         self._under_way: set[Job] = set()
-        self._shared: dict[Prompt, Job] = {}  # of those under way, what another may join
+        self._shared: dict[Prompt, Job] = {}  # jobs under way that others may join
         self._cache = AnswerCache(cached_answers)
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._drained = asyncio.Event()
+        self._drained.set()
         self._draining = False
-        self._to_dispatch = False  # in this turn of the loop
+        self._dispatch_due = False  # in this turn of the loop
 
-    # -- life ------------------------------------------------------------------------------------
+    # -- start and drain -------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Returns once every engine takes questions. Raises `EngineRefused`."""
-        starting = [asyncio.create_task(place.start()) for place in self._places]
+        """Return once every engine takes jobs. Raises `EngineRefused`."""
+        starting = [asyncio.create_task(supervisor.start()) for supervisor in self._supervisors]
         try:
             await asyncio.gather(*starting)
-        finally:  # where one was refused, the others are not waited for
+        finally:  # once one engine is refused, the others are not waited for
             for start in starting:
                 start.cancel()
             await asyncio.gather(*starting, return_exceptions=True)
 
     @property
     def engines_up(self) -> int:
-        return len([place for place in self._places if place.started is not None])
+        return len([one for one in self._supervisors if one.started is not None])
 
     @property
     def alive(self) -> bool:
-        """Whether every engine takes questions."""
-        return not self._draining and self.engines_up == len(self._places)
+        """Return whether every engine takes jobs."""
+        return not self._draining and self.engines_up == len(self._supervisors)
 
     @property
     def provider(self) -> str | None:
-        """ONNX Runtime's name of what computes, once an engine is up."""
+        """Return ONNX Runtime's name of the execution provider, once an engine is up."""
         return self.started.provider if self.started else None
 
     @property
     def started(self) -> Started | None:
-        """What an engine said of itself as it started; None while there is none."""
-        return next((place.started for place in self._places if place.started), None)
+        """Return what an engine reported at its start; `None` while no engine is up."""
+        return next((one.started for one in self._supervisors if one.started), None)
 
     def overload(self, timeout_s: float | None = None) -> Overloaded | None:
-        """What the next question is refused with, and counted as, while the queue is full or too
-        long for its deadline, where that is known.
+        """Return, and count, the refusal of the next request; `None` if it would be admitted.
+
+        Requests are refused while the queue is full, and while a request with `timeout_s` is
+        expected to miss its deadline. The estimate has no say while an engine is idle: it is
+        learned from admitted requests, so with none admitted it could never be corrected.
         """
-        if timeout_s is not None and self._answer_s() > _SURE * timeout_s:
+        if timeout_s is not None and self._service_s() > _SAFE_PART * timeout_s and not self._idle:
             self._observer.refused("deadline")
             return Overloaded(self._retry_after_s(), "the queue is too long for the deadline")
         if self._queue.full:
@@ -121,45 +127,51 @@ class Batcher:
         return None
 
     async def drain(self, timeout_s: float) -> None:
-        """Take no more requests, let the accepted finish, answer the rest with `ShuttingDown`.
+        """Refuse new requests, let accepted ones finish, answer the rest with `ShuttingDown`.
 
-        Once drained, to drain again does nothing.
+        Draining again does nothing.
         """
         self._draining = True
         try:
             async with asyncio.timeout(timeout_s):
-                await self._idle.wait()
+                await self._drained.wait()
         except TimeoutError:
             for job in list(self._under_way):
                 self.settle(job, ShuttingDown())
-        await asyncio.gather(*(place.close() for place in self._places))
+        closing = [supervisor.close() for supervisor in self._supervisors]
+        for outcome in await asyncio.gather(*closing, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                _LOG.error("an engine was not closed", exc_info=outcome)
 
     # -- callers ---------------------------------------------------------------------------------
 
-    async def submit(self, prompt: Prompt, timeout_s: float) -> Answered:
-        """An engine's answer to `prompt`.
+    async def submit(self, prompt: Prompt, timeout_s: float, *, wait: bool = False) -> Answered:
+        """Return an engine's answer to `prompt`.
+
+        With `wait` it is queued even where it is expected to miss its deadline: a batch, admitted
+        as a whole, must not give up early because of its own questions.
 
         Raises `Overloaded`, `ShuttingDown` or `NotReady` at once, `DeadlineExceeded` after
-        `timeout_s`, `EngineFailed` when the engine failed. A cancelled caller costs nothing more
-        than the step that is being made.
+        `timeout_s`, and `EngineFailed` when the engine failed. Cancelling discards the job; it
+        costs at most the step under way.
         """
         self._require_open()
         if (known := self._cache.get(prompt)) is not None:
             self._observer.reused("cached")
             return Answered(known, Timings(0.0, 0.0))
         job = self._shared.get(prompt)
-        if job is not None and not job.departed:
+        if job is not None and not job.abandoned:
             self._observer.reused("shared")
         else:
-            job = self._shared[prompt] = self._admit(prompt, timeout_s)
+            job = self._shared[prompt] = self._admit(prompt, None if wait else timeout_s)
         return await self._reply(job, timeout_s)
 
     async def stream(
         self, prompt: Prompt, timeout_s: float
     ) -> AsyncGenerator[list[int] | Answered, None]:
-        """The tokens so far, whenever there are more, and last the answer. Raises as `submit`.
+        """Yield the tokens so far whenever there are more, and last the answer.
 
-        To close the iterator is to leave.
+        Raises as `submit`. Closing the iterator discards the job.
         """
         self._require_open()
         if (known := self._cache.get(prompt)) is not None:
@@ -167,7 +179,7 @@ class Batcher:
             yield Answered(known, Timings(0.0, 0.0))
             return
         news: asyncio.Queue[list[int] | None] = asyncio.Queue()
-        job = self._admit(prompt, timeout_s, heard=news.put_nowait)
+        job = self._admit(prompt, timeout_s, on_tokens=news.put_nowait)
         reply = self._reply(job, timeout_s)
         reply.add_done_callback(lambda _: news.put_nowait(None))
         try:
@@ -186,35 +198,45 @@ class Batcher:
             raise NotReady
 
     def _admit(
-        self, prompt: Prompt, timeout_s: float, heard: Callable[[list[int]], None] | None = None
+        self,
+        prompt: Prompt,
+        timeout_s: float | None,
+        on_tokens: Callable[[list[int]], None] | None = None,
     ) -> Job:
+        """Queue a new job. Raises `Overloaded`, also for a `timeout_s` that would be missed."""
         if (refusal := self.overload(timeout_s)) is not None:
             raise refusal
-        job = Job(next(self._keys), prompt, [], enqueued_s=self._clock(), heard=heard)
+        job = Job(next(self._keys), prompt, [], enqueued_s=self._clock(), on_tokens=on_tokens)
         if not self._queue.put(job):
             self._observer.refused("queue_full")
             raise Overloaded(self._retry_after_s())
         self._under_way.add(job)
-        self._idle.clear()
-        if not self._to_dispatch:
-            # Not at once: those who ask in the same turn of the loop are dispatched together.
-            self._to_dispatch = True
+        self._drained.clear()
+        if not self._dispatch_due:
+            # Not at once: jobs admitted in the same turn of the loop are dispatched together.
+            self._dispatch_due = True
             asyncio.get_running_loop().call_soon(self.dispatch)
         return job
 
-    def _wait_s(self) -> float:
-        return self._pace.wait_s(len(self._queue), self.engines_up)
+    @property
+    def _idle(self) -> bool:
+        """Return whether an engine would begin with the next job at once."""
+        engines = self.engines_up
+        if len(self._queue) >= engines:
+            return False
+        return len(self._queue) < sum(one.idle for one in self._supervisors)
 
-    def _answer_s(self) -> float:
-        """Until one that comes now is answered: after all those accepted, and itself."""
-        return self._pace.wait_s(len(self._under_way) + 1, self.engines_up)
+    def _service_s(self) -> float:
+        """Return when a request admitted now is answered: after all others under way."""
+        return self._service_time.wait_s(len(self._under_way) + 1, self.engines_up)
 
     def _retry_after_s(self) -> int:
-        """By then what waits now has been answered."""
-        return min(max(1, math.ceil(self._wait_s())), _LONGEST_RETRY_S)
+        """Return the seconds until the requests that wait now have been answered."""
+        wait_s = self._service_time.wait_s(len(self._queue), self.engines_up)
+        return min(max(1, math.ceil(wait_s)), _MAX_RETRY_S)
 
     def _reply(self, job: Job, timeout_s: float) -> asyncio.Future[Answered]:
-        """One more who waits for `job`."""
+        """Add a caller to `job` and return its reply."""
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Answered] = loop.create_future()
         job.replies.append(reply)
@@ -225,8 +247,8 @@ class Batcher:
             if reply.cancelled():
                 self._observer.abandoned("left")
             else:
-                reply.exception()  # or it counts as never seen where the caller left meanwhile
-            if job.departed:
+                reply.exception()  # or asyncio reports it as never retrieved after a disconnect
+            if job.abandoned:
                 self._forget(job)
 
         reply.add_done_callback(replied)
@@ -238,30 +260,31 @@ class Batcher:
             reply.set_exception(DeadlineExceeded())
 
     def _forget(self, job: Job) -> None:
-        """Answered, or nobody waits any more."""
+        """Discard a job that was answered, or that no caller waits for."""
         self._queue.remove(job)
-        for place in self._places:
-            place.withdraw(job)
+        for supervisor in self._supervisors:
+            supervisor.withdraw(job)
         if self._shared.get(job.prompt) is job:
             del self._shared[job.prompt]
         self._under_way.discard(job)
         if not self._under_way:
-            self._idle.set()
+            self._drained.set()
 
     # -- engines ---------------------------------------------------------------------------------
 
     def dispatch(self) -> None:
-        """Give what waits to engines that have rows, the least busy first."""
-        self._to_dispatch = False
+        """Give waiting jobs to engines with free rows, the least busy first."""
+        self._dispatch_due = False
         if not self._queue:
             return
-        for place in sorted(self._places, key=lambda place: place.load):
-            idle = sum(place.room > 0 and not place.load for place in self._places)
-            taken = self._queue.take(place.room, sharing=idle)
+        for supervisor in sorted(self._supervisors, key=lambda one: one.load):
+            idle = sum(one.idle for one in self._supervisors)
+            taken = self._queue.take(supervisor.room, sharing=idle)
             if taken:
-                place.give(taken)
+                supervisor.give(taken)
 
     def settle(self, job: Job, outcome: Answered | ServiceError) -> None:
+        """Answer every caller of `job` that still waits."""
         if isinstance(outcome, Answered):
             self._cache.put(job.prompt, outcome.hypothesis)
         for reply in job.replies:

@@ -1,4 +1,4 @@
-"""The latest answers: a model that is deterministic need not be asked the same twice."""
+"""A cache of the latest answers; a deterministic model answers equal prompts equally."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from engine.contracts import Hypothesis, Prompt
 
 
 class AnswerCache:
-    """Up to `size` answers; the least recently used goes first. With a size of 0 there are none."""
+    """Keep up to `size` answers and evict the least recently used. A size of 0 keeps none."""
 
     def __init__(self, size: int) -> None:
         self._size = size

@@ -1,4 +1,4 @@
-"""How many of the waiting questions run next. Pure: values in, a value out."""
+"""Decide how many waiting jobs join an engine. Pure functions."""
 
 from __future__ import annotations
 
@@ -8,21 +8,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """The most rows that an engine decodes at once, and the most tokens of those that join
-    together.
-    """
+    """Limit the rows that an engine decodes at once, and the tokens of rows that join together."""
 
     rows: int
     tokens: int
 
 
 def joining(lengths: Sequence[int], free: int, limits: BatchLimits, *, sharing: int = 1) -> int:
-    """How many of the waiting questions join an engine with `free` rows now, the oldest first.
+    """Return how many waiting jobs join an engine with `free` rows now, oldest first.
 
-    `lengths` are in order of age. Who fits joins at once; in a backlog a quarter of the rows must
-    be free first, because encoding one question at a time costs twice as much a question. `sharing`
-    engines with nothing else to do leave each other an even share. The oldest joins whatever its
-    length, so that none starves.
+    `lengths` are in order of age. Jobs that fit join at once; with a backlog a quarter of the rows
+    must be free first, because encoding prompts one at a time costs twice as much for each. The
+    `sharing` idle engines split the jobs evenly. The oldest job joins whatever its length, so that
+    none starves.
     """
     if not lengths or free < 1 or not enough_free(len(lengths), free, limits):
         return 0
@@ -36,5 +34,5 @@ def joining(lengths: Sequence[int], free: int, limits: BatchLimits, *, sharing: 
 
 
 def enough_free(waiting: int, free: int, limits: BatchLimits) -> bool:
-    """Whether any of so many that wait would join an engine with `free` rows now."""
+    """Return whether any of so many waiting jobs would join an engine with `free` rows now."""
     return free >= min(waiting, max(1, limits.rows // 4))

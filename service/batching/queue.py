@@ -1,4 +1,4 @@
-"""The jobs that wait for an engine, in order of age."""
+"""The queue of jobs that wait for an engine, oldest first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from service.contracts import Job, Observer
 
 
 class WaitingQueue:
-    """Bounded by the number of jobs and by the source tokens that they hold together."""
+    """Hold at most `most` jobs with `most_tokens` source tokens between them."""
 
     def __init__(
         self, limits: BatchLimits, *, most: int, most_tokens: float, observer: Observer
@@ -29,7 +29,10 @@ class WaitingQueue:
         return len(self._jobs) >= self._most or self._tokens >= self._most_tokens
 
     def put(self, job: Job) -> bool:
-        """Whether there was a place for `job`; one too long for an empty queue finds one there."""
+        """Add `job` and return true, or return false where it does not fit.
+
+        An empty queue takes a job of any length.
+        """
         too_long = self._jobs and self._tokens + job.length > self._most_tokens
         if self.full or too_long:
             return False
@@ -39,8 +42,9 @@ class WaitingQueue:
         return True
 
     def take(self, free: int, *, sharing: int) -> list[Job]:
-        """The jobs, perhaps none, that join an engine with `free` rows; see `policy.joining`."""
-        # Asked at every report: first what costs nothing, and then no look at more than matter.
+        """Remove and return the jobs that join an engine with `free` rows; see `policy.joining`."""
+        # Called for every report: the cheap check comes first, and only jobs that could join are
+        # looked at.
         if not self._jobs or not enough_free(len(self._jobs), free, self._limits):
             return []
         jobs = list(islice(self._jobs.values(), max(1, sharing) * self._limits.rows))
@@ -53,7 +57,7 @@ class WaitingQueue:
         return taken
 
     def remove(self, job: Job) -> None:
-        """Does nothing for a job that does not wait here."""
+        """Remove `job`; do nothing if it does not wait here."""
         if self._jobs.pop(job.key, None) is not None:
             self._tokens -= job.length
             self._observer.queued(len(self._jobs))

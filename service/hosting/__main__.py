@@ -1,4 +1,4 @@
-"""The process of one engine: `python -m service.hosting PLAN FD`. Only `ProcessHost` starts it."""
+"""The process of one engine, with the arguments PLAN and FD. Only `ProcessHost` starts it."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _PR_SET_PDEATHSIG = 1
 def main() -> None:
     _end_with_the_service()
     # Signals to the whole group are for the service: it ends this process by closing the socket.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     plan = EnginePlan.from_json(sys.argv[1])
     configure_logging(plan.log_format)
     with socket.socket(fileno=int(sys.argv[2])) as channel:

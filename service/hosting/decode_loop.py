@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 from engine.contracts import Engine, Hypothesis, Prompt
 from service.batching.policy import BatchLimits, joining
@@ -16,6 +17,14 @@ from service.contracts import Finished, Join, Joined, Order, Report
 _LOG = logging.getLogger(__name__)
 _TOGETHER_S = 0.002  # of answers that are reported together
 _SILENCE_S = 0.1  # a busy engine reports at least so often, unless a single step takes longer
+
+
+class _Row(NamedTuple):
+    """A prompt under way."""
+
+    joined_s: float
+    encoded_s: float
+    row_s_before: float  # `DecodeLoop._row_s` when it joined
 
 
 class DecodeLoop:
@@ -40,7 +49,10 @@ class DecodeLoop:
         self._tell = report
         self._clock = clock
         self._waiting: dict[int, Prompt] = {}
-        self._under_way: dict[int, tuple[float, float]] = {}  # when it joined, and was encoded
+        self._under_way: dict[int, _Row] = {}
+        # Engine time of a row that were there from the first step on: of each step, its time
+        # divided by the rows in it. The engine time of any row is a difference of two values.
+        self._row_s = 0.0
         self._streaming: set[int] = set()
         self._report = Report()
         self._reported_s = clock()
@@ -76,8 +88,9 @@ class DecodeLoop:
         else:
             self._waiting.pop(order.key, None)
             self._streaming.discard(order.key)
-            if self._under_way.pop(order.key, None) is not None:
+            if (row := self._under_way.pop(order.key, None)) is not None:
                 self._engine.leave([order.key])
+                self._report.withdrawn_s.append(self._row_s - row.row_s_before)
 
     def _round(self) -> None:
         """Some join, and all make one step. Whatever the engine raises fails its rows alone."""
@@ -86,8 +99,10 @@ class DecodeLoop:
             self._join(started_s)
             rows = len(self._under_way)
             finished = self._engine.step() if rows else {}
+            now_s = self._clock()
+            self._row_s += (now_s - started_s) / rows if rows else 0.0
             for key, hypothesis in finished.items():
-                self._finish(key, hypothesis)
+                self._finish(key, hypothesis, now_s)
             for key in self._streaming & self._under_way.keys():
                 self._report.written[key] = self._engine.written(key)
         except Exception:
@@ -97,7 +112,7 @@ class DecodeLoop:
             self._under_way.clear()
             self._engine.clear()
             return
-        self._report.steps.append((rows, self._clock() - started_s))
+        self._report.steps.append((rows, now_s - started_s))
 
     def _join(self, now_s: float) -> None:
         lengths = [len(prompt.source) for prompt in self._waiting.values()]
@@ -107,17 +122,18 @@ class DecodeLoop:
             return
         prompts: dict[Hashable, Prompt] = {key: self._waiting.pop(key) for key in chosen}
         # First, so that they fail with the rest should the engine raise.
-        self._under_way |= dict.fromkeys(chosen, (now_s, now_s))
+        self._under_way |= dict.fromkeys(chosen, _Row(now_s, now_s, self._row_s))
         self._report.joined.append(
             Joined(chosen, [len(prompt.source) for prompt in prompts.values()], now_s)
         )
         self._engine.join(prompts)
-        self._under_way |= dict.fromkeys(chosen, (now_s, self._clock()))
+        self._under_way |= dict.fromkeys(chosen, _Row(now_s, self._clock(), self._row_s))
 
-    def _finish(self, key: object, hypothesis: Hypothesis) -> None:
+    def _finish(self, key: object, hypothesis: Hypothesis, now_s: float) -> None:
         assert isinstance(key, int), "a row that nobody gave"
-        joined_s, encoded_s = self._under_way.pop(key)
+        row = self._under_way.pop(key)
         self._streaming.discard(key)
+        engine_s = self._row_s - row.row_s_before
         self._report.finished.append(
-            Finished(key, hypothesis, joined_s, encoded_s, finished_s=self._clock())
+            Finished(key, hypothesis, row.joined_s, row.encoded_s, now_s, engine_s)
         )

@@ -1,32 +1,60 @@
-"""An engine in a process of its own: what it does to itself, it does to nobody else.
+"""Host an engine in a process of its own, so that its faults stay its own.
 
-It has its own interpreter, so that decoding and HTTP do not wait for each other; it can be killed
+It has its own interpreter, so that decoding and HTTP do not wait for each other. It can be killed
 when it hangs, and when it crashes the service lives on and starts another.
 """
 
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, cast
 
-from service.contracts import Order, Report, Started
-from service.errors import EngineFailed, EngineRefused
+from service.contracts import EngineExit, Order, Report, Started
+from service.errors import EngineNotStarted, EngineRefused
 from service.hosting.frames import Unpacking, packed
+from service.hosting.out_of_memory import OutOfMemoryKills
 from service.hosting.plan import EnginePlan
+from service.hosting.reserve import HandleReserve
 
 _LAST_STEP_S = 5.0
+_LOOK_S = 0.005  # between two looks for the end of a process that closed its socket
+# Runs the `service.hosting` that this module is part of, whatever else is on the path.
+_ROOT = str(Path(__file__).resolve().parents[2])
+_RUN = (
+    "import runpy, sys; root = sys.argv.pop(1); root in sys.path or sys.path.insert(0, root); "
+    "runpy.run_module('service.hosting', run_name='__main__', alter_sys=True)"
+)
 
 
 class ProcessHost:
-    """Implements `service.contracts.Host` for the engine that `plan` describes."""
+    """Implements `service.contracts.Host` for the engine that `plan` describes.
 
-    def __init__(self, plan: EnginePlan) -> None:
+    From the first start on it holds in reserve the file handles that a restart needs.
+    `out_of_memory` is shared by all hosts of the service. With `one_attempt`, a start that fails
+    raises `EngineRefused`, so that the supervisor does not try again: for commands that a user
+    waits for.
+    """
+
+    def __init__(
+        self,
+        plan: EnginePlan,
+        out_of_memory: OutOfMemoryKills | None = None,
+        *,
+        one_attempt: bool = False,
+    ) -> None:
         self._plan = plan
+        self._out_of_memory = out_of_memory
+        self._one_attempt = one_attempt
+        self._attempted = False
+        self._reserve = HandleReserve()
+        self._killed = False  # by this host
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: _Channel | None = None
 
@@ -40,57 +68,90 @@ class ProcessHost:
         return self.pid if self._process and self._process.returncode is None else None
 
     async def start(self, told: Callable[[Report], None]) -> Started:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603  # our own program
-                [
-                    sys.executable,
-                    "-m",
-                    "service.hosting",
-                    self._plan.to_json(),
-                    str(theirs.fileno()),
-                ],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-            )
+        if self._one_attempt and self._attempted:
+            raise EngineRefused("the engine did not start in time")
+        self._attempted = True
+        self._channel = None
+        with self._reserve.released():
+            ours = self._spawn()
         loop = asyncio.get_running_loop()
-        _, self._channel = await loop.create_connection(lambda: _Channel(told), sock=ours)
+        try:
+            _, self._channel = await loop.create_connection(lambda: _Channel(told), sock=ours)
+        except BaseException:
+            ours.close()  # which the process takes as its end
+            raise
         first = await self._channel.first
         if isinstance(first, Started):
+            self._attempted = False
             return first
-        await self._reap()
+        end = await self._reap()
         if isinstance(first, EngineRefused):
             raise first
-        raise EngineFailed
+        if self._one_attempt:
+            raise EngineRefused(f"the engine ended before it was ready: {end}")
+        raise EngineNotStarted(str(end))
+
+    def _spawn(self) -> socket.socket:
+        """Start the process and return the service's end of the socket to it."""
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                self._process = subprocess.Popen(  # noqa: S603  # our own program
+                    [
+                        sys.executable,
+                        "-P",  # code in the working directory is not ours to run
+                        "-c",
+                        _RUN,
+                        _ROOT,
+                        self._plan.to_json(),
+                        str(theirs.fileno()),
+                    ],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                )
+        except BaseException:
+            ours.close()
+            raise
+        self._killed = False
+        return ours
 
     def order(self, orders: Sequence[Order]) -> None:
         if self._channel is not None:
             self._channel.send(orders)
 
-    async def ended(self) -> None:
+    async def ended(self) -> EngineExit:
         if self._channel is not None:
-            await self._channel.lost
-            await self._reap()
+            await asyncio.shield(self._channel.lost)
+        return await self._reap()
 
     def kill(self) -> None:
         if self._process is not None:
+            self._killed = True
             self._process.kill()
 
     async def close(self) -> None:
-        """The end of the socket is what the process takes as its end."""
+        """Close the socket, which the process takes as its end."""
         if self._channel is not None:
             self._channel.close()
         await self._reap()
+        self._reserve.close()
 
-    async def _reap(self) -> None:
-        """No process is left behind, neither running nor as a zombie."""
+    async def _reap(self) -> EngineExit:
+        """Return once the process has ended. It is left neither running nor as a zombie.
+
+        Polled, because to wait in a thread needs one, and the machine may have none to give.
+        """
         if self._process is None:
-            return
-        try:
-            await asyncio.to_thread(self._process.wait, _LAST_STEP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            await asyncio.to_thread(self._process.wait)
+            return EngineExit()
+        loop = asyncio.get_running_loop()
+        kill_at_s = loop.time() + _LAST_STEP_S
+        while (status := self._process.poll()) is None:
+            if loop.time() >= kill_at_s:
+                self.kill()
+            await asyncio.sleep(_LOOK_S)
+        foreign_kill = status == -signal.SIGKILL and not self._killed
+        oom = foreign_kill and self._out_of_memory is not None and self._out_of_memory.attribute()
+        return EngineExit(self._process.pid, status, out_of_memory=oom)
 
 
 class _Channel(asyncio.Protocol):

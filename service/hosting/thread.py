@@ -12,8 +12,8 @@ from contextlib import suppress
 
 from engine.contracts import Engine
 from service.batching.policy import BatchLimits
-from service.contracts import Order, Report, Started
-from service.errors import EngineFailed
+from service.contracts import EngineExit, Order, Report, Started
+from service.errors import EngineNotStarted
 from service.hosting.decode_loop import DecodeLoop
 
 _LOG = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class ThreadHost:
 
     async def start(self, told: Callable[[Report], None]) -> Started:
         if self._life is not None and self._life.thread.is_alive():
-            raise EngineFailed
+            raise EngineNotStarted("the thread of the one before still hangs")
         self._engine.clear()
         self._life = _Life(self._engine, self._limits, told, self._clock)
         self._life.thread.start()
@@ -56,9 +56,10 @@ class ThreadHost:
         if self._life is not None:
             self._life.inbox.put(orders)
 
-    async def ended(self) -> None:
+    async def ended(self) -> EngineExit:
         if self._life is not None:
             await self._life.over.wait()
+        return EngineExit()
 
     def kill(self) -> None:
         if self._life is not None:

@@ -211,7 +211,7 @@ def test_a_contender_gives_the_answers_of_the_service(tmp_path: Path) -> None:
     manifest, codec = read_manifest(BUNDLE), TextCodec(BUNDLE / TOKENIZER)
     engine, _ = load_engine(BUNDLE, threads=1, rows=32, provider="cpu")
 
-    async def submit(prompt: Prompt, _: float) -> Answered:
+    async def submit(prompt: Prompt, timeout_s: float, *, wait: bool = False) -> Answered:
         return Answered(generate(engine, [prompt])[0], Timings(0, 0))
 
     solver = Solver(manifest, codec, submit, max_tries=1)

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from equations import prompt, work
 from equations.errors import EquationError
-from equations.lexer import MAX_DIGITS
+from equations.limits import MAX_DIGITS
 from equations.linear import Equation, Term, render
 from equations.parser import parse
+from equations.reading.question import Question, read
 from equations.verify import Verdict, read_answer, verify
 from tests.equations.strategies import equations, solvable
 
@@ -19,6 +20,77 @@ from tests.equations.strategies import equations, solvable
 def test_parsing_inverts_rendering(equation: Equation) -> None:
     """`parse(render(e)) == e` for integer terms, zeros and their signs included."""
     assert parse(render(equation)) == equation
+
+
+terms_as_written = st.one_of(
+    st.integers(0, 10**12).map(str),
+    st.builds("{}{}{}".format, st.integers(0, 99), st.sampled_from(["*", ""]), st.just("x")),
+    st.just("x"),
+)
+sums_as_written = st.builds(
+    "{}{}".format,
+    st.sampled_from(["", "-"]),
+    st.lists(terms_as_written, min_size=1, max_size=5).flatmap(
+        lambda terms: st.lists(
+            st.sampled_from([" + ", " - "]), min_size=len(terms), max_size=len(terms)
+        ).map(lambda signs: "".join(map("".join, zip(signs, terms, strict=True)))[3:])
+    ),
+)
+
+
+@given(sums_as_written, sums_as_written, st.sampled_from(["{}", "Solve {}", "Solve {} for x."]))
+def test_the_short_path_reads_as_the_whole_reader(left: str, right: str, frame: str) -> None:
+    """`parse(text) == read(text).single()` for the wording that takes the short path."""
+    assume("x" in left + right)
+    text = frame.format(f"{left} = {right}")
+    assert parse(text) == read(text).single()
+
+
+@given(
+    equations.filter(lambda e: any(t.is_coefficient for t in (*e.left, *e.right))),
+    st.sampled_from(
+        [
+            *("${}$", "\\({}\\)", "\\begin{{equation}}{}\\end{{equation}}", '"{}"', "{}."),
+            *("(2) {}", "{} (2)", "{} [3]", "{}  (2 marks)", "* {}", "> {}", "3. {}", "b) {}"),
+            *("\n{}\n", "\t{}", "{} ?", "{}\n(4)", "#7 {}", "Question 4: {}", "\u2028{}"),
+            *("Solve: {}", "Find the number: {}", "What is the value if {}?", "If {}", "({})"),
+        ]
+    ),
+)
+def test_decoration_changes_nothing(equation: Equation, frame: str) -> None:
+    """`read(decorated) == read(plain)`, or the decoration may be a sign and is refused."""
+    plain = render(equation)
+    assume(not ("(2) " in frame and plain.startswith("-")))
+    assert read(frame.format(plain)).single() == equation
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                *("x", "y", "2", "0.5", "1,5", "+", "-", "*", "/", "^", "=", "(", ")", "[", "]"),
+                *("{", "}", " ", "\n", ";", ",", ".", ":", "?", "!", "%", "#", "$", "&", "_"),
+                *("\\frac", "\\sqrt", "\\text{", "\\begin{a}", "\u00bd", "\u00b2", "\u221a"),
+                *("Solve ", " for ", " is ", " of ", " and ", "number", "seven", "price", "'"),
+            ]
+        ),
+        max_size=30,
+    ).map("".join)
+)
+def test_any_typed_text_is_read_or_refused(text: str) -> None:
+    """A text is a question, whose wording is that question again, or refused within it."""
+    try:
+        question = read(text)
+    except EquationError as caught:
+        error = caught
+    else:
+        integers = Question(question.system.with_integers(), question.asked)
+        sizes = [t.size for e in integers.system.equations for t in (*e.left, *e.right)]
+        assume(max(sizes) < 10**MAX_DIGITS)  # as long as one may be written
+        assert read(question.render_question()) == integers
+        return
+    assert 0 <= error.span.start <= error.span.end <= len(text)
+    assert len(error.drawing().splitlines()) == 2
 
 
 @given(st.text(max_size=600))

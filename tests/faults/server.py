@@ -108,8 +108,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(folder: Path, **settings: object) -> Iterator[Server]:
-    """A ready server, its log in `folder`; `settings` without their prefix.
+def serving(folder: Path, stderr: int | None = None, **settings: object) -> Iterator[Server]:
+    """A ready server, its log in `folder` or on `stderr`, which is closed here; `settings` without
+    their prefix.
 
     It computes every answer. Afterwards it has ended, and so have the engines that it had.
     """
@@ -123,8 +124,10 @@ def serving(folder: Path, **settings: object) -> Iterator[Server]:
             cwd=ROOT,
             env={**os.environ, **environment, **given},
             stdout=file,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.STDOUT if stderr is None else stderr,
         )
+    if stderr is not None:
+        os.close(stderr)
     server = Server(process, port, log)
     try:
         until(lambda: process.poll() is not None or server.ready(), "ready")

@@ -44,6 +44,12 @@ class Held(RightEngine):
         self._entered.release()
         assert self.gate.wait(30), "nobody opened the gate"
 
+    def close_gate(self) -> None:
+        """Hold the next step, and forget those before; for an engine at rest."""
+        self.gate.clear()
+        while self._entered.acquire(blocking=False):
+            pass
+
     async def holds_a_step(self) -> None:
         assert await asyncio.to_thread(self._entered.acquire, timeout=30)
 

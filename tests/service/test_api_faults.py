@@ -16,18 +16,28 @@ from tests.service.app import problem, serve
     ("question", "span", "expected"),
     [
         ("3x + = 20", [5, 6], "a number, the variable or '('"),
-        ("9**9**9", [1, 3], "a linear equation"),
-        ("1" * 100_000, [500, 100_000], "at most 500"),
-        ("(" * 10_000, [500, 10_000], "at most 500"),
+        ("9**9**9", [4, 6], "brackets around the inner power"),
+        ("1" * 100_000, [2000, 100_000], "at most 2000"),
+        ("(" * 10_000, [2000, 10_000], "at most 2000"),
+        ("x < 1", [2, 3], "an equation, with '='"),
+        ("2\U0001d465 + \U0001d466 = 1", [5, 6], None),
+        (
+            "x + y = 5; x - y = 1",
+            [0, 20],
+            "one equation in one variable, which is all that the model solves",
+        ),
         ("x = 1\0", [5, 6], "digits, a variable, + - * / ( ) or ="),
     ],
 )
 def test_what_is_not_understood_says_where(
-    bundle: Path, question: str, span: list[int], expected: str
+    bundle: Path, question: str, span: list[int], expected: str | None
 ) -> None:
+    """Positions count code points, also where a character takes two UTF-16 units."""
+
     async def scenario(client: httpx.AsyncClient) -> None:
         body = problem(await client.post("/solve", json={"question": question}), 422)
-        assert (body["span"], body["expected"]) == (span, expected)
+        assert body["span"] == span
+        assert expected in (None, body["expected"])
 
     serve(bundle, scenario)
 

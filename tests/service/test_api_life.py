@@ -71,10 +71,12 @@ def test_a_full_queue_is_429_and_says_when_to_come_back(bundle: Path) -> None:
     serve(bundle, scenario, engine=engine, max_queue=2)
 
 
-def test_who_could_not_be_answered_in_time_is_refused_unparsed(bundle: Path) -> None:
-    """Who asks what was asked before, word for word, is not: its answer is kept."""
+def test_a_request_that_would_miss_its_deadline_is_rejected_unparsed(bundle: Path) -> None:
+    """A question that was sent before, word for word, is not: its answer is cached."""
     clock = count(time.monotonic(), 0.1)  # an engine that takes a while for all it does
-    host = ThreadHost(RightEngine(TextCodec(bundle / TOKENIZER)), LIMITS, clock=clock.__next__)
+    engine = Held(bundle)
+    engine.gate.set()
+    host = ThreadHost(engine, LIMITS, clock=clock.__next__)
 
     async def scenario(client: httpx.AsyncClient) -> None:
         async def ask(question: str) -> httpx.Response:
@@ -82,6 +84,9 @@ def test_who_could_not_be_answered_in_time_is_refused_unparsed(bundle: Path) -> 
 
         known = {"question": "x = 1"}
         assert (await client.post("/solve", json=known)).status_code == 200
+        engine.close_gate()  # an idle engine would admit anything
+        running = asyncio.create_task(client.post("/solve", json={"question": "x = 9"}))
+        await engine.holds_a_step()
         for question in ("x = 2", "no equation", "x =1"):
             refused = await ask(question)
             assert problem(refused, 429)["detail"] == "the queue is too long for the deadline"
@@ -90,6 +95,8 @@ def test_who_could_not_be_answered_in_time_is_refused_unparsed(bundle: Path) -> 
         text = (await client.get("/metrics")).text
         assert 'cybersolve_rejected_total{reason="deadline"} 3.0' in text
         assert 'cybersolve_reused_total{how="cached"} 1.0' in text
+        engine.gate.set()
+        assert (await running).status_code == 200
 
     serve(bundle, scenario, host=host, cached_answers=9)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from engine.contracts import Prompt
 from engine.kernels import LEVELS, level, levels
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
-from service.errors import EngineFailed, EngineRefused
+from service.errors import EngineFailed, EngineNotStarted, EngineRefused
 from service.hosting.frames import Unpacking, packed
 from service.hosting.plan import EnginePlan
 from service.hosting.process import ProcessHost
@@ -107,6 +109,47 @@ def test_an_engine_that_ends_answers_its_questions_and_comes_back(
     run(bundle, scenario, hang_timeout_s=hang_timeout_s)
 
 
+def test_an_engine_restarts_with_no_file_handle_free(
+    bundle: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Everything that a restart needs is held in reserve."""
+    taken: list[int] = []
+
+    def take_all() -> None:
+        with suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+
+    async def scenario(batcher: Batcher, hosts: list[ProcessHost], observer: Remembering) -> None:
+        (host,) = hosts
+        for _ in range(2):
+            struck = host.pid
+            assert struck is not None
+            take_all()
+            os.kill(struck, signal.SIGKILL)
+            while batcher.alive:
+                await asyncio.sleep(0.001)
+                take_all()  # the socket of the one that ended, too
+            await comes_back(batcher)
+            assert host.pid != struck
+            assert f"pid {struck} was killed by SIGKILL" in caplog.text
+            os.close(taken.pop())
+        prompt, tokens = next(iter(references(bundle).items()))
+        assert (await batcher.submit(prompt, LONG_S)).hypothesis.tokens == tokens
+        assert observer.ends == ["crashed", "crashed"]
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 64, hard)
+    )
+    try:
+        run(bundle, scenario)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for handle in taken:
+            os.close(handle)
+
+
 def test_an_ended_process_has_no_live_pid(bundle: Path) -> None:
     async def main() -> None:
         host = ProcessHost(plan_of(bundle))
@@ -173,14 +216,33 @@ def test_a_start_that_is_given_up_hears_nothing_of_its_engine(bundle: Path) -> N
     asyncio.run(main())
 
 
-def test_a_damaged_graph_is_a_failure_to_start(bundle: Path, tmp_path: Path) -> None:
+def with_damaged_graphs(bundle: Path, folder: Path) -> Path:
     for file in bundle.iterdir():
         content = b"not a graph" if file.suffix == ".onnx" else file.read_bytes()
-        (tmp_path / file.name).write_bytes(content)
+        (folder / file.name).write_bytes(content)
+    return folder
+
+
+def test_a_damaged_graph_is_a_failure_to_start(bundle: Path, tmp_path: Path) -> None:
+    damaged = with_damaged_graphs(bundle, tmp_path)
 
     async def main() -> None:
-        host = ProcessHost(plan_of(tmp_path))
-        with pytest.raises(EngineFailed):
+        host = ProcessHost(plan_of(damaged))
+        with pytest.raises(EngineNotStarted, match=r"pid \d+ exited with status 1"):
+            await host.start(lambda _: None)
+        await host.close()
+
+    asyncio.run(main())
+
+
+def test_a_host_with_one_attempt_gives_up_at_once(bundle: Path, tmp_path: Path) -> None:
+    damaged = with_damaged_graphs(bundle, tmp_path)
+
+    async def main() -> None:
+        host = ProcessHost(plan_of(damaged), one_attempt=True)
+        with pytest.raises(EngineRefused, match="the engine ended before it was ready"):
+            await host.start(lambda _: None)
+        with pytest.raises(EngineRefused, match="the engine did not start in time"):
             await host.start(lambda _: None)
         await host.close()
 

@@ -1,4 +1,4 @@
-from equations.lexer import MAX_CHARACTERS
+from equations.limits import MAX_CHARACTERS
 from service.recent import RecentQuestions
 
 

@@ -20,6 +20,11 @@ def test_the_environment_decides() -> None:
     assert (settings.max_queue, settings.model, settings.port) == (7, Path("/m"), 9)
 
 
+def test_a_flag_overrides_its_variable() -> None:
+    settings = Settings.from_environment({"PORT": "9"}, flags={"port": "10"})
+    assert settings.port == 10
+
+
 def test_what_strangers_may_do_is_set_in_the_environment() -> None:
     settings = Settings.from_environment(
         {

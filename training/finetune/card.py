@@ -1,4 +1,4 @@
-"""The card of a fine-tuned model, written from its run, and its upload."""
+"""Write the card of a fine-tuned model from its run, and upload the model."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _READS = {
 
 
 class Hub(Protocol):
-    """What is needed of `huggingface_hub.HfApi`."""
+    """The methods of `huggingface_hub.HfApi` that are used here."""
 
     def create_repo(self, repo_id: str, *, exist_ok: bool) -> object: ...
 
@@ -56,7 +56,7 @@ class Hub(Protocol):
 
 
 def write_card(run_folder: Path, report: Path | None = None) -> Path:
-    """`model/README.md`, with the figures of `report.json` where one is given.
+    """Write `model/README.md`, with the figures of `report.json` if one is given.
 
     Raises `RunError` for a folder without a finished evaluation.
     """
@@ -78,7 +78,7 @@ def write_card(run_folder: Path, report: Path | None = None) -> Path:
 
 
 def push(model: Path, repository: str, hub: Hub | None = None) -> None:
-    """Upload a checkpoint's folder, its card included, as whoever is logged in to the hub."""
+    """Upload a checkpoint's folder with its card, as the user logged in to the hub."""
     if hub is None:
         from huggingface_hub import HfApi
 

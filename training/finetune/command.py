@@ -1,4 +1,4 @@
-"""The flags of `python -m training finetune`, and what they come to. Imports no torch."""
+"""Define the flags of `python -m training finetune` and read them. Imports no torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", type=Path, default=Path("data"), help="folder of questions")
     add("--run-folder", type=Path, default=Path("runs/finetune"), help="checkpoints, log and model")
     add("--preset", choices=PRESETS, default="research", help="what the flags below begin from")
-    # Not given is None: then the preset decides.
+    # The default None leaves the value to the preset.
     add("--phases", type=str, help="EPOCHS:RATE,...; each with an optimiser of its own")
     add("--batch-size", type=int, help="examples a step, over all processes")
     add("--share", type=float, help="of the training data, at random")
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
-    """The preset, and over it what was given. Raises `RunError`."""
+    """Return the preset, overridden by the given flags. Raises `RunError`."""
     names = ("batch_size", "share", "prompt_format", "precision", "weight_decay", "evaluate_every",
              "monitored", "patience", "seed")  # fmt: skip
     given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
@@ -51,7 +51,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Raises `RunError` and `training.data.DataError`."""
+    """Run a fine-tuning. Raises `RunError` and `training.data.DataError`."""
     from training.finetune.card import push, write_card
     from training.finetune.loop import MODEL, finetune
 

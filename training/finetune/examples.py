@@ -1,4 +1,4 @@
-"""Problems as token ids, and which of them are in which batch: decided by the seed alone."""
+"""Encode problems as token ids, and assign them to batches by the seed alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from training.data import Problem
 from training.errors import RunError
 from training.vocabulary import PAD_ID
 
-IGNORED = -100  # labels that the loss leaves out: the research's counted padding
+IGNORED = -100  # label that the loss ignores; the research counted padding
 _BATCHES_PER_POOL = 50  # examples are sorted by length within a pool, to save padding
 _CHUNK = 10_000
 Indices = npt.NDArray[np.int64]
@@ -26,7 +26,7 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Ragged:
-    """Rows of token ids, end to end: 2 million questions take 100 MB."""
+    """Rows of token ids in one flat array: 2 million questions take 100 MB."""
 
     ids: npt.NDArray[np.int32]
     ends: Indices
@@ -53,7 +53,7 @@ class Ragged:
 
 
 class Examples:
-    """Sources and targets of training problems, the end token included."""
+    """The sources and targets of training problems, end tokens included."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Examples:
         *,
         show_progress: bool = False,
     ) -> None:
-        """Raises `RunError` for a prompt format whose targets are no bare answers."""
+        """Encode problems. Raises `RunError` for a prompt format whose targets are worked forms."""
         format_ = FORMATS[prompt_format]
         if format_.write_answer is None:
             raise RunError(f"prompt format {prompt_format} is for `training train`")
@@ -84,11 +84,11 @@ class Examples:
         return len(self.sources.ends)
 
     def label_tokens(self, indices: Indices) -> int:
-        """How many tokens of these examples count in the loss."""
+        """Return the number of tokens of these examples that count in the loss."""
         return int(self.targets.lengths[indices].sum())
 
     def collate(self, indices: Indices) -> dict[str, Tensor]:
-        """What T5 takes: padded at the end, (batch, length) each, int64."""
+        """Return T5's inputs: (batch, length) each, int64, padded at the end."""
         source = pad_sequence([self.sources.row(i) for i in indices], True, PAD_ID)
         labels = pad_sequence([self.targets.row(i) for i in indices], True, IGNORED)
         return {
@@ -99,13 +99,13 @@ class Examples:
 
 
 class Order:
-    """Epochs of shuffled batches of like lengths, which can be joined at any step.
+    """Epochs of shuffled batches of similar lengths; a run can resume at any step.
 
-    What is left of an epoch's examples after its last whole batch waits for another epoch.
+    Examples that do not fill a last batch are left out of that epoch.
     """
 
     def __init__(self, lengths: Indices, batch_size: int, seed: int) -> None:
-        """Raises `RunError` for less than one batch."""
+        """Raise `RunError` for fewer examples than one batch."""
         self.steps_per_epoch = len(lengths) // batch_size
         if self.steps_per_epoch == 0:
             raise RunError(f"{len(lengths)} training questions; expected a batch of {batch_size}")
@@ -114,7 +114,7 @@ class Order:
         self._seed = seed
 
     def after(self, step: int) -> Iterator[Indices]:
-        """The examples of each step from number `step` on, without end."""
+        """Yield the examples of each step from number `step` on, endlessly."""
         epoch, first = divmod(step, self.steps_per_epoch)
         while True:
             yield from self._epoch(epoch)[first:]

@@ -1,4 +1,4 @@
-"""Fine-tune a T5: resumable, logged, on one process or as many as it was started with."""
+"""Fine-tune a T5 on one or several processes, resumable and logged."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ def finetune(
 
     Writes `settings.json`, `data.json`, `log.jsonl`, `tensorboard/`, `checkpoints/`, and at each
     evaluation `curve.png` and, if it is the best so far, the model in `model/`. `stop_after` ends
-    early at that step, as a kill would. True in the process that writes the files.
+    early at that step, as a kill would. Returns True in the process that writes the files.
+
     Raises `RunError` if the folder holds a run of other settings, `data.DataError` for bad data.
     """
     accelerator = _accelerator(settings, run_folder, mlflow)
@@ -94,7 +95,7 @@ def _accelerator(settings: Settings, run_folder: Path, mlflow: bool) -> Accelera
         half = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
         precision = "bf16" if half else "fp32"
     return Accelerator(
-        cpu=not torch.cuda.is_available(),  # without it, processes on the CPU would not find others
+        cpu=not torch.cuda.is_available(),  # else processes on the CPU would not find each other
         mixed_precision="bf16" if precision == "bf16" else "no",
         log_with=["tensorboard", "mlflow"] if mlflow else ["tensorboard"],
         project_dir=run_folder,
@@ -112,7 +113,7 @@ def _check(settings: Settings, layout: Layout, processes: int) -> None:
 
 
 def _sample(problems: list[Problem], settings: Settings) -> list[Problem]:
-    """The share of the training data that the settings ask for, at random but for their seed."""
+    """Return a random share of the training data, by the settings' share and seed."""
     if settings.share == 1.0:
         return problems
     chosen = np.random.default_rng(settings.seed).permutation(len(problems))
@@ -132,9 +133,9 @@ def _worn_out(settings: Settings, tuner: Tuner) -> bool:
 def _score(
     tuner: Tuner, accelerator: Accelerator, run_folder: Path, monitored: Sequence[Problem]
 ) -> float:
-    """Exact match of what is written to disk, over all processes; the best stays in `model`.
+    """Return the exact match of the saved checkpoint over all processes; keep the best in `model`.
 
-    `model` is a link, so that there is always a whole checkpoint behind it.
+    `model` is a link, so that it always points to a complete checkpoint.
     """
     folder = run_folder / f"{MODEL}-{tuner.step:08d}"
     tuner.write_model(folder)
@@ -143,7 +144,7 @@ def _score(
     exact = sum(prediction.exact for prediction in predict(model, tokenizer, mine)) if mine else 0
     found = accelerator.reduce(torch.tensor(exact, device=accelerator.device), "sum")
     score = int(found) / max(1, len(monitored))
-    kept = score >= tuner.best  # of equals the later: it has learnt longer, at lower rates
+    kept = score >= tuner.best  # of equals the later: it has learnt longer, at lower learning rates
     tuner.worse = 0 if score > tuner.best else tuner.worse + 1
     tuner.best = max(score, tuner.best)
     if accelerator.is_main_process:
@@ -160,7 +161,7 @@ def _score(
 
 
 class _Record:
-    """Figures of the run, for people who watch it: a log, a picture, TensorBoard, MLflow."""
+    """Record the run's figures: a log, a plot, TensorBoard, MLflow."""
 
     def __init__(
         self,

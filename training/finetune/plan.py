@@ -1,4 +1,4 @@
-"""What a fine-tuning run does, step by step: settings, the research's presets, rates. Pure."""
+"""Plan a fine-tuning run: settings, the research's presets, learning rates by step. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from training.errors import RunError
 
 @dataclass(frozen=True)
 class Phase:
-    """Passes over the data with an optimiser of their own, whose rate falls linearly to nothing."""
+    """Epochs with an optimiser of their own, whose learning rate falls linearly to zero."""
 
     epochs: int
     lr: float
@@ -20,7 +20,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the weights of a run, beside its data."""
+    """The settings that, with the data, determine the weights of a run."""
 
     base: str
     phases: tuple[Phase, ...] = (Phase(3, 3e-4), Phase(2, 1e-4))
@@ -37,7 +37,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a step is computed; decides no weight but by rounding."""
+    """How a step is computed; it changes weights only by rounding."""
 
     accumulate: int = 1  # passes that make one step of one process
     gradient_checkpointing: bool = False
@@ -65,11 +65,11 @@ class Plan:
         return step in (0, *self._ends()[:-1])
 
     def ends_epoch(self, steps: int) -> bool:
-        """Whether an epoch is over after so many steps."""
+        """Return True if an epoch is complete after this many steps."""
         return steps % self.steps_per_epoch == 0
 
     def lr(self, step: int) -> float:
-        """No warm-up: as the research did, and steps are small against AdamW's memory."""
+        """Return the learning rate of a step, without warm-up, as in the research."""
         start = 0
         for phase, end in zip(self.phases, self._ends(), strict=True):
             if step < end:
@@ -82,7 +82,7 @@ class Plan:
 
 
 def read_phases(text: str) -> tuple[Phase, ...]:
-    """`3:3e-4,2:1e-4` is three epochs, then two. Raises `RunError`."""
+    """Read `EPOCHS:RATE,...`: `3:3e-4,2:1e-4` is three epochs, then two. Raises `RunError`."""
     try:
         pairs = [part.split(":") for part in text.split(",")]
         phases = tuple(Phase(int(epochs), float(lr)) for epochs, lr in pairs)

@@ -1,4 +1,4 @@
-"""The model, its optimiser and the step they are at, on one process or several."""
+"""Hold a model, its optimiser and its step counter, on one process or several."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PROGRESS = "progress.json"
 
 
 class Tuner:
-    """Updates and keeps one model. Every process calls every method; the first one writes files."""
+    """Update and save one model. Every process calls every method; the first one writes files."""
 
     def __init__(
         self,
@@ -45,12 +45,12 @@ class Tuner:
         )
         self._model, self._optimiser = accelerator.prepare(model.train(), optimiser)
         self.step = 0
-        self.best = -1.0  # of the scores so far
-        self.worse = 0  # evaluations since then
+        self.best = -1.0  # the best score so far
+        self.worse = 0  # evaluations since the best
         self._losses: list[Tensor] = []  # of this process, since they were last asked for
 
     def update(self, indices: Indices, examples: Examples, plan: Plan) -> None:
-        """One step: the gradient of the mean loss over all label tokens of these examples."""
+        """Make one step on the mean loss over all label tokens of these examples."""
         if plan.begins_phase(self.step):
             self._optimiser.state.clear()
         for group in self._optimiser.param_groups:
@@ -78,26 +78,26 @@ class Tuner:
         self.step += 1
 
     def mean_loss(self) -> float:
-        """Over the steps since it was last asked for."""
+        """Return the mean loss of the steps since the last call."""
         mean = torch.stack(self._losses).mean()
         self._losses.clear()
         return float(self._accelerator.reduce(mean, "sum"))
 
     def _parts(self, indices: Indices) -> list[Indices]:
-        """The process's share of a batch, in parts for one pass each."""
+        """Return the process's share of a batch, in parts of one pass each."""
         processes, rank = self._accelerator.num_processes, self._accelerator.process_index
         step = processes * self._accumulate
         return [indices[rank + processes * i :: step] for i in range(self._accumulate)]
 
     def _seed_dropout(self) -> None:
-        """By the step, so that a resumed run drops what an uninterrupted one does."""
+        """Seed dropout by the step, so that a resumed run repeats an uninterrupted one."""
         place = [self._settings.seed, self.step, self._accelerator.process_index]
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
     # -- files -----------------------------------------------------------------------------------
 
     def write_model(self, folder: Path) -> None:
-        """A checkpoint that transformers, evaluation and export read."""
+        """Write a checkpoint that transformers, evaluation and export read."""
         state = self._accelerator.get_state_dict(self._model)
         if self._accelerator.is_main_process:
             plain = self._accelerator.unwrap_model(self._model)
@@ -107,7 +107,7 @@ class Tuner:
         self._accelerator.wait_for_everyone()
 
     def save(self, folder: Path) -> None:
-        """All that `load` needs, under a name that appears when it is whole; older ones go."""
+        """Save all that `load` needs; the name appears when complete. Delete older checkpoints."""
         whole = folder / f"step-{self.step:08d}"
         partial = whole.with_suffix(".partial")
         self._accelerator.save_state(str(partial), safe_serialization=False)
@@ -124,7 +124,7 @@ class Tuner:
         self._accelerator.wait_for_everyone()
 
     def load(self, folder: Path) -> None:
-        """Go on from the newest whole checkpoint, if there is one."""
+        """Resume from the newest complete checkpoint, if there is one."""
         found = sorted(path for path in folder.glob("step-*") if path.suffix != ".partial")
         if not found:
             return

@@ -36,7 +36,7 @@ class Task:
 
     input: str
     outputs: Mapping[str, _Output]
-    one: Callable[[Runtime, InferParameters, str], Awaitable[Solution | Written]]
+    one: Callable[[Runtime, InferParameters, str, float], Awaitable[Solution | Written]]
     parameter: str  # of its own
 
     def metadata(self) -> tuple[list[TensorMetadata], list[TensorMetadata]]:
@@ -76,12 +76,22 @@ class Task:
     async def run(
         self, runtime: Runtime, parameters: InferParameters, texts: Sequence[str]
     ) -> list[Solution | Written | Fault]:
-        """What is given for each text, or why it was not understood. Raises all other faults."""
+        """Return the outcome of each text, or why it was not understood.
 
-        async def one(text: str) -> Solution | Written:
-            return await self.one(runtime, parameters, text)
+        All texts share the deadline of the request. Raises all other faults, `DeadlineExceeded`
+        too: an output has no place for them.
+        """
 
-        return await each(runtime, texts, one, in_place=(EquationError, LimitExceeded))
+        async def one(text: str, left_s: float) -> Solution | Written:
+            return await self.one(runtime, parameters, text, left_s)
+
+        return await each(
+            runtime,
+            texts,
+            one,
+            timeout_s=timeout_s(runtime, parameters.deadline_ms),
+            in_place=(EquationError, LimitExceeded),
+        )
 
     def tensor(self, name: str, shape: Sequence[int], outcomes: Sequence[object]) -> Tensor:
         """One output for every text. Where there is nothing to say: empty text, or 0."""
@@ -116,15 +126,17 @@ def _not_understood(_: Fault) -> str:
     return NOT_UNDERSTOOD
 
 
-async def _solve(runtime: Runtime, parameters: InferParameters, text: str) -> Solution:
-    return await solution_of(runtime, text, parameters.fallback, parameters.deadline_ms)
+async def _solve(
+    runtime: Runtime, parameters: InferParameters, text: str, left_s: float
+) -> Solution:
+    return await solution_of(runtime, text, parameters.fallback, left_s, wait=True)
 
 
-async def _generate(runtime: Runtime, parameters: InferParameters, text: str) -> Written:
+async def _generate(
+    runtime: Runtime, parameters: InferParameters, text: str, left_s: float
+) -> Written:
     return await runtime.generator.generate(
-        text,
-        max_new_tokens=parameters.max_new_tokens,
-        timeout_s=timeout_s(runtime, parameters.deadline_ms),
+        text, max_new_tokens=parameters.max_new_tokens, timeout_s=left_s, wait=True
     )
 
 
