@@ -52,6 +52,7 @@ def load_model(settings: Settings, *, one_attempt: bool = False) -> Model:
     plan = EnginePlan(
         model=settings.model.resolve(),
         provider=settings.provider,
+        kernels=settings.kernels,
         threads=threads,
         rows=settings.max_batch_rows,
         tokens=settings.max_batch_tokens,

@@ -18,8 +18,10 @@ _MAY_BE_ZERO = {"cached_answers", "metrics_port", "port"}  # a port of 0: any th
 _PORTS = ("port", "metrics_port")
 _HIGHEST_PORT = 65_535
 PROVIDERS = ("auto", "cpu", "cuda")
+# The levels of `engine.kernels`.
+KERNELS = ("auto", "none", "avx512vnni", "avx512", "avxvnni", "avx2", "i8mm", "dotprod")
 LOG_FORMATS = ("text", "json")
-_CHOICES = {"provider": PROVIDERS, "log_format": LOG_FORMATS}
+_CHOICES = {"provider": PROVIDERS, "kernels": KERNELS, "log_format": LOG_FORMATS}
 
 
 class SettingsError(ValueError):
@@ -38,6 +40,11 @@ class Settings:
     model: Path = _setting(_BUNDLED_MODEL, "folder of the bundle that is served")
     provider: str = _setting(
         "auto", "hardware: `cpu`, `cuda`, or `auto`: CUDA where it works, else the CPU"
+    )
+    kernels: str = _setting(
+        "auto",
+        "level of the CPU kernels: `avx512vnni`, `avx512`, `avxvnni`, `avx2`, `i8mm`, `dotprod`; "
+        "`auto`: the fastest that the processor can run; `none`: ONNX Runtime's own operators",
     )
     workers: int | None = _setting(
         None,

@@ -8,6 +8,7 @@ needs; docs/performance.md describes the scenarios.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from bench import command
 from bench.command import ROOT, say
+from bench.engines import levels
 from bench.engines.entries import OURS, Entry, Layout, OursEntry, entries, layouts
 from bench.engines.scenarios import FULL, QUICK, Scenario
 from engine.cpu import available_cpus
@@ -39,6 +41,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         selection = _selection(arguments)
+        if arguments.level:
+            os.environ.update(levels.environment(arguments.level))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -76,7 +80,7 @@ def _run(arguments: argparse.Namespace, selection: Selection, typed: str) -> int
     arguments.out.mkdir(parents=True, exist_ok=True)
     rounds = 1 if arguments.quick else arguments.rounds
     conditions = Conditions(
-        machine=command.machine(),
+        machine=command.machine() + (f", {arguments.level}" if arguments.level else ""),
         commit=command.commit(),
         command=typed,
         rounds=rounds,
@@ -128,6 +132,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=int, default=3, help="turns of every engine; figures are their medians")
     add("--layout", type=Layout.read, nargs="+", metavar="WORKERSxTHREADS",
         help="layouts to try instead of all cores for one batch and one batch a core")  # fmt: skip
+    add("--level", choices=levels.LEVELS,
+        help="instructions that all engines are kept to; not given: the processor's")  # fmt: skip
     add("--rate", type=float, default=None, help="arrivals/s, instead of a share of our own rate")
     add("--checkpoint", type=Path, default=ROOT / "models/cybersolve-mini-checkpoint",
         help="plain checkpoint of the mini shape")  # fmt: skip

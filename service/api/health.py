@@ -71,12 +71,14 @@ async def info(request: Request) -> Info:
     """The model served, where it comes from, and the limits in force."""
     runtime = runtime_of(request)
     manifest, settings = runtime.model.manifest, runtime.settings
+    started = runtime.batcher.started
     return Info(
         name=manifest.name,
         version=manifest.version,
         solves=manifest.solves,
         precision=manifest.precision,
         provider=runtime.batcher.provider,
+        kernels=started.kernels if started else None,
         parameters=manifest.architecture.parameters,
         max_source_tokens=manifest.limits.max_source_tokens,
         max_new_tokens=manifest.limits.max_new_tokens,

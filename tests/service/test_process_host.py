@@ -15,6 +15,7 @@ import pytest
 
 from engine.bundle import REFERENCE
 from engine.contracts import Prompt
+from engine.kernels import LEVELS, level, levels
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
 from service.errors import EngineFailed, EngineNotStarted, EngineRefused
@@ -27,8 +28,8 @@ LONG_S = 60.0
 LIMITS = BatchLimits(rows=8, tokens=4096)
 
 
-def plan_of(bundle: Path, provider: str = "cpu") -> EnginePlan:
-    return EnginePlan(bundle, provider, 1, LIMITS.rows, LIMITS.tokens)
+def plan_of(bundle: Path, provider: str = "cpu", kernels: str = "auto") -> EnginePlan:
+    return EnginePlan(bundle, provider, 1, LIMITS.rows, LIMITS.tokens, kernels)
 
 
 def references(bundle: Path) -> dict[Prompt, list[int]]:
@@ -154,7 +155,7 @@ def test_an_ended_process_has_no_live_pid(bundle: Path) -> None:
         host = ProcessHost(plan_of(bundle))
         assert host.live_pid is None
         started = await host.start(lambda _: None)
-        assert started.kernels in ("own", "onnxruntime")
+        assert started.kernels == level()
         assert host.live_pid == host.pid
         host.kill()
         await host.ended()
@@ -178,11 +179,17 @@ def test_while_one_engine_is_away_the_other_answers(bundle: Path) -> None:
 
 
 def test_an_engine_that_cannot_be_had_says_why(bundle: Path) -> None:
+    missing = next(name for name in LEVELS if name not in levels())
+
     async def main() -> None:
-        host = ProcessHost(plan_of(bundle, provider="cuda"))
-        with pytest.raises(EngineRefused, match="has no CUDA"):
-            await host.start(lambda _: None)
-        await host.close()
+        for plan, why in (
+            (plan_of(bundle, provider="cuda"), "has no CUDA"),
+            (plan_of(bundle, kernels=missing), f"kernels {missing}: .*expected auto, none"),
+        ):
+            host = ProcessHost(plan)
+            with pytest.raises(EngineRefused, match=why):
+                await host.start(lambda _: None)
+            await host.close()
 
     asyncio.run(main())
 

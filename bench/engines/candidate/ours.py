@@ -32,7 +32,12 @@ class Ours:
         usual = Settings()
         self._workers = workers
         self._plan = EnginePlan(
-            bundle.resolve(), device, threads, usual.max_batch_rows, usual.max_batch_tokens
+            bundle.resolve(),
+            device,
+            threads,
+            usual.max_batch_rows,
+            usual.max_batch_tokens,
+            kernels=Settings.from_environment().kernels,
         )
         self._pool = Pool.of_processes(workers, partial(_load, self._plan))
 
@@ -71,7 +76,11 @@ class Ours:
 
 def _load(plan: EnginePlan) -> Callable[[Rows], Rows]:
     engine, _ = load_engine(
-        plan.model, threads=plan.threads, rows=plan.rows, provider=plan.provider
+        plan.model,
+        threads=plan.threads,
+        rows=plan.rows,
+        provider=plan.provider,
+        kernels=plan.kernels,
     )
 
     def answer(batch: Rows) -> Rows:
