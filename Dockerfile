@@ -35,7 +35,7 @@ COPY --from=build-loadtest /opt/cybersolve /opt/cybersolve
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/opt/cybersolve/app
 USER 65532:65532
 WORKDIR /reports
-ENTRYPOINT ["/opt/cybersolve/bin/python", "-m", "loadtest"]
+ENTRYPOINT ["/opt/cybersolve/bin/python", "-P", "-m", "loadtest"]
 CMD ["--help"]
 
 FROM build AS build-service
@@ -64,7 +64,7 @@ ENV CYBERSOLVE_HOST=0.0.0.0 \
 # By number, so that Kubernetes can tell that it is not root; nothing is ever written.
 USER 65532:65532
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ.get('CYBERSOLVE_PORT', '8000') + '/readyz', timeout=2)"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
+    CMD ["python", "-P", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + (os.environ.get('CYBERSOLVE_METRICS_PORT') or os.environ.get('CYBERSOLVE_PORT', '8000')) + '/readyz', timeout=4)"]
 ENTRYPOINT ["cybersolve"]
 CMD ["serve"]

@@ -4,16 +4,16 @@
 PYTHON ?= python3
 REQUESTS ?= 200000
 VENV ?= .venv
-RIVALS ?= .venv-rivals
-RIVAL_SERVERS ?= .venv-rivals-servers
+BASELINES ?= .venv-baselines
+BASELINE_SERVERS ?= .venv-baselines-servers
 BIN := $(VENV)/bin
 BUNDLE := models/cybersolve-mini
 COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11
 LOCK = $(COMPILE) pyproject.toml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help serve test browser-test screenshots ops-test image-test ray-test finetune-test soak \
-	openapi client loadtest lint bench bench-servers train export evaluate lock clean
+.PHONY: help serve test browser-test screenshots ops-test image-test kernel-test wheel wheel-test ray-test finetune-test soak \
+	openapi client loadtest lint bench bench-levels bench-servers train export evaluate lock clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -24,7 +24,7 @@ serve: $(VENV)/serve.stamp  ## serve the bundled model on HOST:PORT (127.0.0.1:8
 test: $(VENV)/dev.stamp  ## lint, type check and the whole test suite
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n logical --maxprocesses 8 --dist worksteal
 
 browser-test: $(VENV)/browser.stamp  ## the page in real Chromium (two minutes)
 	$(BIN)/pytest -m browser
@@ -38,6 +38,9 @@ ops-test: $(VENV)/dev.stamp  ## load tests, Prometheus, Compose and Kubernetes f
 image-test: $(VENV)/dev.stamp  ## build the images and ask the result a question (as root; minutes)
 	$(BIN)/pytest -m image -o faulthandler_timeout=1200
 
+kernel-test: $(VENV)/dev.stamp  ## kernels under sanitizers, and ARM64's emulated (a minute)
+	$(BIN)/pytest -m kernels -o faulthandler_timeout=600
+
 ray-test: $(VENV)/ray.stamp  ## the service and bulk files on a local Ray cluster (minutes)
 	$(BIN)/pytest -m ray -o faulthandler_timeout=600
 
@@ -50,6 +53,14 @@ openapi: $(VENV)/dev.stamp  ## accept what changed in the OpenAPI document
 client: $(VENV)/dev.stamp  ## the Python client as a wheel in dist/
 	$(BIN)/pip wheel -q --no-deps --wheel-dir dist ./client
 
+wheel: $(VENV)/wheel.stamp  ## the service with its kernels and model as a wheel in dist/
+	rm -rf build/wheel
+	$(BIN)/pip wheel -q --no-deps --wheel-dir build/wheel .
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/wheel/*.whl
+
+wheel-test: $(VENV)/dev.stamp $(VENV)/wheel.stamp  ## build the wheel and serve from it (minutes)
+	$(BIN)/pytest -m wheel -o faulthandler_timeout=900
+
 soak: $(VENV)/dev.stamp  ## faults and loads for tens of minutes; REQUESTS=50000 for a shorter one
 	SOAK_REQUESTS=$(REQUESTS) $(BIN)/pytest -m soak -s -o faulthandler_timeout=0
 
@@ -59,11 +70,14 @@ loadtest: $(VENV)/dev.stamp  ## find the knee of a server started for it; report
 lint: $(VENV)/dev.stamp  ## format, lint and type check
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy
 
-bench: $(VENV)/dev.stamp $(RIVALS)/rivals.stamp  ## our engine beside others; ARGS=--quick to try it
-	$(BIN)/python -m bench.engines --rivals-python $(RIVALS)/bin/python $(ARGS)
+bench: $(VENV)/dev.stamp $(BASELINES)/baselines.stamp  ## our engine beside others; ARGS=--quick to try it
+	$(BIN)/python -m bench.engines --baselines-python $(BASELINES)/bin/python $(ARGS)
 
-bench-servers: $(VENV)/dev.stamp $(RIVAL_SERVERS)/rivals.stamp  ## beside LitServe and BentoML; ARGS=--quick
-	$(BIN)/python -m bench.servers --rivals-python $(RIVAL_SERVERS)/bin/python $(ARGS)
+bench-levels: $(VENV)/dev.stamp $(BASELINES)/baselines.stamp  ## ours and CTranslate2 at every level of the processor
+	$(BIN)/python -m bench.engines.by_level -- --baselines-python $(BASELINES)/bin/python $(ARGS)
+
+bench-servers: $(VENV)/dev.stamp $(BASELINE_SERVERS)/baselines.stamp  ## beside LitServe and BentoML; ARGS=--quick
+	$(BIN)/python -m bench.servers --baselines-python $(BASELINE_SERVERS)/bin/python $(ARGS)
 
 train: $(VENV)/dev.stamp  ## train the bundled model anew in runs/mini, or resume (an hour or more)
 	test -d data-fresh || $(BIN)/python -m training data --evaluation 1000 --seed 1 --out data-fresh
@@ -100,13 +114,15 @@ lock: $(VENV)/dev.stamp  ## resolve requirements/*.txt anew from pyproject.toml
 	$(COMPILE) --group browser --generate-hashes --constraint requirements/dev.txt \
 		--output-file requirements/browser.txt
 	echo 'setuptools>=80' | $(COMPILE) - --generate-hashes --output-file requirements/build.txt
-	$(COMPILE) requirements/rivals.in --excludes requirements/excludes.txt \
-		--output-file requirements/rivals.txt
-	$(COMPILE) requirements/rivals-servers.in \
-		--output-file requirements/rivals-servers.txt
+	$(COMPILE) --group wheel --generate-hashes --constraint requirements/dev.txt \
+		--output-file requirements/wheel.txt
+	$(COMPILE) requirements/baselines.in --excludes requirements/excludes.txt \
+		--output-file requirements/baselines.txt
+	$(COMPILE) requirements/baselines-servers.in \
+		--output-file requirements/baselines-servers.txt
 
 clean:  ## remove the virtual environments
-	rm -rf $(VENV) $(RIVALS) $(RIVAL_SERVERS)
+	rm -rf $(VENV) $(BASELINES) $(BASELINE_SERVERS)
 
 KERNELS := $(wildcard engine/kernels/*.[ch])
 
@@ -124,14 +140,18 @@ $(VENV)/browser.stamp: requirements/browser.txt $(VENV)/dev.stamp
 	$(BIN)/pip install -q --require-hashes -r requirements/browser.txt
 	touch $@
 
-$(RIVALS)/rivals.stamp: requirements/rivals.txt
-	$(PYTHON) -m venv $(RIVALS)
-	$(RIVALS)/bin/pip install -q -r requirements/rivals.txt
+$(VENV)/wheel.stamp: requirements/wheel.txt $(VENV)/serve.stamp
+	$(BIN)/pip install -q --require-hashes -r requirements/wheel.txt
 	touch $@
 
-$(RIVAL_SERVERS)/rivals.stamp: requirements/rivals-servers.txt
-	$(PYTHON) -m venv $(RIVAL_SERVERS)
-	$(RIVAL_SERVERS)/bin/pip install -q -r requirements/rivals-servers.txt
+$(BASELINES)/baselines.stamp: requirements/baselines.txt
+	$(PYTHON) -m venv $(BASELINES)
+	$(BASELINES)/bin/pip install -q -r requirements/baselines.txt
+	touch $@
+
+$(BASELINE_SERVERS)/baselines.stamp: requirements/baselines-servers.txt
+	$(PYTHON) -m venv $(BASELINE_SERVERS)
+	$(BASELINE_SERVERS)/bin/pip install -q -r requirements/baselines-servers.txt
 	touch $@
 
 $(VENV)/ray.stamp: requirements/ray.txt $(VENV)/dev.stamp

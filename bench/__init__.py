@@ -1,1 +1,1 @@
-"""Measurements of what ships; each ends in one line of JSON."""
+"""Benchmarks of the service and its engine; each command ends with one line of JSON."""

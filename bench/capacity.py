@@ -1,10 +1,10 @@
-"""`python -m bench.capacity`: what a question costs here, and whether the simulation is right.
+"""`python -m bench.capacity`: measure what a question costs, and check the simulation.
 
-Times joins and steps of each number of rows, fits cost = fixed + share x rows, and then gives the
-very questions at the very times to the simulation, to the real batcher with engines that sleep for
-those costs, to it with the real engines, and to a real server.
-Ends in one line of JSON; docs/scaling.md is made of it. The load's generator shares the machine.
-The server compared answers once, right or wrong, because the others do not try again.
+The command times joins and steps of each number of rows and fits cost = fixed + share x rows. Then
+it gives the same questions at the same times to the simulation, to the real batcher with engines
+that sleep for those costs, to the batcher with real engines, and to a real server. It ends with one
+line of JSON, from which docs/scaling.md is written. The load generator shares the machine. The
+server does not ask for alternatives, because the others do not.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from bench import command
+from bench import command, processes
 from bench.costs import (
     ROWS,
     SEED,
@@ -87,7 +86,7 @@ def main() -> None:
 
 
 def _server_core_s_each() -> float:
-    """Core seconds of a whole server for each question, HTTP and all, asked by 32 callers."""
+    """Return the core seconds of a whole server for each question of 32 callers, HTTP included."""
     with server.started() as (process, url), tempfile.TemporaryDirectory() as folder:
         before_s = _core_s(process.pid)
         asked = _loadtest("callers", "--url", url, "--callers", "32", "--out", folder)
@@ -96,11 +95,8 @@ def _server_core_s_each() -> float:
 
 
 def _core_s(pid: int) -> float:
-    """Seconds that a process and its engines have computed, from Linux' /proc."""
-    engines = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    own_s = (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
-    return own_s + sum(_core_s(int(engine)) for engine in engines)
+    """Return the processor time of a process and its engines."""
+    return sum(map(processes.cpu_s, processes.tree(pid)))
 
 
 # -- comparison ----------------------------------------------------------------------------------
@@ -109,12 +105,12 @@ def _core_s(pid: int) -> float:
 def _compare(
     settings: Settings, model: Model, costs: Costs, rate: float, seconds: float
 ) -> dict[str, Any]:
-    """Single questions' mean times at one rate, in milliseconds, by each of the four."""
+    """Return the mean times in ms of single questions at one rate, for each of the four."""
     trace = _trace(engine_of(settings, model), model, schedule.steps([rate], seconds))
     arrivals, single = trace.arrivals, trace.single
     limits = BatchLimits(settings.max_batch_rows, settings.max_batch_tokens)
     sleeping = [ThreadHost(Sleeping(costs, rows=limits.rows), limits) for _ in model.hosts]
-    # No two alike, or they would be computed once.
+    # All different, because equal ones in flight are computed once.
     slept = [
         Prompt((number,) * arrival.length, forced=(0,) * (arrival.steps - 1))
         for number, arrival in enumerate(arrivals)
@@ -137,7 +133,7 @@ def _compare(
 
 @dataclass(frozen=True)
 class _Trace:
-    """The questions of the load test's requests."""
+    """The questions of the load test's requests, with their arrivals."""
 
     arrivals: list[Arrival]
     prompts: list[Prompt]
@@ -153,7 +149,7 @@ def _trace(engine: Engine, model: Model, plan: Sequence[schedule.Step]) -> _Trac
             try:
                 prompts.append(prompt_of(model, question))
             except EquationError:
-                continue  # refused before it is queued
+                continue  # rejected before it is queued
             times_s.append(due_s)
             single.append(alone)
     written = generate(engine, prompts)
@@ -170,7 +166,7 @@ def _through_batcher(
     limits: BatchLimits,
     hosts: Sequence[Host],
 ) -> list[Served]:
-    """The batcher that ships, without HTTP, asked at these times."""
+    """Send prompts to the real batcher at these times, without HTTP."""
 
     async def every() -> list[Served]:
         batcher = Batcher(hosts, limits, max_queue=len(prompts), observer=Metrics())
@@ -207,10 +203,10 @@ def _measured(rate: float, seconds: float) -> list[dict[str, Any]]:
 
 
 def _loadtest(*arguments: str, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """A load test's summary, from a process of its own: gevent patches all of it."""
+    """Return the summary of a load test in a process of its own, because gevent patches it."""
     result = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "loadtest", *arguments],
-        env={**os.environ, **(environment or {})},
+        [sys.executable, "-P", "-m", "loadtest", *arguments],
+        env={**os.environ, "PYTHONPATH": str(command.ROOT), **(environment or {})},
         capture_output=True,
         text=True,
         check=True,

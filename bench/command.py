@@ -1,4 +1,4 @@
-"""What the commands of `bench` share: how options are read, and what a run was measured on."""
+"""Options, output and machine of the commands of `bench`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
-    """For `python -m MODULE`, described by the first line of its docstring."""
+    """Return the parser of `python -m MODULE`; the first line of its docstring describes it."""
     return argparse.ArgumentParser(
         prog=f"python -m {module}",
         description=doc.splitlines()[0] if doc else None,
@@ -27,22 +27,22 @@ def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
 
 
 def typed(module: str, argv: Sequence[str] | None) -> str:
-    """The command as it was typed; `argv` is its options, those of this process if `None`."""
+    """Return the command as typed; `argv` has its options, by default those of this process."""
     return f"python -m {module} {shlex.join(sys.argv[1:] if argv is None else argv)}".strip()
 
 
 def exit_when_terminated() -> None:
-    """Ended from outside, a command still ends the processes that it started."""
+    """Exit on SIGTERM through `finally` blocks, which end the processes that a command started."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def say(text: str) -> None:
-    """On the way: what is printed is the result."""
+    """Print progress to stderr; stdout has the result."""
     print(text, file=sys.stderr, flush=True)
 
 
 def machine() -> str:
-    """Cores and processor."""
+    """Return the number of cores and the processor's name."""
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else None
     name = found[1].strip() if found else platform.processor() or platform.machine()
@@ -50,7 +50,7 @@ def machine() -> str:
 
 
 def commit() -> str | None:
-    """The commit measured, marked where files differ from it; None without a repository."""
+    """Return the commit, marked where files differ from it; None without a repository."""
     command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603

@@ -1,4 +1,4 @@
-"""What a join, a step and a whole question cost one engine of the bundle, without HTTP."""
+"""Measure the cost of a join, a step and a whole question in one engine, without HTTP."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from service.runtime import Model, layout
 from service.settings import Settings
 
 ROWS = (1, 2, 4, 8, 16, 32)
-SEED = 0  # the load test's own
+SEED = 0  # as in the load test
 _REPEATS = 15
-_QUESTIONS = 256  # whose cost from end to end is measured
+_QUESTIONS = 256  # measured from end to end
 
 
 def milliseconds(seconds: float) -> float:
@@ -28,14 +28,14 @@ def milliseconds(seconds: float) -> float:
 
 @dataclass(frozen=True)
 class Line:
-    """A cost that is the same for every call, and one for each row."""
+    """A fixed cost of each call, and a cost of each row."""
 
     fixed_s: float
     share_s: float
 
     @classmethod
     def through(cls, measured_s: dict[int, float]) -> Line:
-        """By what a row costs: through the whole costs, few rows would be fitted badly."""
+        """Fit the cost per row: a fit of whole costs would be poor for few rows."""
         each_s = [cost_s / rows for rows, cost_s in measured_s.items()]
         return cls(*linear_regression([1 / rows for rows in measured_s], each_s))
 
@@ -47,9 +47,9 @@ class Line:
 
 
 def engine_s(engine: Engine, model: Model) -> tuple[dict[int, float], dict[int, float]]:
-    """Median seconds of a join and of a step, by rows, of the load test's questions.
+    """Return the median seconds of a join and of a step, by rows, with the load test's questions.
 
-    Numbers of rows take turns, so that a machine that drifts does so under all.
+    Numbers of rows alternate, so that machine drift affects all equally.
     """
     random = Random(SEED)
     joins_s: dict[int, list[float]] = {rows: [] for rows in ROWS}
@@ -72,9 +72,9 @@ def engine_s(engine: Engine, model: Model) -> tuple[dict[int, float], dict[int, 
 
 
 def core_s_each(settings: Settings, model: Model, rows: int) -> float:
-    """Core seconds of a question from end to end, in one engine that has so many rows.
+    """Return the core seconds of a question from end to end, in one engine of so many rows.
 
-    Core time is what neighbours on the machine hardly change.
+    Other programs on the machine hardly change core time.
     """
     engine, prompts = engine_of(replace(settings, max_batch_rows=rows), model), prompts_of(model)
     generate(engine, prompts[:rows])
@@ -84,15 +84,15 @@ def core_s_each(settings: Settings, model: Model, rows: int) -> float:
 
 
 def engine_of(settings: Settings, model: Model) -> Engine:
-    """As one of the service's processes has it."""
+    """Return an engine like that of one of the service's processes."""
     _, threads = layout(model.manifest, settings)
     rows, provider = settings.max_batch_rows, settings.provider
     return load_engine(settings.model, threads=threads, rows=rows, provider=provider)[0]
 
 
 def side_by_side(settings: Settings, model: Model) -> tuple[float, float]:
-    """What all engines at once answer a second, in threads and without HTTP, and core seconds of
-    each answer.
+    """Return the questions/s of all engines at once, in threads and without HTTP, and the core
+    seconds of each answer.
     """
     prompts, count = prompts_of(model), len(model.hosts)
     engines = [engine_of(settings, model) for _ in range(count)]

@@ -1,10 +1,10 @@
-"""`python -m bench.cuda`: our engine on a GPU beside PyTorch, optimum and CTranslate2.
+"""`python -m bench.cuda`: compare our engine on a GPU with PyTorch, optimum and CTranslate2.
 
-FLAN-T5-large's shape with random weights. Each engine in fp32 must first answer as PyTorch does;
-who is not installed, answers otherwise, or would not run on the GPU whole (ours in fp32: see
-docs/performance.md) is left out with the reason. Of half precision the share of equal answers is
-shown. Then batches of 1, 8 and 32 in turns. Ends in one line of JSON.
-`--device cpu --shape tiny` shows that the command works.
+The weights are random, in FLAN-T5-large's shape. Before any timing, each engine in fp32 must give
+PyTorch's answers; for half precision the report shows the share of equal answers. An engine that is
+not installed, answers differently or does not run wholly on the GPU (ours in fp32: see
+docs/performance.md) is left out with the reason. Batches of 1, 8 and 32 follow, in turns. The
+command ends with one line of JSON. `--device cpu --shape tiny` shows that it works.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from pathlib import Path
 
 from bench import command
 from bench.command import ROOT, say
+from bench.comparison.report import Conditions
 from bench.engines import report, workloads
-from bench.engines.contest import Contest, Results
+from bench.engines.comparison import Comparison, Results
 from bench.engines.entries import Entry, Layout
 from bench.engines.scenarios import Batches
 from engine.sessions import has_cuda
@@ -32,13 +33,15 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.device == "cuda" and not has_cuda():
         print("skipped: this ONNX Runtime has no CUDA; install the extra `gpu`", file=sys.stderr)
         return 1
-    results = _contest(arguments)
+    results = _compare(arguments)
     run = report.Run(
-        machine=command.machine(),
-        commit=command.commit(),
-        command=command.typed("bench.cuda", argv),
+        Conditions(
+            machine=command.machine(),
+            commit=command.commit(),
+            command=command.typed("bench.cuda", argv),
+            rounds=arguments.rounds,
+        ),
         ours=_OURS,
-        rounds=arguments.rounds,
         workloads={arguments.shape: results},
     )
     for label, reason in results.excluded.items():
@@ -48,21 +51,22 @@ def main(argv: list[str] | None = None) -> int:
     return 0 if _OURS in results.agreement and _OURS not in results.excluded else 1
 
 
-def _contest(arguments: argparse.Namespace) -> Results:
+def _compare(arguments: argparse.Namespace) -> Results:
     count = max(scenario.questions for scenario in _SCENARIOS)
     workload = workloads.flan(arguments.shape, arguments.cache, count, ("fp32", "fp16"))
-    contest = Contest(workload, arguments.cache / "cuda", ours=_OURS, rate_per_s=None, say=say)
+    folder = arguments.cache / "cuda"
+    comparison = Comparison(workload, folder, ours=_OURS, rate_per_s=None, say=say)
     try:
-        for entry in _entries(arguments.device, arguments.rivals_python):
-            contest.admit(entry)
+        for entry in _entries(arguments.device, arguments.baselines_python):
+            comparison.admit(entry)
         for scenario in _SCENARIOS:
-            contest.run(scenario, arguments.rounds)
+            comparison.run(scenario, arguments.rounds)
     finally:
-        contest.close()
-    return contest.results
+        comparison.close()
+    return comparison.results
 
 
-def _entries(device: str, rivals_python: Path) -> list[Entry]:
+def _entries(device: str, baselines_python: Path) -> list[Entry]:
     own = Path(sys.executable)
     half = "float16" if device == "cuda" else "float32"  # CTranslate2 has no float16 on a CPU
 
@@ -74,9 +78,9 @@ def _entries(device: str, rivals_python: Path) -> list[Entry]:
         entry("pytorch", exact=True),
         entry("pytorch-bf16", dtype="bfloat16"),
         entry("pytorch-bf16-compiled", dtype="bfloat16", compiled="1"),
-        entry("optimum", rivals_python, exact=True),
-        entry("optimum-fp16", rivals_python, dtype="fp16"),
-        entry("ctranslate2-fp16", rivals_python, compute_type=half),
+        entry("optimum", baselines_python, exact=True),
+        entry("optimum-fp16", baselines_python, dtype="fp16"),
+        entry("ctranslate2-fp16", baselines_python, compute_type=half),
         entry("ours-fp32", exact=True, precision="fp32"),
         entry(_OURS, precision="fp16"),
     ]
@@ -90,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=int, default=3, help="turns of every engine; figures are their medians")
     add("--cache", type=Path, default=ROOT / "runs/bench/cache",
         help="for what is prepared once")  # fmt: skip
-    add("--rivals-python", type=Path, default=ROOT / ".venv-rivals/bin/python",
+    add("--baselines-python", type=Path, default=ROOT / ".venv-baselines/bin/python",
         help="interpreter that has optimum and CTranslate2 for CUDA")  # fmt: skip
     return parser
 

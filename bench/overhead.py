@@ -1,10 +1,10 @@
-"""`python -m bench.overhead`: processor time that a request costs beside its inference.
+"""`python -m bench.overhead`: measure the processor time of a request without its inference.
 
-Everything is the service's own: framework, parsing, prompt, tokens, reading and verifying the
-answer, metrics and the log line. Only the answers are kept ones, so that no engine computes. Two
-ways: calls of the ASGI application without a socket, and a server of its own over HTTP, whose
-processor time the kernel counts apart from the client's. Without a socket also what it costs to
-refuse a question that could not be answered in time, which under overload most are.
+The cost covers the framework, parsing, prompt, tokens, reading and verifying the answer, metrics
+and the log line. Answers come from the cache, so no engine computes. The command measures calls of
+the ASGI application without a socket, and a server of its own over HTTP, whose processor time the
+kernel counts apart from the client's. Without a socket it also measures the rejection of a question
+that cannot meet its deadline, which is the fate of most questions under overload.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import uvloop
 from fastapi import FastAPI
 
 from bench import command
+from bench.processes import cpu_s
 from loadtest.server import started
 from service.api.record import RequestRecord
 from service.app import create_app
@@ -38,14 +39,14 @@ _ROUNDS = 5
 
 
 def _question(number: int) -> str:
-    """One of many, with an integer solution."""
+    """Return one of many questions, with an integer solution."""
     left, right, constant = 100 + number, 5 + number % 13, 900 + 2 * number
     total = (left - right) * (60 + number % 41) - constant
     return f"Solve {left}*c - {constant} = {right}*c + {total} for c."
 
 
 _QUESTIONS = [_question(number) for number in range(200)]
-_REFUSED = [_question(number) for number in range(200, 400)]  # never answered, so never kept
+_REFUSED = [_question(number) for number in range(200, 400)]  # never answered, so never cached
 
 
 def main() -> None:
@@ -65,7 +66,7 @@ def main() -> None:
 
 
 def _summary(rounds_us: list[float]) -> dict[str, float]:
-    """The smallest is the cost; what is over it is the machine's other work."""
+    """Return the least, which is the cost, and the median, to which other programs add."""
     return {"least": round(min(rounds_us), 1), "median": round(statistics.median(rounds_us), 1)}
 
 
@@ -74,8 +75,8 @@ def _bodies(requests: int) -> Iterator[bytes]:
         yield json.dumps({"question": _QUESTIONS[number % len(_QUESTIONS)]}).encode()
 
 
-def _hopeless(requests: int) -> Iterator[bytes]:
-    """With a deadline in which no engine answers."""
+def _too_late(requests: int) -> Iterator[bytes]:
+    """Yield questions with a deadline that no engine can meet."""
     for number in range(requests):
         question = _REFUSED[number % len(_REFUSED)]
         yield json.dumps({"question": question, "timeout_ms": 1}).encode()
@@ -85,7 +86,7 @@ def _hopeless(requests: int) -> Iterator[bytes]:
 
 
 async def _by_calls(requests: int) -> tuple[list[float], list[float]]:
-    """Microseconds of processor time for each answer, and for each refusal."""
+    """Return the microseconds of processor time for each answer and for each rejection."""
     settings = replace(Settings(), workers=1)
     with Path(os.devnull).open("w") as nowhere:
         configure_logging("json", stream=nowhere)
@@ -93,14 +94,14 @@ async def _by_calls(requests: int) -> tuple[list[float], list[float]]:
         async with app.router.lifespan_context(app):
             while not app.state.runtime.ready:
                 await asyncio.sleep(0.01)
-            asked, refused = list(_bodies(requests)), list(_hopeless(requests))
+            asked, refused = list(_bodies(requests)), list(_too_late(requests))
             await _ask(app, asked[: len(_QUESTIONS)], 200)  # the engine answers each once
             answers_us = [await _ask(app, asked, 200) for _ in range(_ROUNDS)]
             return answers_us, [await _ask(app, refused, 429) for _ in range(_ROUNDS)]
 
 
 async def _ask(app: FastAPI, bodies: Sequence[bytes], status: int) -> float:
-    """Microseconds of processor time for each."""
+    """Return the microseconds of processor time for each body."""
     spent_s = time.process_time()
     for body in bodies:
         await _call(app, body, status)
@@ -113,7 +114,7 @@ async def _call(app: FastAPI, body: bytes, status: int) -> None:
     async def receive() -> dict[str, Any]:
         if messages:
             return messages.pop()
-        await asyncio.Event().wait()  # the caller stays
+        await asyncio.Event().wait()  # the client stays connected
         raise AssertionError
 
     async def send(message: Any) -> None:
@@ -146,14 +147,14 @@ def _by_http(requests: int) -> list[float]:
             _exchange(connection, len(_QUESTIONS))
             rounds_us = []
             for _ in range(_ROUNDS):
-                before_s = _processor_s(process.pid)
+                before_s = cpu_s(process.pid)
                 _exchange(connection, requests)
-                rounds_us.append(1e6 * (_processor_s(process.pid) - before_s) / requests)
+                rounds_us.append(1e6 * (cpu_s(process.pid) - before_s) / requests)
     return rounds_us
 
 
 def _exchange(connection: socket.socket, requests: int) -> None:
-    """One request after another on a connection that stays open."""
+    """Send one request after another on a connection that stays open."""
     for body in _bodies(requests):
         connection.sendall(
             b"POST /solve HTTP/1.1\r\nhost: localhost\r\nuser-agent: bench\r\naccept: */*\r\n"
@@ -166,17 +167,11 @@ def _exchange(connection: socket.socket, requests: int) -> None:
             raise SystemExit(received.decode())
 
 
-def _processor_s(pid: int) -> float:
-    """User and system time of a process so far (Linux)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 # -- the log line ----------------------------------------------------------------------------------
 
 
 def _log_lines(requests: int) -> list[float]:
-    """Of the line of one request, from what is known of it to the file that it is written to."""
+    """Return the microseconds of one request's log line, from its record to the file."""
     record = RequestRecord("0" * 32, "POST", "/solve", "127.0.0.1", "1" * 32, key="bench")
     record.timings = Timings(0.0002, 0.006)
     log = logging.getLogger("service.requests")

@@ -1,4 +1,4 @@
-"""Replicas and money for a rate, from what one replica answers: the sums of docs/scaling.md."""
+"""Compute replicas and cost for a rate from the throughput of one replica: docs/scaling.md."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Replica:
-    """One pod: what it answers at the knee, how much of that is planned with, and its price."""
+    """One pod: its throughput at the knee, the share of it to plan with, and its price."""
 
     questions_per_s: float
     planned_share: float  # the rest is for bursts and for the replicas that are restarting
@@ -16,7 +16,7 @@ class Replica:
 
 
 def replicas(rate: float, replica: Replica) -> int:
-    """Enough for `rate` questions a second, and two at least."""
+    """Return the replicas that `rate` questions a second need, at least two."""
     return max(2, math.ceil(rate / (replica.questions_per_s * replica.planned_share)))
 
 
@@ -25,6 +25,6 @@ def dollars_per_hour(rate: float, replica: Replica) -> float:
 
 
 def dollars_per_million(replica: Replica) -> float:
-    """Questions, at the planned share."""
+    """Return the cost of a million questions at the planned share."""
     per_hour = 3600 * replica.questions_per_s * replica.planned_share
     return 1e6 * replica.dollars_per_hour / per_hour

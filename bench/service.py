@@ -1,26 +1,23 @@
-"""`python -m bench.service FILE`: the service on this machine, over HTTP, with a file's questions.
+"""`python -m bench.service FILE`: measure the service over HTTP with the questions of a file.
 
-Starts a server of its own and measures the time until it is ready, questions one after another,
-questions from 32 callers at once, and its peak memory. The client shares the machine's cores.
+The command starts a server and measures the time until it is ready, questions one after another,
+questions from 32 callers at once, and peak memory. The client shares the machine's cores.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import re
-import signal
-import socket
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import httpx
 
 from bench import command
+from bench.processes import status_kib, tree
+from loadtest.server import started
+from service.settings import Settings
 
 _CALLERS = 32
 
@@ -34,18 +31,17 @@ def main() -> None:
     lines = arguments.file.read_text().splitlines()
     problems = list(zip(lines[::2], lines[1::2], strict=True))
 
-    process, url, ready_s = _start()
-    try:
-        _ask_in_turn(url, problems[:50])  # caches and branch predictors, not the model
+    launched_s = time.perf_counter()
+    with started(Settings().cached_answers) as (process, url):
+        ready_s = time.perf_counter() - launched_s
+        _ask_in_turn(url, problems[:50])  # warms caches and branch predictors
         alone = sorted(_ask_in_turn(url, problems[: arguments.one_by_one]))
         crowd = problems[: arguments.at_once]
-        started = time.perf_counter()
+        started_s = time.perf_counter()
         exact = asyncio.run(_ask_at_once(url, crowd))
-        per_s = len(crowd) / (time.perf_counter() - started)
-        peak_kib = _peak_kib(process.pid)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
+        per_s = len(crowd) / (time.perf_counter() - started_s)
+        # Pages that processes share count for each of them.
+        peak_kib = sum(status_kib(pid, "VmHWM") for pid in tree(process.pid))
     figures = {
         "machine": command.machine(),
         "commit": command.commit(),
@@ -59,36 +55,8 @@ def main() -> None:
     print(json.dumps(figures))
 
 
-def _peak_kib(pid: int) -> int:
-    """Of the server and its engines' processes; pages that they share count for each."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    engines = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    peak = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return (int(peak[1]) if peak else 0) + sum(_peak_kib(int(engine)) for engine in engines)
-
-
-def _start() -> tuple[subprocess.Popen[bytes], str, float]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "service.cli", "serve"],
-        env={**os.environ, "PORT": str(port)},
-        stderr=subprocess.DEVNULL,
-    )
-    while process.poll() is None:
-        try:
-            if httpx.get(f"{url}/readyz").status_code == httpx.codes.OK:
-                return process, url, time.perf_counter() - started
-        except httpx.TransportError:
-            time.sleep(0.01)
-    raise SystemExit("the server did not start")
-
-
 def _ask_in_turn(url: str, problems: list[tuple[str, str]]) -> list[float]:
-    """Seconds that each question took."""
+    """Return the seconds that each question took."""
     times = []
     with httpx.Client(base_url=url) as client:
         for question, _ in problems:
@@ -99,7 +67,7 @@ def _ask_in_turn(url: str, problems: list[tuple[str, str]]) -> list[float]:
 
 
 async def _ask_at_once(url: str, problems: list[tuple[str, str]]) -> int:
-    """How many of the answers were exact."""
+    """Return how many of the answers were exact."""
     waiting = iter(problems)
     exact = 0
 

@@ -1,7 +1,7 @@
-"""One replica on paper: the joining policy that ships, and what joining and a step cost. Pure.
+"""Simulate one replica with the real joining policy and given costs of joins and steps. Pure.
 
-What it leaves out: HTTP, parsing and verification, second tries, answers shared or cached, and that
-engines side by side slow each other down.
+The simulation leaves out HTTP, parsing, verification, alternatives, shared and cached answers, and
+the slowdown of engines that run side by side.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Cost = Callable[[int], float]  # rows -> seconds
 
 @dataclass(frozen=True)
 class Costs:
-    """Of reading the questions that join an engine together, and of a step of all its rows."""
+    """The costs of a join of several questions, and of a step of all rows."""
 
     join: Cost
     step: Cost
@@ -24,16 +24,16 @@ class Costs:
 
 @dataclass(frozen=True)
 class Arrival:
-    """A question: when it is admitted, its source's length, and the tokens that are its answer."""
+    """A question: the time of its admission, its source's length, and its answer's tokens."""
 
     at_s: float
     length: int
-    steps: int  # one at least: the end token counts
+    steps: int  # at least one: the end token counts
 
 
 @dataclass(frozen=True)
 class Served:
-    """How long a question waited for a row, and was in it."""
+    """The seconds that a question waited for a row, and was in it."""
 
     wait_s: float
     inference_s: float
@@ -50,7 +50,7 @@ class _Engine:
         self.free_s = now_s + join_s + costs.step(len(self.steps_left))
 
     def finish(self) -> list[int]:
-        """Those whose answers the step has ended."""
+        """Return the questions whose answers the step has finished."""
         left = {question: steps - 1 for question, steps in self.steps_left.items()}
         self.steps_left = {question: steps for question, steps in left.items() if steps}
         return [question for question, steps in left.items() if not steps]
@@ -59,7 +59,7 @@ class _Engine:
 def simulate(
     arrivals: Sequence[Arrival], limits: BatchLimits, costs: Costs, *, engines: int
 ) -> list[Served]:
-    """One result for each arrival, in order; `arrivals` ascend in time."""
+    """Return a result for each arrival, in order; `arrivals` ascend in time."""
     replica = [_Engine() for _ in range(engines)]
     waiting: list[int] = []
     joined_s: dict[int, float] = {}

@@ -1,4 +1,4 @@
-"""An engine of known cost that takes no core: for the batcher that ships, on a busy machine too."""
+"""An engine of known cost that uses no core, to measure the real batcher on a busy machine."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from engine.echo import hypothesis
 
 
 class Sleeping:
-    """Implements `service.contracts.Engine`: answers with what a prompt forces, and then ends.
+    """Implements `engine.contracts.Engine`: answers with the tokens that a prompt forces.
 
-    What a sleep lasts too long is taken off the next, or a step of a quarter of a millisecond would
-    cost half as much again.
+    The excess of each sleep is subtracted from the next, because steps take fractions of a
+    millisecond and sleeps last longer than asked.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Sleeping:
         self._clock = clock
         self._left: dict[Hashable, list[int]] = {}  # tokens that are still to be written
         self._answers: dict[Hashable, Hypothesis] = {}
-        self._owed_s = 0.0
+        self._due_s = 0.0
 
     @property
     def rows(self) -> int:
@@ -67,8 +67,8 @@ class Sleeping:
         self.leave(list(self._answers))
 
     def _spend(self, seconds: float) -> None:
-        self._owed_s += seconds
-        if self._owed_s > 0:
+        self._due_s += seconds
+        if self._due_s > 0:
             started = self._clock()
-            self._sleep(self._owed_s)
-            self._owed_s -= self._clock() - started
+            self._sleep(self._due_s)
+            self._due_s -= self._clock() - started

@@ -75,7 +75,7 @@ class Manifest:
         try:
             raw = json.loads(text)
             if raw["format"] != FORMAT:
-                raise BundleError(f"format {raw['format']}; this service reads format {FORMAT}")
+                raise BundleError(_other_format(raw["format"]))
             raw["architecture"] = Architecture(**raw["architecture"])
             raw["limits"] = Limits(**raw["limits"])
             raw["calibration"] = tuple((float(x), float(y)) for x, y in raw["calibration"])
@@ -86,6 +86,8 @@ class Manifest:
             return cls(**{field.name: raw[field.name] for field in fields(cls)})
         except BundleError:
             raise
+        except RecursionError as error:
+            raise BundleError("not a manifest: its brackets are nested too deeply") from error
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BundleError(f"not a manifest: {type(error).__name__}: {error}") from error
 
@@ -105,7 +107,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Return the manifest without checking the other files. Raises `BundleError`."""
     path = folder / MANIFEST
     if not path.is_file():
-        raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST}")
+        raise BundleError(_not_a_bundle(folder))
     try:
         manifest = Manifest.from_json(path.read_text(encoding="utf-8"))
     except (BundleError, UnicodeDecodeError) as error:
@@ -114,6 +116,24 @@ def read_manifest(folder: Path) -> Manifest:
     if missing:
         raise BundleError(f"{path}: names no {', '.join(missing)}")
     return manifest
+
+
+def _other_format(found: object) -> str:
+    if isinstance(found, int) and found > FORMAT:
+        advice = "a newer version of this service reads it"
+    else:
+        advice = "export its checkpoint again (python -m model_export export)"
+    return f"format {found!r:.20}; this service reads format {FORMAT}: {advice}"
+
+
+def _not_a_bundle(folder: Path) -> str:
+    reason = f"{folder} is not a bundle: it has no {MANIFEST}"
+    if (folder / "config.json").is_file():
+        return f"{reason}; it is a checkpoint, and python -m model_export export makes a bundle"
+    if not folder.exists():
+        expected = "expected the folder of a bundle"
+        return f"{folder} is not a bundle: there is no such folder; {expected}, not a hub's name"
+    return reason
 
 
 def _check(path: Path, expected: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from engine.bundle import REFERENCE, read_manifest
 from engine.contracts import Prompt
 from engine.generate import generate
-from engine.kernels import library
+from engine.kernels import levels
 from engine.ort import OrtEngine, OrtModel
 
 _LOG = logging.getLogger(__name__)
@@ -17,14 +17,17 @@ _WARM_UP = 8  # prompts: enough for a step of one row and of several
 
 
 def load_engine(
-    folder: Path, *, threads: int, rows: int, provider: str = "auto"
+    folder: Path, *, threads: int, rows: int, provider: str = "auto", kernels: str = "auto"
 ) -> tuple[OrtEngine, str]:
     """Return an engine and ONNX Runtime's name of its provider. Does not check the files' hashes.
 
-    Raises `BundleError` or `ProviderMissing`, each with one line that says what to do.
+    Raises `BundleError`, `ProviderMissing` or `LevelMissing`, each with one line that says what to
+    do.
     """
-    model = OrtModel(folder, read_manifest(folder), threads=threads, provider=provider)
-    if model.device == "cpu" and library() is None:
+    model = OrtModel(
+        folder, read_manifest(folder), threads=threads, provider=provider, kernels=kernels
+    )
+    if model.device == "cpu" and not levels():
         _LOG.info("no kernels of our own for this processor or installation: decoding is slower")
     return OrtEngine(model, rows=rows), model.provider
 

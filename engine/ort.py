@@ -16,7 +16,7 @@ import numpy as np
 from engine.bundle import DECODER, ENCODER, Manifest
 from engine.contracts import Hypothesis, Prompt, Tokens
 from engine.device_arrays import DeviceArray
-from engine.kernels import library
+from engine.kernels import use
 from engine.kv_slots import KVSlots
 from engine.sessions import device_of, open_sessions
 
@@ -24,10 +24,10 @@ from engine.sessions import device_of, open_sessions
 class OrtModel:
     """The graphs of the bundle in `folder`, loaded once for any number of engines.
 
-    `threads` share the arithmetic of one call. `provider` is `auto`, `cpu` or `cuda`. On a CPU,
-    `own_kernels` uses our kernels where the processor can run them, else ONNX Runtime's.
+    `threads` share the arithmetic of one call. `provider` is `auto`, `cpu` or `cuda`. `kernels` is
+    the level of our kernels on a CPU, one of `kernels.CHOICES`.
 
-    Raises `sessions.ProviderMissing`.
+    Raises `sessions.ProviderMissing` and `kernels.LevelMissing`.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class OrtModel:
         *,
         threads: int,
         provider: str = "auto",
-        own_kernels: bool = True,
+        kernels: str = "auto",
     ) -> None:
         self.architecture = manifest.architecture
         self.limits = manifest.limits
@@ -45,7 +45,7 @@ class OrtModel:
             [folder / ENCODER, folder / DECODER],
             threads=threads,
             provider=provider,
-            kernels=library() if own_kernels else None,
+            kernels=use(kernels),
         )
         self.device = device_of(self.provider)
 

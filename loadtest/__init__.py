@@ -1,1 +1,1 @@
-"""Load tests of a running service, over HTTP alone; imports nothing of the other rooms."""
+"""Load tests of a running service over HTTP; imports no other room."""

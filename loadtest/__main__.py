@@ -1,4 +1,4 @@
-"""`python -m loadtest rate | callers | ceiling`: how much the service bears, and how it bends."""
+"""`python -m loadtest rate | callers | ceiling`: measure throughput and latency under load."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _ceiling(arguments: argparse.Namespace, url: str) -> dict[str, Any]:
 
 
 def _found_rates(url: str) -> list[float]:
-    """Rates around what 32 callers get in five seconds."""
+    """Return rates around the throughput of 32 callers in five seconds."""
     from loadtest import driver
 
     (probed,) = figures.by_step(driver.closed_loop(url, _PROBE), _PROBE)
@@ -85,10 +85,10 @@ def _report(run: report.Run, folder: Path) -> dict[str, Any]:
 
 
 def _about(mode: str, url: str) -> dict[str, Any]:
-    told = server.info(url)
+    model = server.info(url)
     return {
         "mode": mode,
-        "model": f"{told['name']} {told['version']} ({told['precision']}, {told['provider']})",
+        "model": f"{model['name']} {model['version']} ({model['precision']}, {model['provider']})",
         "generator": f"{os.cpu_count()} cores, {platform.machine()}",
         "url": url,
     }
@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     callers.add_argument("--callers", type=_loads, help="of each step (default: 1,2,4,...,64)")
     callers.set_defaults(run=_callers)
 
-    wrk = modes.add_parser("ceiling", help="wrk: the most answers a second")
+    wrk = modes.add_parser("ceiling", help="wrk: the highest throughput")
     wrk.add_argument("--connections", type=int, default=64, help="at once (default: 64)")
     wrk.set_defaults(run=_ceiling)
 

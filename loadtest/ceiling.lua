@@ -1,4 +1,4 @@
--- Asks one question after the other, from the list that loadtest/ceiling.py puts in.
+-- Sends one question after another from the list that loadtest/ceiling.py inserts.
 local bodies = {
 --[[bodies]]
 }

@@ -1,4 +1,4 @@
-"""wrk: how many answers a second the service gives to a client that costs next to nothing."""
+"""Measure throughput with wrk, a load generator that costs next to nothing."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
 
 class CeilingError(RuntimeError):
-    """wrk is missing, failed, or said something unforeseen; says which."""
+    """wrk is missing, failed, or printed something unexpected; the message says which."""
 
 
 @dataclass(frozen=True)
 class Ceiling:
-    """What wrk measured. Its latencies are of a closed loop."""
+    """The figures of wrk; latencies are of a closed loop."""
 
     connections: int
     per_s: float
@@ -34,7 +34,7 @@ class Ceiling:
 
 
 def measure(url: str, *, connections: int, seconds: int) -> Ceiling:
-    """Ask single questions over `connections` for a time. Raises `CeilingError`."""
+    """Send single questions over `connections` for `seconds`. Raises `CeilingError`."""
     if shutil.which("wrk") is None:
         raise CeilingError("wrk is not installed (apt-get install wrk)")
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
@@ -51,14 +51,14 @@ def measure(url: str, *, connections: int, seconds: int) -> Ceiling:
 
 
 def read(output: str, connections: int) -> Ceiling:
-    """What wrk said, as figures. Raises `CeilingError`."""
+    """Parse the output of wrk. Raises `CeilingError`."""
     rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
     spread = {
         percent: float(value) * _UNITS_MS[unit]
         for percent, value, unit in re.findall(r"(50|90|99)%\s+([\d.]+)(us|ms|s|m)\b", output)
     }
     if rate is None or len(spread) < 3:
-        raise CeilingError(f"wrk said:\n{output}")
+        raise CeilingError(f"unexpected output of wrk:\n{output}")
     wrong = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
     return Ceiling(
         connections=connections,
@@ -71,7 +71,7 @@ def read(output: str, connections: int) -> Ceiling:
 
 
 def _lua() -> str:
-    """A script that asks the workload's single questions in turn."""
+    """Return a script that sends the workload's single questions in turn."""
     single = (ask for ask in asks(seed=0) if ask.path == SOLVE and ask.expected == OK)
     bodies = [json.dumps(ask.body) for ask in islice(single, _QUESTIONS)]
     table = ",\n".join(json.dumps(body) for body in bodies)  # a JSON string is a Lua string here

@@ -1,4 +1,4 @@
-"""Line charts as SVG text, so that a report needs no network and no other file. Pure."""
+"""Draw line charts as SVG text, so that a report needs no other file. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 Series = Sequence[tuple[float, float]]
-Place = Callable[[float, float], tuple[float, float]]
+ToPixels = Callable[[float, float], tuple[float, float]]
 _WIDTH, _HEIGHT = 720, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 16, 44
 _COLOURS = ("#1f77b4", "#ff7f0e", "#d62728", "#2ca02c")
@@ -21,40 +21,40 @@ def lines(
     y_label: str,
     mark: tuple[float, str] | None = None,
 ) -> str:
-    """One line for each entry, with dots; `mark` is a place on the x axis and its name."""
+    """Draw a line with dots for each series; `mark` is a labelled position on the x axis."""
     points = [point for line in series.values() for point in line]
     x_most = _round_up(max((x for x, _ in points), default=1.0))
     y_most = _round_up(max((y for _, y in points), default=1.0))
 
-    def place(x: float, y: float) -> tuple[float, float]:
+    def to_pixels(x: float, y: float) -> tuple[float, float]:
         across, up = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
         return round(_LEFT + across * x / x_most, 1), round(_HEIGHT - _BOTTOM - up * y / y_most, 1)
 
-    parts = [_axes(place, x_most, y_most, x_label, y_label)]
+    parts = [_axes(to_pixels, x_most, y_most, x_label, y_label)]
     if mark is not None:
-        (x, bottom), (_, top) = place(mark[0], 0), place(mark[0], y_most)
+        (x, bottom), (_, top) = to_pixels(mark[0], 0), to_pixels(mark[0], y_most)
         parts.append(f'<line class="mark" x1="{x}" x2="{x}" y1="{bottom}" y2="{top}"/>')
         parts.append(_text(x + 4, bottom - 6, mark[1]))
     for index, (name, line) in enumerate(series.items()):
         colour = _COLOURS[index % len(_COLOURS)]
-        path = " ".join(f"{x},{y}" for x, y in (place(*point) for point in line))
+        path = " ".join(f"{x},{y}" for x, y in (to_pixels(*point) for point in line))
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         for point in line:
-            x, y = place(*point)
+            x, y = to_pixels(*point)
             title = f"<title>{escape(name)}: {point[0]:g}, {point[1]:.4g}</title>"
             parts.append(f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}">{title}</circle>')
         parts.append(_text(_LEFT + 8, _TOP + 14 * (index + 1), name, f'fill="{colour}"'))
     return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{"".join(parts)}</svg>'
 
 
-def _axes(place: Place, x_most: float, y_most: float, x_label: str, y_label: str) -> str:
+def _axes(to_pixels: ToPixels, x_most: float, y_most: float, x_label: str, y_label: str) -> str:
     parts = []
     for tick in range(_TICKS + 1):
         x, y = x_most * tick / _TICKS, y_most * tick / _TICKS
-        (left, height), (right, _) = place(0, y), place(x_most, y)
+        (left, height), (right, _) = to_pixels(0, y), to_pixels(x_most, y)
         parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{height}" y2="{height}"/>')
         parts.append(_text(left - 6, height + 4, f"{y:g}", 'text-anchor="end"'))
-        across, bottom = place(x, 0)
+        across, bottom = to_pixels(x, 0)
         parts.append(_text(across, bottom + 16, f"{x:g}", 'text-anchor="middle"'))
     parts.append(_text(_WIDTH / 2, _HEIGHT - 6, x_label, 'text-anchor="middle"'))
     turned = f'transform="rotate(-90 14 {_HEIGHT / 2})" text-anchor="middle"'
@@ -67,7 +67,7 @@ def _text(x: float, y: float, text: str, attributes: str = "") -> str:
 
 
 def _round_up(value: float) -> float:
-    """The next number of one digit, or 1.2, 1.5 or 2.5, times a power of ten: round ticks."""
+    """Return the next number of one digit, or 1.2, 1.5 or 2.5, times a power of ten, for ticks."""
     if value <= 0:
         return 1.0
     power: float = 10 ** math.floor(math.log10(value))

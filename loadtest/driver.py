@@ -1,4 +1,4 @@
-"""Locust users: callers that wait for their answers, and arrivals that wait for nobody.
+"""Generate load with Locust users, in closed loops (`Caller`) and open loops (`Arrivals`).
 
 `python -m locust -f loadtest/driver.py --host URL` opens Locust's own page with `Caller`.
 """
@@ -19,18 +19,18 @@ from loadtest.schedule import Step
 from loadtest.workload import SOLVE, Ask, asks
 
 _TIMEOUT_S = 30.0  # the service's own default deadline
-_SPAWN_RATE = 100.0  # users a second, the most that Locust does without complaint
+_SPAWN_RATE = 100.0  # users/s; Locust warns above it
 _PARTS = ("x-queue-time", "x-inference-time", "x-total-time")
 
 
 class Asking(FastHttpUser):
-    """Sends requests and keeps a `Sample` of each, on the environment where there is a list."""
+    """Send requests, and append a `Sample` of each to the environment's list where it has one."""
 
     abstract = True
     connection_timeout = network_timeout = _TIMEOUT_S
 
     def ask(self, ask: Ask, origin: float, due_s: float | None = None) -> None:
-        """Send now; `due_s` is when it should have been, if not now."""
+        """Send now; `due_s` is the time when the request was due, by default now."""
         sent_s = time.perf_counter() - origin
         with self.client.post(ask.path, json=ask.body, catch_response=True) as response:
             done_s = time.perf_counter() - origin
@@ -48,7 +48,7 @@ class Asking(FastHttpUser):
 
 
 class Caller(Asking):
-    """A closed loop: the next request follows the answer. Locust's number of users is the load."""
+    """A closed loop: the next request follows the answer. The load is the number of users."""
 
     mix: Iterator[Ask] = asks(seed=0)
 
@@ -58,21 +58,21 @@ class Caller(Asking):
 
 
 class Arrivals(Asking):
-    """An open loop: one user that sends every request when it is due, answered or not."""
+    """An open loop: one user sends every request when it is due, answered or not."""
 
     abstract = True
-    concurrency = 1000  # connections; what is due beyond them waits, and its wait counts
+    concurrency = 1000  # connections; beyond them requests wait, and their wait counts
     due: Iterator[float]
     seed = 0
 
     @task
     def all(self) -> None:
-        under_way = Group()
+        in_flight = Group()
         origin = time.perf_counter()
         for due_s, ask in zip(self.due, asks(self.seed), strict=False):
             gevent.sleep(max(0.0, origin + due_s - time.perf_counter()))
-            under_way.spawn(self.ask, ask, origin, due_s)
-        under_way.join(timeout=_TIMEOUT_S)
+            in_flight.spawn(self.ask, ask, origin, due_s)
+        in_flight.join(timeout=_TIMEOUT_S)
         self.environment.runner.quit()
 
 
@@ -85,7 +85,7 @@ def open_loop(url: str, due: Iterator[float], seed: int = 0) -> list[Sample]:
 
 
 def closed_loop(url: str, plan: Sequence[Step], seed: int = 0) -> list[Sample]:
-    """Keep each step's number of callers asking."""
+    """Run each step's number of callers."""
     run = _Run(url, type("Seeded", (Caller,), {"mix": asks(seed)}))
     for step in plan:
         run.runner.start(round(step.load), spawn_rate=_SPAWN_RATE)
@@ -95,7 +95,7 @@ def closed_loop(url: str, plan: Sequence[Step], seed: int = 0) -> list[Sample]:
 
 
 class _Run:
-    """One Locust environment, and what its users leave on it."""
+    """One Locust environment with the samples of its users."""
 
     def __init__(self, url: str, user: type[User]) -> None:
         environment = Environment(user_classes=[user], host=url, catch_exceptions=False)
@@ -106,7 +106,7 @@ class _Run:
         environment.origin = self.origin  # type: ignore[attr-defined]
 
     def samples(self) -> list[Sample]:
-        """By the time when they were due."""
+        """Return the samples in the order in which they were due."""
         return sorted(self._samples, key=lambda sample: sample.due_s)
 
 

@@ -1,4 +1,4 @@
-"""Samples to figures: percentiles, steps of load, and the knee. Pure."""
+"""Turn samples into figures: percentiles, steps of load, and the knee. Pure."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ class StepFigures:
     p90_ms: float
     p99_ms: float
     max_ms: float
-    queue_ms: float  # mean of those that said
+    queue_ms: float  # mean of the answers that have it
     inference_ms: float  # likewise
-    refused: int  # 429: the service said no, as it should when full
+    refused: int  # 429, as expected of a full service
     failed: int  # anything else that was not expected
 
 
 def percentile(values: Sequence[float], quantile: float) -> float:
-    """By nearest rank: a value that was seen. Raises `ValueError` when there is none."""
+    """Return the nearest-rank percentile, one of `values`. Raises `ValueError` for none."""
     if not values:
         raise ValueError("no values")
     return sorted(values)[max(0, math.ceil(quantile * len(values)) - 1)]
 
 
 def by_step(samples: Sequence[Sample], plan: Sequence[Step]) -> list[StepFigures]:
-    """Figures of each step that was asked anything: latency of what was due in it, throughput of
-    what was answered in it.
+    """Return the figures of each step with requests: latency of those due in it, throughput of
+    those answered in it.
     """
     return [
         _of(step, due, sum(s.ok and step.start_s <= s.done_s < step.end_s for s in samples))
@@ -54,8 +54,8 @@ def by_step(samples: Sequence[Sample], plan: Sequence[Step]) -> list[StepFigures
 def _of(step: Step, samples: Sequence[Sample], done: int) -> StepFigures:
     good = [sample for sample in samples if sample.ok]
     refused = sum(sample.status == TOO_MANY for sample in samples)
-    # Failures are timed too, or time-outs would flatter the service; refusals, which take no time,
-    # are not, or a full service would look fast.
+    # Latency includes failures: without time-outs the service would look better than it is. It
+    # excludes rejections, which take no time and would make a full service look fast.
     timed = [sample for sample in samples if sample.status != TOO_MANY] or samples
     latencies = [sample.latency_ms for sample in timed]
     p50, p90, p99 = (percentile(latencies, quantile) for quantile in QUANTILES)
@@ -80,11 +80,11 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def knee(figures: Sequence[StepFigures]) -> StepFigures | None:
-    """The step where latency starts to rise faster than throughput.
+    """Return the step where latency starts to rise faster than throughput.
 
-    Both as shares of their most, it is where throughput exceeds latency by most: the difference
-    curve of Satopaa et al., "Finding a Kneedle in a Haystack" (ICDCS Workshops 2011). It needs
-    steps on both sides: where the last step was still easy, the knee lies beyond it.
+    With both as shares of their maximum, it is where throughput exceeds latency by most: the
+    difference curve of Satopaa et al., "Finding a Kneedle in a Haystack" (ICDCS Workshops 2011). It
+    needs steps on both sides: where the last step was still easy, the knee lies beyond it.
     """
     throughput = max((step.throughput for step in figures), default=0.0) or 1.0
     latency = max((step.p90_ms for step in figures), default=0.0) or 1.0
@@ -96,7 +96,7 @@ def knee(figures: Sequence[StepFigures]) -> StepFigures | None:
 
 
 def over_time(samples: Sequence[Sample], bin_s: float) -> dict[float, Series]:
-    """For each quantile, (time, latency in ms) by the time when requests were due."""
+    """Return (time, latency in ms) for each quantile, by the time when requests were due."""
     bins: dict[int, list[float]] = {}
     for sample in samples:
         bins.setdefault(int(sample.due_s / bin_s), []).append(sample.latency_ms)
@@ -107,6 +107,6 @@ def over_time(samples: Sequence[Sample], bin_s: float) -> dict[float, Series]:
 
 
 def statuses(samples: Sequence[Sample]) -> dict[str, int]:
-    """How often each path ended in each status."""
+    """Count the statuses of each path."""
     counts = Counter(f"{sample.path} {sample.status or 'no answer'}" for sample in samples)
     return dict(sorted(counts.items()))

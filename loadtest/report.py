@@ -1,4 +1,4 @@
-"""A run as one HTML file that needs nothing else, as JSON and as CSV."""
+"""Write a run as one self-contained HTML file, as JSON and as CSV."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ svg{width:100%;font-size:11px}.grid{stroke:#e5e5e5}.mark{stroke:#555;stroke-dash
 
 @dataclass(frozen=True)
 class Run:
-    """What was done, and what came of it."""
+    """A load test and its results."""
 
     about: Mapping[str, Any]  # mode, machine, model, command
     unit: str  # of the load: requests/s or callers
@@ -48,7 +48,7 @@ class Run:
 
 
 def write(run: Run, folder: Path) -> None:
-    """`report.html`, `summary.json` and `samples.csv` in `folder`."""
+    """Write `report.html`, `summary.json` and `samples.csv` in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "summary.json").write_text(json.dumps(run.summary(), indent=2) + "\n")
     samples.write(folder / "samples.csv", run.samples)
@@ -60,17 +60,17 @@ def html(run: Run) -> str:
     sections = [
         f"<h1>Load test: {escape(str(run.about.get('mode')))}</h1>",
         _pairs({name: value for name, value in run.about.items() if name != "mode"}),
-        f"<p class='knee'>{_knee_words(run)}</p>" if knee else "",
+        f"<p class='knee'>{_knee_sentence(run)}</p>" if knee else "",
         "<h2>Latency over time</h2>",
-        "<p>By the time when each request was due; refusals (429) included.</p>",
+        "<p>By the time when each request was due; rejections (429) included.</p>",
         _over_time(run),
         "<h2>Throughput against load</h2>",
         _against_load(run, {"answered as expected": "throughput"}, "requests/s"),
         "<h2>Latency against load</h2>",
         _against_load(run, {"p50": "p50_ms", "p90": "p90_ms", "p99": "p99_ms"}, "ms"),
         "<h2>Queue against inference</h2>",
-        "<p>Means of what the service said in <code>x-queue-time</code> and "
-        "<code>x-inference-time</code>, beside the mean latency that callers saw.</p>",
+        "<p>Means of the headers <code>x-queue-time</code> and "
+        "<code>x-inference-time</code>, beside the mean latency that clients measured.</p>",
         _against_load(
             run, {"queue": "queue_ms", "inference": "inference_ms", "seen": "mean_ms"}, "ms"
         ),
@@ -84,7 +84,7 @@ def html(run: Run) -> str:
     return f"<!doctype html><html lang='en'><head>{head}</head><body>{body}</body></html>\n"
 
 
-def _knee_words(run: Run) -> str:
+def _knee_sentence(run: Run) -> str:
     knee = run.knee
     assert knee is not None
     return (

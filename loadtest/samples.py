@@ -1,4 +1,4 @@
-"""What is known of each request, and its file."""
+"""One sample for each request, and their CSV file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NO_ANSWER = 0  # in place of a status: refused connection, time-out
 class Sample:
     """One request. Times in seconds from the start of the run; parts in milliseconds.
 
-    The parts are the service's own, from its headers; `None` where it sent none.
+    The parts come from the service's headers; `None` where it sent none.
     """
 
     path: str
@@ -31,7 +31,7 @@ class Sample:
 
     @property
     def latency_ms(self) -> float:
-        """From when it was due: what a caller sees, the generator's own lateness included."""
+        """Return the latency since the request was due; it includes the generator's delay."""
         return 1000 * (self.done_s - self.due_s)
 
     @property

@@ -1,4 +1,4 @@
-"""A service to test: one that runs already, or one of its own for the time of the test."""
+"""Find the service to test, or start one for the time of the test."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from contextlib import contextmanager
 from typing import Any
 
 _READY_S = 60.0
+_POLL_S = 0.02
 _HTTP_OK = 200
 
 
 class ServerError(RuntimeError):
-    """There is no ready service to test; says where it was looked for."""
+    """No service is ready; the message gives the address."""
 
 
 @contextmanager
 def service(url: str | None) -> Iterator[str]:
-    """The address of a ready service: `url`, or one started here and stopped afterwards."""
+    """Yield the address of a ready service: `url`, or one that runs only for the block."""
     if url is not None:
         _wait(url, None)
         yield url.rstrip("/")
@@ -36,21 +37,18 @@ def service(url: str | None) -> Iterator[str]:
 
 @contextmanager
 def started(cached_answers: int = 0) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A ready service of its own, on a free port of this machine, and its address.
+    """Start a service on a free port, and yield its process and address once it is ready.
 
-    It keeps no answers unless told to: a test asks each question anew, or it would measure a
-    dictionary.
+    By default it caches no answers, because cached ones would hide what computing them costs.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {
         **os.environ,
         "HOST": "127.0.0.1",
         "PORT": str(port),
         "CYBERSOLVE_CACHED_ANSWERS": str(cached_answers),
     }
-    command = [sys.executable, "-m", "service.cli", "serve"]
+    command = [sys.executable, "-P", "-m", "service.cli", "serve"]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     try:
         _wait(f"http://127.0.0.1:{port}", process)
@@ -61,21 +59,35 @@ def started(cached_answers: int = 0) -> Iterator[tuple[subprocess.Popen[bytes], 
 
 
 def info(url: str) -> dict[str, Any]:
-    """What `/info` says of the model."""
+    """Return the model's description at `/info`."""
     with urllib.request.urlopen(f"{url}/info", timeout=5) as answer:
         described: dict[str, Any] = json.load(answer)
     return described
 
 
+def free_port() -> int:
+    """Return a TCP port of this machine that is free at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def becomes_ready(url: str, process: subprocess.Popen[Any] | None, *, within_s: float) -> bool:
+    """Wait until `url` answers 200; False where the time is over or `process` has ended."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline and (process is None or process.poll() is None):
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                if answer.status == _HTTP_OK:
+                    return True
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(_POLL_S)
+    return False
+
+
 def _wait(url: str, process: subprocess.Popen[bytes] | None) -> None:
     if not url.startswith(("http://", "https://")):
         raise ServerError(f"{url}: expected http://... or https://...")
-    deadline = time.monotonic() + _READY_S
-    while time.monotonic() < deadline and (process is None or process.poll() is None):
-        try:
-            with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
-                if answer.status == _HTTP_OK:
-                    return
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.05)
-    raise ServerError(f"{url}: no ready service there")
+    if not becomes_ready(f"{url}/readyz", process, within_s=_READY_S):
+        raise ServerError(f"{url}: no ready service there")

@@ -1,4 +1,4 @@
-"""What is asked: single questions of every length, batches, and mistakes. Pure."""
+"""Generate requests: single questions of every length, batches, and mistakes. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 SOLVE, BATCH = "/solve", "/solve/batch"
 OK, NOT_UNDERSTOOD = 200, 422
-# Shares of requests. Most callers ask one question; some of what people type cannot be read.
+# Shares of requests. Most have one question; some questions cannot be parsed.
 _BATCHES, _MISTAKES = 0.05, 0.05
 _LARGEST_BATCH = 16
 _MISTYPED = ("3x + = 20", "what is x?", "x^2 = 4", "2*(x + 1 = 4", "7")
@@ -17,7 +17,7 @@ _MISTYPED = ("3x + = 20", "what is x?", "x^2 = 4", "2*(x + 1 = 4", "7")
 
 @dataclass(frozen=True)
 class Ask:
-    """One request and the status that a service in order gives it."""
+    """One request and the status that a working service answers."""
 
     path: str
     body: dict[str, Any]
@@ -29,7 +29,7 @@ class Ask:
 
 
 def asks(seed: int) -> Iterator[Ask]:
-    """Requests without end, the same for the same seed."""
+    """Yield endless requests, the same for the same seed."""
     random = Random(seed)
     while True:
         kind = random.random()
@@ -43,7 +43,7 @@ def asks(seed: int) -> Iterator[Ask]:
 
 
 def question(random: Random) -> str:
-    """A linear equation with a whole solution, short as people type or long as in the dataset."""
+    """Return a linear equation with an integer solution, short or as long as in the dataset."""
     name, solution = random.choice("abcdhjknqrstuvwxyz"), random.randint(-60, 60)
     size = 10 ** random.randint(1, 4)
     left, right = random.sample(range(-size, size), 2)

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
-from transformers import DynamicCache, EncoderDecoderCache, T5ForConditionalGeneration
+from transformers import T5ForConditionalGeneration
 
 from engine.bundle import Manifest
 from engine.contracts import Hypothesis, Prompt, Tokens
 from engine.cpu import available_cpus
 from engine.generate import generate
 from engine.ort import OrtEngine, OrtModel
+from model_export.greedy import greedy
 
 _BATCH = 64
 _NEAR_TIE = 1e-3  # engines in fp32 differ by about 1e-5
@@ -67,19 +67,6 @@ def torch_tokens(model: T5ForConditionalGeneration, sources: Sequence[Tokens]) -
     rows: list[list[int]] = []
     with tqdm(total=len(sources), desc="PyTorch", unit="row") as bar:
         for start in range(0, len(sources), _BATCH):
-            rows += _torch_batch(model, sources[start : start + _BATCH])
+            rows += greedy(model, sources[start : start + _BATCH])
             bar.update(len(rows) - bar.n)
     return rows
-
-
-@torch.no_grad()
-def _torch_batch(model: T5ForConditionalGeneration, batch: Sequence[Tokens]) -> list[list[int]]:
-    pad, end = model.config.pad_token_id, model.config.eos_token_id
-    length = max(map(len, batch))
-    ids = torch.tensor([[*source, *[pad] * (length - len(source))] for source in batch])
-    mask = torch.tensor([[1] * len(s) + [0] * (length - len(s)) for s in batch])
-    # A cache of its own: transformers sizes the default one by the number of encoder layers.
-    cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-    rows = model.generate(ids, attention_mask=mask, past_key_values=cache, do_sample=False)
-    tokens = [row[1:] for row in rows.tolist()]  # without the start token
-    return [row[: row.index(end)] if end in row else row for row in tokens]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -56,6 +56,7 @@ def create_app(
     if model.manifest.solves:
         app.include_router(routes.router)
     app.include_router(generate.router)
+    app.include_router(health.life_router())
     app.include_router(health.router)
     app.include_router(open_inference.router)
     app.include_router(page.router())
@@ -68,10 +69,15 @@ def create_app(
     return app
 
 
-def create_metrics_app(runtime: Runtime) -> FastAPI:
-    """Metrics and health alone, for a port that strangers do not reach: it asks for no key."""
+def create_metrics_app(runtime: Runtime, responsive: Callable[[], bool]) -> FastAPI:
+    """Return an app with metrics and health alone, for a port that only operators reach: no key.
+
+    It may run in another thread than the service; `responsive` says whether the service's event
+    loop still runs.
+    """
     app = FastAPI(openapi_url=None, redirect_slashes=False, telemetry={"tracing": False})
     app.state.runtime = runtime
+    app.include_router(health.life_router(responsive))
     app.include_router(health.router)
     app.include_router(health.metrics_router)
     problems.install(app)

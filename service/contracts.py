@@ -136,7 +136,7 @@ class Started:
 
     rows: int
     provider: str  # ONNX Runtime's name
-    kernels: str = "onnxruntime"  # whose the engine runs: own, or onnxruntime
+    kernels: str = "none"  # the level of the CPU kernels that the engine runs, or none
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,31 @@
-"""How the service's log lines look: for people, or a JSON object each for machines.
+"""Format of the service's log lines: for people, or a JSON object each for machines.
 
-Lines go to stderr. A line's own fields are given as `extra={"fields": {...}}`. uvicorn's lines take
-the same way, because nothing here or there gives its loggers handlers of their own.
+Lines go to stderr, by a thread (`service.log_writer`). A line's own fields are given as
+`extra={"fields": {...}}`. uvicorn's lines take the same way, because nothing here or there gives
+its loggers handlers of their own.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import sys
 import time
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, TextIO
 
+from service.log_writer import LogWriter
+
 _encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 
 def configure_logging(style: str, *, stream: TextIO | None = None) -> None:
-    """Give all of the process's logging the style `text` or `json`, on `stream` or else stderr."""
-    handler = logging.StreamHandler(stream)
+    """Give all of the process's logging the style `text` or `json`.
+
+    Lines go to stderr without blocking the caller, or at once to `stream`.
+    """
+    handler = logging.StreamHandler(stream) if stream else _stderr()
     handler.setFormatter(JsonLines() if style == "json" else TextLines())
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -27,6 +34,24 @@ def configure_logging(style: str, *, stream: TextIO | None = None) -> None:
     # "Optimization" in Python's logging HOWTO).
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+
+def _stderr() -> logging.Handler:
+    if sys.stderr is None:  # closed at the start: its number may belong to another file by now
+        return logging.NullHandler()
+    return LogWriter(sys.stderr.fileno())
+
+
+def flush_log() -> None:
+    """Wait until the logged lines are written, for a second at most."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
+def dropped_lines() -> int:
+    """Return how many lines this process has logged that were not written."""
+    handlers = logging.getLogger().handlers
+    return sum(each.dropped_lines for each in handlers if isinstance(each, LogWriter))
 
 
 class TextLines(logging.Formatter):

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from engine.bundle import Manifest
 from equations.verify import Verdict
 from service import processes
 from service.contracts import Started
+from service.logs import dropped_lines
 from service.processes import Pids
 from service.solving import Solution, Source
 
@@ -40,12 +43,22 @@ def by_labels(metric: Labelled) -> Callable[..., Labelled]:
     return lru_cache(maxsize=None)(metric.labels)
 
 
+class _DroppedLines(Collector):
+    """The process's log lines that were dropped, counted by the log itself."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(
+            "cybersolve_log_lines_dropped", "Log lines that were not written.", dropped_lines()
+        )
+
+
 class Metrics:
     """Implements `service.contracts.Observer`; one registry each, so that tests do not share."""
 
     def __init__(self, engine_pids: Pids = dict) -> None:
         """`engine_pids` returns the processes of the engines, which may change, by engine."""
         registry = self._registry = CollectorRegistry()
+        registry.register(_DroppedLines())
         processes.register(registry, engine_pids)
 
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -89,6 +102,9 @@ class Metrics:
         self._rejected = by_labels(
             counter("rejected", "Questions refused before any work.", "reason")
         )
+        self._refused_connections = counter(
+            "refused_connections", "Connections over the limit, closed unread."
+        )
         self._reused = by_labels(counter("reused", "Answers that were not computed anew.", "how"))
         self._abandoned = by_labels(
             counter("abandoned", "Questions whose caller left or whose deadline passed.", "reason")
@@ -125,6 +141,10 @@ class Metrics:
         if solution.tries > 1:
             mended = solution.verdict is Verdict.CORRECT and solution.source is Source.MODEL
             self._second_tries("mended" if mended else "failed").inc()
+
+    def connection_refused(self) -> None:
+        """Count a connection refused over the limit."""
+        self._refused_connections.inc()
 
     # -- Observer --------------------------------------------------------------------------------
 

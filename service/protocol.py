@@ -1,47 +1,105 @@
-"""uvicorn's HTTP protocol with bounds on what a stranger may make it keep before any application
-sees a request: how large a head is, how long a request takes to arrive, how many wait in line.
+"""uvicorn's HTTP protocol with bounds on what a client may make it keep before any application sees
+a request: how many connections there are, how large a head is, how long a request takes to arrive,
+how many wait in line.
 
 uvicorn with httptools bounds none of these; its keep-alive timeout begins with the first answer.
-How large a body may be, and what a slow one is told, is for `service.api.middleware.body`.
+The size of a body and the answer to a slow one are for `service.api.middleware.body`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
+from typing import NamedTuple
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.handles import RefusedConnections, few_handles_left
 
-MAX_HEAD_BYTES = 32_768  # of request line and headers; what one read brings on top is let through
+MAX_HEAD_BYTES = 32_768  # of request line and headers together, or of a chunked body's trailers
 MAX_HEADERS = 100
 MAX_PIPELINED = 32  # requests of one connection behind the one that is being answered
+
+_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")  # RFC 9110, 7.2
+_HOP_BY_HOP = (b"connection", b"upgrade", b"http2-settings")
+_DETAILS = {
+    HTTPStatus.BAD_REQUEST: "not HTTP/1.1; expected one request line, one Host, and whole headers",
+    HTTPStatus.REQUEST_TIMEOUT: "the request took too long to arrive",
+    HTTPStatus.TOO_MANY_REQUESTS: f"over {MAX_PIPELINED} requests wait on this connection",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: (
+        f"the head is over {MAX_HEAD_BYTES} bytes or {MAX_HEADERS} headers"
+    ),
+    HTTPStatus.SERVICE_UNAVAILABLE: "too many connections",
+}
+
+
+@dataclass
+class ConnectionBounds:
+    """The limits of all connections of one server, and whether its answers close them."""
+
+    receive_timeout_s: float = 30.0  # for a head to arrive, and then for its body
+    max_connections: int = 1024
+    refused: Callable[[], None] = lambda: None  # a connection over the limit
+    closing: bool = False  # every answer from now on is the last of its connection
 
 
 _REFUSED = RefusedConnections()  # of all servers of the process
 
 
 class _Refused(Exception):
-    """A request that is not read to its end: httptools gives up on the connection."""
+    """Raised in a callback of httptools, which then stops reading the connection."""
+
+
+class _Offer(NamedTuple):
+    """A request that offers another protocol, as its head was read."""
+
+    method: bytes
+    url: bytes
+    version: str
+    headers: list[tuple[bytes, bytes]]
+
+    def declined(self) -> bytes:
+        """Return the same head without the offer, which a server may ignore (RFC 9110, 7.8)."""
+        kept = [(name, value) for name, value in self.headers if name not in _HOP_BY_HOP]
+        for name, value in self.headers:
+            if name == b"connection":
+                options = [option.strip() for option in value.lower().split(b",")]
+                kept += [(name, option) for option in options if option not in _HOP_BY_HOP]
+        lines = [b"%b %b HTTP/%b" % (self.method, self.url, self.version.encode())]
+        lines += [b"%b: %b" % header for header in kept]
+        return b"\r\n".join([*lines, b"", b""])
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. Overrides what asyncio and httptools call, and what uvicorn refuses with."""
+    """One connection. Overrides the callbacks of asyncio and httptools that need bounds."""
 
-    receive_timeout_s = 30.0  # for a head to arrive, and then for its body
+    bounds = ConnectionBounds()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._in_head = True
-        self._head_bytes = 0
+        self._head_bytes = 0  # as they came
+        self._read_bytes = 0  # of the head, as the parser has given them
+        self._between_bytes = 0  # of a body's framing since its last piece
+        self._offer: _Offer | None = None
         self._refusal = HTTPStatus.BAD_REQUEST
         self._overdue: asyncio.TimerHandle | None = None
-        self._expect_within(self.receive_timeout_s)
         if few_handles_left(transport):
             _REFUSED.count(self.loop.time())
+            self.bounds.refused()
             transport.abort()
+            return
+        if len(self.connections) > self.bounds.max_connections:
+            self.bounds.refused()
+            transport.write(_answer(HTTPStatus.SERVICE_UNAVAILABLE, ()))
+            transport.close()
+            return
+        self._expect_within(self.bounds.receive_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect_nothing()
@@ -50,40 +108,104 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_head:
             self._head_bytes += len(data)
-        super().data_received(data)
-        if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
+        else:
+            self._between_bytes += len(data)
+        self._unset_keepalive_if_required()
+        self._feed(data)
+        if self.transport.is_closing():
+            return
+        head_bytes = self._head_bytes if self._in_head else self._between_bytes
+        if head_bytes > MAX_HEAD_BYTES:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         elif self._overdue is None and (self._head_bytes or not self._in_head):
             # A part of a request. For a body: once for it to arrive, and as long again for its
-            # caller to read why it was refused. What comes whole, as most do, needs no clock.
-            self._expect_within(self.receive_timeout_s * (1 if self._in_head else 2))
+            # client to read why it was refused. Most requests arrive whole and need no timer.
+            self._expect_within(self.bounds.receive_timeout_s * (1 if self._in_head else 2))
 
-    def send_400_response(self, msg: str) -> None:
-        """Called by uvicorn for what is no HTTP, or was refused here; nobody answers this."""
-        self._refuse(self._refusal)
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse(self._refusal)
+
+    def _decline(self, rest: bytes) -> None:
+        """Read a request that offers another protocol again, as one that does not.
+
+        httptools takes what follows such a head for the other protocol, and loses its body.
+        """
+        if self._offer is None:  # CONNECT, whose target is no resource of ours
+            self._refuse(HTTPStatus.BAD_REQUEST)
+            return
+        head, self._offer = self._offer.declined(), None
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self._feed(head + rest)
 
     # -- called by httptools -----------------------------------------------------------------------
 
+    def on_message_begin(self) -> None:
+        self._read_bytes = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._read(len(url))
+        super().on_url(url)
+
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._read(len(name) + len(value) + 4)
+        if not self._in_head:
+            return  # a trailer, which must not pass for a header (RFC 9110, 6.5.1)
         if len(self.headers) >= MAX_HEADERS:
-            self._refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-            raise _Refused
+            raise self._refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        version = self.parser.get_http_version()
+        if not _has_host(self.headers, version):
+            raise self._refused(HTTPStatus.BAD_REQUEST)
         if len(self.pipeline) >= MAX_PIPELINED:
-            self._refusal = HTTPStatus.TOO_MANY_REQUESTS
-            raise _Refused
+            raise self._refused(HTTPStatus.TOO_MANY_REQUESTS)
+        method = self.parser.get_method()
+        if self.parser.should_upgrade():
+            if method != b"CONNECT":
+                self._offer = _Offer(method, self.url, version, self.headers)
+            return
         super().on_headers_complete()
-        self._in_head, self._head_bytes = False, 0
+        self._in_head, self._head_bytes, self._read_bytes, self._between_bytes = False, 0, 0, 0
         self._expect_nothing()
+        if self.bounds.closing:
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        self._between_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._in_head:  # of an offer, whose body is still to be read
+            return
         self._in_head = True
         self._expect_nothing()
         super().on_message_complete()
 
+    # -- called by the server ----------------------------------------------------------------------
+
+    def close_after_answer(self) -> None:
+        """Close the connection after the answer in progress. Does nothing while there is none."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+
     # -- bounds ------------------------------------------------------------------------------------
+
+    def _read(self, count: int) -> None:
+        self._read_bytes += count
+        if self._read_bytes > MAX_HEAD_BYTES:
+            raise self._refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def _refused(self, status: HTTPStatus) -> _Refused:
+        self._refusal = status
+        return _Refused()
 
     def _expect_within(self, timeout_s: float) -> None:
         self._overdue = self.loop.call_later(timeout_s, self._refuse, HTTPStatus.REQUEST_TIMEOUT)
@@ -94,7 +216,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._overdue = None
 
     def _refuse(self, status: HTTPStatus) -> None:
-        """End the connection; with a word where no answer is under way or has been given."""
+        """Close the connection, with `status` when its request has no answer yet."""
         if self.transport.is_closing():
             return
         if self._unanswered():
@@ -102,23 +224,31 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _unanswered(self) -> bool:
-        """Whether a request has begun that no answer is under way for, and none before it."""
+        """Return whether a request has begun, has no answer yet, and has none before it."""
         if self._in_head:
             return self._head_bytes > 0 and (self.cycle is None or self.cycle.response_complete)
         return not self.cycle.response_started and not self.pipeline
 
 
-def bounded_protocol(receive_timeout_s: float) -> type[BoundedProtocol]:
-    """The class that uvicorn makes an instance of for each connection."""
-    return type("BoundedProtocol", (BoundedProtocol,), {"receive_timeout_s": receive_timeout_s})
+def bounded_protocol(bounds: ConnectionBounds) -> type[BoundedProtocol]:
+    """Return the class that uvicorn instantiates for each connection."""
+    return type("BoundedProtocol", (BoundedProtocol,), {"bounds": bounds})
 
 
-def _answer(status: HTTPStatus, headers: list[tuple[bytes, bytes]]) -> bytes:
+def _has_host(headers: list[tuple[bytes, bytes]], version: str) -> bool:
+    """Return whether there is one valid Host, optional in HTTP/1.0 (RFC 9112, 3.2)."""
+    hosts = [value for name, value in headers if name == b"host"]
+    if not hosts:
+        return version == "1.0"
+    return len(hosts) == 1 and _HOST.fullmatch(hosts[0]) is not None
+
+
+def _answer(status: HTTPStatus, headers: list[tuple[bytes, bytes]] | tuple[()]) -> bytes:
     problem = {
         "type": "about:blank",
         "title": status.phrase,
         "status": status.value,
-        "detail": "the request was not read: it is no HTTP, too large or too slow",
+        "detail": _DETAILS[status],
     }
     body = json.dumps(problem).encode()
     lines = [
@@ -130,4 +260,6 @@ def _answer(status: HTTPStatus, headers: list[tuple[bytes, bytes]]) -> bytes:
         b"cache-control: no-store",
         b"connection: close",
     ]
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        lines.append(b"retry-after: 1")
     return b"\r\n".join([*lines, b"", body])

@@ -40,8 +40,11 @@ class Model:
     hosts: Sequence[Host]
 
 
-def load_model(settings: Settings) -> Model:
-    """Raises `BundleError` with one line that says what is wrong. Starts no engine yet."""
+def load_model(settings: Settings, *, one_attempt: bool = False) -> Model:
+    """Load the bundle that `settings` name; no engine starts yet. Raises `BundleError`.
+
+    With `one_attempt`, an engine that fails to start is not started again (`ProcessHost`).
+    """
     manifest = load_manifest(settings.model)
     if manifest.solves:
         format_of(manifest)  # a model that no code here can ask is refused before it loads
@@ -49,6 +52,7 @@ def load_model(settings: Settings) -> Model:
     plan = EnginePlan(
         model=settings.model.resolve(),
         provider=settings.provider,
+        kernels=settings.kernels,
         threads=threads,
         rows=settings.max_batch_rows,
         tokens=settings.max_batch_tokens,
@@ -57,7 +61,8 @@ def load_model(settings: Settings) -> Model:
     codec = TextCodec(settings.model / TOKENIZER)
     _LOG.info("%s %s from %s", manifest.name, manifest.version, settings.model)
     out_of_memory = OutOfMemoryKills()
-    return Model(manifest, codec, [ProcessHost(plan, out_of_memory) for _ in range(workers)])
+    hosts = [ProcessHost(plan, out_of_memory, one_attempt=one_attempt) for _ in range(workers)]
+    return Model(manifest, codec, hosts)
 
 
 def layout(manifest: Manifest, settings: Settings) -> tuple[int, int]:
@@ -108,18 +113,22 @@ class Runtime:
             )
         self.asked = RecentQuestions(settings.cached_answers + settings.max_queue)
         self.refused: EngineRefused | None = None  # why there will be no engine
-        self._draining = False
+        self._unready = self._draining = False
         self._requests = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
 
     @property
     def ready(self) -> bool:
-        return self.batcher.alive and not self._draining
+        return self.batcher.alive and not self._unready
+
+    def announce_shutdown(self) -> None:
+        """Become unready, and still answer requests until `stop`."""
+        self._unready = True
 
     def require_ready(self) -> None:
         """Raises `ShuttingDown` or `NotReady`."""
-        if self._draining:
+        if self._unready:
             raise ShuttingDown
         if not self.ready:
             raise NotReady
@@ -186,7 +195,7 @@ class Runtime:
 
         Once stopped, to stop again does nothing.
         """
-        self._draining = True
+        self._unready = self._draining = True
         if within_s is None:
             within_s = self.settings.drain_timeout_s
         started = time.monotonic()

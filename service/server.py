@@ -3,70 +3,120 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import resource
+import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_metrics_app
-from service.protocol import bounded_protocol
+from service.listening import accepted_last, bound_sockets
+from service.logs import flush_log
+from service.protocol import BoundedProtocol, ConnectionBounds, bounded_protocol
 from service.runtime import Runtime
 from service.settings import Settings
 
+_Handlers = Mapping[int, Callable[[int, FrameType | None], None]]
+
+_LOG = logging.getLogger(__name__)
 _KEEP_ALIVE_S = 65  # over the 60 of common load balancers: they must not ask a closing connection
+_POLL_S = 0.1  # between two checks for a signal, as often as uvicorn
+_LINGER_S = 2.0  # after the drain, for a last request on each pooled connection
+_LAST_ANSWERS_S = 3  # and then for answers still on their way out
+_STALLED_S = 30.0  # without a tick of the event loop: then /livez of the metrics port is 503
+_OTHER_FILES = 200  # open files that are no connections: engines, models, the log
+_WARNING_S = 1.0  # between two log lines about refused connections
 
 
-def config_of(app: FastAPI, settings: Settings, port: int) -> uvicorn.Config:
-    """What every server of the process listens with: bounds, no banner, the process's own log."""
+def config_of(app: FastAPI, settings: Settings, bounds: ConnectionBounds) -> uvicorn.Config:
+    """Return what every server listens with: bounds, no banner, the process's own log."""
     return uvicorn.Config(
         app,
         host=settings.host,
-        port=port,
-        http=bounded_protocol(settings.receive_timeout_s),
+        http=bounded_protocol(bounds),
         ws="none",
         access_log=False,  # `RequestScope` writes a line that says more
         log_config=None,
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=5,  # seconds, for answers still on their way out
+        timeout_graceful_shutdown=_LAST_ANSWERS_S,
     )
 
 
 class MetricsServer(uvicorn.Server):
-    """The other port: answers from the start of the service until it has drained."""
+    """Serve the metrics port from a thread and an event loop of its own, from the start of the
+    service until it has drained. A busy service still answers health within a second.
+    """
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield  # they are for the service itself
 
 
-_LOOK_S = 0.1  # between two looks for a signal, as often as uvicorn
-
-
 class DrainingServer(uvicorn.Server):
-    """On SIGTERM: unready at once, accepted requests answered, and only then deaf.
+    """Drains on SIGTERM, SIGINT and SIGHUP: unready at once, then accepted requests are answered,
+    and the listeners close last.
 
     uvicorn alone closes its sockets first, so that load balancers find a refused connection where
-    `/readyz` should tell them 503. A second SIGINT ends the wait: whoever still waits gets 503.
+    `/readyz` should tell them 503. A second SIGINT ends the wait: requests under way get 503.
+    SIGUSR1 announces the shutdown: the service is unready and every answer closes its connection,
+    but requests are accepted until one of the other signals arrives.
+
+    Both ports are bound at once. Raises `SettingsError` when one cannot be bound.
     """
 
     def __init__(self, app: FastAPI, runtime: Runtime) -> None:
-        settings = runtime.settings
-        super().__init__(config_of(app, settings, settings.port))
         self._runtime = runtime
+        self._announce_requested = False
+        self._ticked_s = time.monotonic()
+        self._warned_s = 0.0
+        settings = runtime.settings
+        self._bounds = ConnectionBounds(
+            settings.receive_timeout_s, _affordable(settings.max_connections), self._count_refused
+        )
+        super().__init__(config_of(app, settings, self._bounds))
+        self._sockets = bound_sockets(settings.host, settings.port, "CYBERSOLVE_PORT")
+        self._metrics_sockets: list[socket.socket] = []
         self.metrics: MetricsServer | None = None
         if settings.metrics_port is not None:
-            app = create_metrics_app(runtime)
-            self.metrics = MetricsServer(config_of(app, settings, settings.metrics_port))
+            self._metrics_sockets = bound_sockets(
+                settings.host, settings.metrics_port, "CYBERSOLVE_METRICS_PORT"
+            )
+            app = create_metrics_app(runtime, self._responsive)
+            bounds = ConnectionBounds(settings.receive_timeout_s)
+            self.metrics = MetricsServer(config_of(app, settings, bounds))
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Add our signals to uvicorn's. Write the log before uvicorn raises the signal again, which
+        ends the process.
+        """
+        ours: _Handlers = {
+            signal.SIGHUP: self.handle_exit,
+            signal.SIGUSR1: self._request_announcement,
+        }
+        with super().capture_signals():
+            try:
+                with _handled(ours):
+                    yield
+            finally:
+                flush_log()
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        sockets = sockets or self._sockets
+        for listener in sockets:
+            _LOG.info("listening on http://%s:%d", *listener.getsockname()[:2])
         if self.metrics is None:
             await super().serve(sockets)
             return
-        port = self.metrics.config.bind_socket()  # where it is taken, nothing has started yet
-        answering = asyncio.create_task(self.metrics.serve([port]))
+        answering = asyncio.create_task(asyncio.to_thread(self.metrics.run, self._metrics_sockets))
         try:
             await super().serve(sockets)
         finally:
@@ -74,15 +124,100 @@ class DrainingServer(uvicorn.Server):
             await answering
 
     async def on_tick(self, counter: int) -> bool:
-        """Whether to end; without an engine, and no hope of one, there is nothing to serve."""
+        """Return whether to end: on a signal, or once no engine can ever start."""
+        self._ticked_s = time.monotonic()
+        if self._announce_requested:
+            self._announce_shutdown()
         return self._runtime.refused is not None or await super().on_tick(counter)
 
+    # -- shutdown, step by step --------------------------------------------------------------------
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._announce_shutdown()
+        await self._drain()
+        await self._stop_listening()
+        await self._linger()
+        await super().shutdown(sockets)
+
+    def _announce_shutdown(self) -> None:
+        """Become unready; every answer from now on closes its connection."""
+        self._runtime.announce_shutdown()
+        self._bounds.closing = True
+        for connection in self.server_state.connections:
+            cast("BoundedProtocol", connection).close_after_answer()
+
+    async def _drain(self) -> None:
         draining = asyncio.create_task(self._runtime.stop())
         while not draining.done() and not self.force_exit:
-            await asyncio.wait([draining], timeout=_LOOK_S)
+            self._ticked_s = time.monotonic()
+            await asyncio.wait([draining], timeout=_POLL_S)
         if not draining.done():
             draining.cancel()
             await self._runtime.stop(within_s=0.0)
             self.force_exit = False  # their 503 is still on its way out; a third ends that too
-        await super().shutdown(sockets)
+
+    async def _stop_listening(self) -> None:
+        """Close the listeners; connections that wait in their backlogs are accepted, not reset."""
+        backlogs = [listener.dup() for server in self.servers for listener in server.sockets]
+        for server in self.servers:
+            server.close()
+        # All are accepted before the first is served: a client that is answered may connect again.
+        waiting = [each for backlog in backlogs for each in accepted_last(backlog)]
+        loop = asyncio.get_running_loop()
+        for connection in waiting:
+            await loop.connect_accepted_socket(self._connection, connection)
+        _LOG.info("closed the listeners; %d connections waited in the backlog", len(waiting))
+
+    def _connection(self) -> asyncio.Protocol:
+        protocol = cast("type[BoundedProtocol]", self.config.http_protocol_class)
+        return protocol(self.config, self.server_state, self.lifespan.state)
+
+    async def _linger(self) -> None:
+        """Wait for a last request on each pooled connection: its answer says `connection: close`.
+
+        Closing a connection while its client sends would reset it and lose the request.
+        """
+        until = time.monotonic() + _LINGER_S
+        while self.server_state.connections and time.monotonic() < until and not self.force_exit:
+            await asyncio.sleep(_POLL_S)
+
+    # --------------------------------------------------------------------------------------------
+
+    def _request_announcement(self, _: int, __: FrameType | None) -> None:
+        self._announce_requested = True
+
+    def _responsive(self) -> bool:
+        """Return whether the event loop ran lately. Called by the metrics server's thread."""
+        return time.monotonic() - self._ticked_s < _STALLED_S
+
+    def _count_refused(self) -> None:
+        self._runtime.metrics.connection_refused()
+        if (now := time.monotonic()) - self._warned_s >= _WARNING_S:
+            self._warned_s = now
+            _LOG.warning("refusing connections: there are %d", self._bounds.max_connections)
+
+
+def _affordable(connections: int) -> int:
+    """Return how many connections the limit of open files allows, less `_OTHER_FILES`."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return connections
+    return max(1, min(connections, soft - min(_OTHER_FILES, soft // 2)))
+
+
+@contextmanager
+def _handled(handlers: _Handlers) -> Iterator[None]:
+    """Handle these signals until the block ends; one that was ignored (`nohup`) stays ignored.
+
+    Does nothing outside the main thread, which alone may set handlers.
+    """
+    before = {}
+    with suppress(ValueError):
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, handler_before in before.items():
+            signal.signal(number, handler_before)

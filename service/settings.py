@@ -1,95 +1,172 @@
-"""The one reader of the environment: every knob of the service, `CYBERSOLVE_<NAME>` each."""
+"""Every setting of the service, read once from `CYBERSOLVE_*` variables and command-line flags.
+
+Nothing else reads the environment. docs/settings.md and `cybersolve serve --help` are generated
+from here.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-_PREFIX = "CYBERSOLVE_"
+PREFIX = "CYBERSOLVE_"
 _BUNDLED_MODEL = Path(__file__).resolve().parent.parent / "models" / "cybersolve-mini"
 _MAY_BE_ZERO = {"cached_answers", "metrics_port", "port"}  # a port of 0: any that is free
+_PORTS = ("port", "metrics_port")
+_HIGHEST_PORT = 65_535
 PROVIDERS = ("auto", "cpu", "cuda")
+# The levels of `engine.kernels`.
+KERNELS = ("auto", "none", "avx512vnni", "avx512", "avxvnni", "avx2", "i8mm", "dotprod")
 LOG_FORMATS = ("text", "json")
-_CHOICES = {"provider": PROVIDERS, "log_format": LOG_FORMATS}
+_CHOICES = {"provider": PROVIDERS, "kernels": KERNELS, "log_format": LOG_FORMATS}
 
 
 class SettingsError(ValueError):
-    """An environment variable whose value cannot be used; says which and what was expected."""
+    """A setting has an unusable value; the message names it and what was expected."""
+
+
+def _setting(default: Any, meaning: str, unit: str = "") -> Any:
+    """Return a field with its documentation, which docs/settings.md and `--help` show."""
+    return field(default=default, metadata={"meaning": meaning, "unit": unit})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Defaults suit the bundled model on a small machine. Times are in seconds."""
+    """Every setting of the service. Defaults suit the bundled model on a small machine."""
 
-    model: Path = _BUNDLED_MODEL  # a bundle's folder
-    provider: str = "auto"  # auto, cpu or cuda
-    workers: int | None = None  # engines, a process each; None: by the model's size and the cores
-    threads: int | None = None  # for the arithmetic of one engine; None: likewise
-    host: str = "127.0.0.1"
-    port: int = 8000
-    max_queue: int = 1024  # questions that may wait; more are refused with 429
-    max_queue_tokens: int = 131_072  # that these may have together
-    max_tries: int = 10  # answers of the model for one question; 1: the first, right or wrong
-    max_batch_rows: int = 32  # questions under way in one engine
-    max_batch_tokens: int = 4096  # of questions read together
-    cached_answers: int = 4096  # kept in memory, the latest; 0: none
-    max_batch_questions: int = 1000  # of one POST /solve/batch
-    max_body_bytes: int = 1_000_000
-    default_timeout_s: float = 30.0  # of a request that names none
-    drain_timeout_s: float = 20.0  # for accepted requests, at shutdown
-    hang_timeout_s: float = 60.0  # of silence, after which a busy engine is killed and restarted
-    receive_timeout_s: float = 15.0  # for a request's head to arrive, and then for its body
-    api_keys_file: Path | None = None  # who may ask; None: everybody who can reach the port
-    cors_origins: tuple[str, ...] = ()  # pages that may ask from a browser, comma-separated; or *
-    metrics_port: int | None = None  # for /metrics and health alone; None: with all the rest
-    log_format: str = "text"  # text, for whoever starts it by hand, or json, for machines
-    log_questions: bool = False  # whether a request's line has what was asked
+    model: Path = _setting(_BUNDLED_MODEL, "folder of the bundle that is served")
+    provider: str = _setting(
+        "auto", "hardware: `cpu`, `cuda`, or `auto`: CUDA where it works, else the CPU"
+    )
+    kernels: str = _setting(
+        "auto",
+        "level of the CPU kernels: `avx512vnni`, `avx512`, `avxvnni`, `avx2`, `i8mm`, `dotprod`; "
+        "`auto`: the fastest that the processor can run; `none`: ONNX Runtime's own operators",
+    )
+    workers: int | None = _setting(
+        None,
+        "engines, each in a process of its own; by default one for each core for small models, "
+        "else one",
+    )
+    threads: int | None = _setting(
+        None,
+        "threads that share the arithmetic of one engine; by default one for small models, else "
+        "the cores of each engine",
+    )
+    host: str = _setting("127.0.0.1", "address to listen on; `HOST` is a short form")
+    port: int = _setting(8000, "port to listen on, 0: any free port; `PORT` is a short form")
+    max_queue: int = _setting(
+        1024, "limit of the queue; further questions are rejected with 429", "questions"
+    )
+    max_queue_tokens: int = _setting(
+        131_072, "limit of the queue by the tokens of its questions", "tokens"
+    )
+    max_tries: int = _setting(
+        10, "answers that the model may give to one question until one is correct; 1: no retry",
+        "answers",
+    )  # fmt: skip
+    max_batch_rows: int = _setting(32, "rows that one engine decodes together", "rows")
+    max_batch_tokens: int = _setting(
+        4096, "source tokens that one engine encodes together", "tokens"
+    )
+    cached_answers: int = _setting(
+        4096, "size of the cache of the latest answers; 0: no cache", "answers"
+    )
+    max_batch_questions: int = _setting(1000, "limit of one `POST /solve/batch`", "questions")
+    max_body_bytes: int = _setting(1_000_000, "limit of a request's body", "bytes")
+    default_timeout_s: float = _setting(30.0, "deadline of a request that sets none", "seconds")
+    drain_timeout_s: float = _setting(
+        20.0, "time for accepted requests to finish at shutdown", "seconds"
+    )
+    hang_timeout_s: float = _setting(
+        60.0, "silence after which a busy engine is killed and restarted", "seconds"
+    )
+    max_connections: int = _setting(
+        4096,
+        "open connections; further ones, and those near the limit of open files, get 503",
+        "connections",
+    )
+    receive_timeout_s: float = _setting(
+        15.0, "time for a request's head to arrive, and again for its body", "seconds"
+    )
+    api_keys_file: Path | None = _setting(
+        None, "file of the API keys that may send requests; by default no key is needed"
+    )
+    cors_origins: tuple[str, ...] = _setting(
+        (), "origins, separated by commas, whose pages may send requests from a browser; `*`: all"
+    )
+    metrics_port: int | None = _setting(
+        None, "port for `/metrics` and health alone; by default they are on the main port"
+    )
+    log_format: str = _setting("text", "`text`, or `json` for one JSON object a line")
+    log_questions: bool = _setting(False, "1: log the question of each request, 0: never")
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
             if (chosen := getattr(self, name)) not in choices:
                 expected = ", ".join(choices)
-                raise SettingsError(f"{_PREFIX}{name.upper()} is {chosen!r}; expected {expected}")
-        for knob in fields(self):
-            value = getattr(self, knob.name)
+                raise SettingsError(f"{PREFIX}{name.upper()} is {chosen!r}; expected {expected}")
+        for one in fields(self):
+            value = getattr(self, one.name)
             if isinstance(value, bool) or not isinstance(value, int | float) or value > 0:
                 continue
-            if value != 0 or knob.name not in _MAY_BE_ZERO:
-                raise SettingsError(f"{_PREFIX}{knob.name.upper()} is {value}; expected over 0")
+            if value != 0 or one.name not in _MAY_BE_ZERO:
+                raise SettingsError(f"{PREFIX}{one.name.upper()} is {value}; expected over 0")
+        for name in _PORTS:
+            if (port := getattr(self, name)) is not None and port > _HIGHEST_PORT:
+                raise SettingsError(
+                    f"{PREFIX}{name.upper()} is {port}; expected 0 to {_HIGHEST_PORT}"
+                )
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Settings from `CYBERSOLVE_*`, with `HOST` and `PORT` as short forms of two of them.
+    def from_environment(
+        cls, environment: Mapping[str, str] = os.environ, flags: Mapping[str, str] | None = None
+    ) -> Settings:
+        """Read settings from `CYBERSOLVE_*`, `HOST` and `PORT`; `flags` (by field) override them.
 
-        Raises `SettingsError` for a value that does not fit and for a knob that does not exist.
+        Raises `SettingsError` for a value that does not fit and for a setting that does not exist.
         """
         given = {
-            name.removeprefix(_PREFIX).lower(): value
+            name.removeprefix(PREFIX).lower(): value
             for name, value in environment.items()
-            if name.startswith(_PREFIX)
+            if name.startswith(PREFIX)
         }
         for short in ("host", "port"):
             if short.upper() in environment:
                 given.setdefault(short, environment[short.upper()])
-        readers = {
-            knob.name: _READERS[str(knob.type).removesuffix(" | None")] for knob in fields(cls)
-        }
-        unknown = sorted(set(given) - set(readers))
+        unknown = sorted(set(given) - {one.name for one in fields(cls)})
         if unknown:
-            raise SettingsError(f"no such setting: {_PREFIX}{unknown[0].upper()}")
-        values = {}
-        for name, text in given.items():
-            expected, read = readers[name]
-            try:
-                values[name] = read(text)
-            except ValueError as error:
-                raise SettingsError(
-                    f"{_PREFIX}{name.upper()} is {text!r}; expected {expected}"
-                ) from error
-        return cls(**values)
+            raise SettingsError(f"no such setting: {PREFIX}{unknown[0].upper()}")
+        given |= flags or {}
+        return cls(
+            **{one.name: _read(one, given[one.name]) for one in fields(cls) if one.name in given}
+        )
+
+
+def _read(one: Field[Any], text: str) -> Any:
+    expected, read = _READERS[type_of(one)]
+    try:
+        return read(text)
+    except ValueError as error:
+        name = f"{PREFIX}{one.name.upper()}"
+        raise SettingsError(f"{name} is {text!r}; expected {expected}") from error
+
+
+def type_of(one: Field[Any]) -> str:
+    """Return the type of a setting as its annotation has it, without `None`."""
+    return str(one.type).removesuffix(" | None")
+
+
+def default_of(one: Field[Any]) -> str:
+    """Return the default of a setting as a variable would have it; empty where there is none."""
+    if one.default == _BUNDLED_MODEL:
+        return "the bundled model"
+    if one.default is None or one.default == ():
+        return ""
+    return f"{one.default:d}" if isinstance(one.default, bool) else str(one.default)
 
 
 def _flag(text: str) -> bool:

@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,25 +83,25 @@ def test_no_row_allows_what_its_room_does_not_import() -> None:
         assert not unused, f"{room}: {unused}"
 
 
-def test_rivals_stay_in_their_processes() -> None:
-    """What a contender imports must be there in the rivals' environment: it has nothing of ours."""
-    rivals = {"optimum", "ctranslate2", "onnxruntime"}
-    contenders = ROOT / "bench/engines/contender"
+def test_baseline_engines_stay_in_their_processes() -> None:
+    """The baselines' environment has their packages and nothing of ours."""
+    baselines = {"optimum", "ctranslate2", "onnxruntime"}
+    candidates = ROOT / "bench/engines/candidate"
     for path in sources("bench"):
-        if contenders not in path.parents:
-            assert not rivals & {module.split(".")[0] for module in imported(path)}, path
+        if candidates not in path.parents:
+            assert not baselines & {module.split(".")[0] for module in imported(path)}, path
     for name in ("__main__", "serving", "rows", "optimum", "ctranslate"):
-        ours = [m for m in imported(contenders / f"{name}.py") if m.split(".")[0] in ROOMS]
-        here = ("bench.engines.contender", "bench.engines.scenarios")
+        ours = [m for m in imported(candidates / f"{name}.py") if m.split(".")[0] in ROOMS]
+        here = ("bench.engines.candidate", "bench.engines.scenarios")
         assert all(module.startswith(here) for module in ours), (name, ours)
 
 
-def test_rival_servers_stay_in_their_processes() -> None:
+def test_baseline_servers_stay_in_their_processes() -> None:
     """They serve our engine, which needs little more than a runtime and a tokenizer."""
-    contenders = ROOT / "bench/servers/contender"
+    candidates = ROOT / "bench/servers/candidate"
     files = {
-        "litserve": contenders / "with_litserve.py",
-        "bentoml": contenders / "with_bentoml.py",
+        "litserve": candidates / "with_litserve.py",
+        "bentoml": candidates / "with_bentoml.py",
     }
     knowing = {
         (name, path)
@@ -108,16 +109,32 @@ def test_rival_servers_stay_in_their_processes() -> None:
         for name in {module.split(".")[0] for module in imported(path)} & files.keys()
     }
     assert knowing == set(files.items())
-    for path in sources("bench/servers/contender"):
-        here = ("bench.servers.contender", "equations", "engine", "service.contracts")
+    for path in sources("bench/servers/candidate"):
+        here = ("bench.servers.candidate", "equations", "engine", "service.contracts")
         ours = [m for m in imported(path) if m.split(".")[0] in ROOMS]
         assert all(m.startswith((*here, "service.confidence")) for m in ours), (path, ours)
 
 
-def test_only_the_command_line_knows_of_ray() -> None:
-    """`cybersolve batch --ray`, and only when it is asked for."""
-    knowing = [path.name for path in sources("service") if "deploy.ray" in imported(path)]
-    assert knowing == ["cli.py"]
+def test_only_one_module_of_the_service_needs_pyarrow() -> None:
+    """The module of Parquet files, which is imported when there is one."""
+    importing = [
+        path.name
+        for path in sources("service")
+        if any(module.split(".")[0] == "pyarrow" for module in imported(path))
+    ]
+    assert importing == ["parquet.py"]
+
+
+def test_every_bulk_backend_is_a_function_of_its_module() -> None:
+    """Entry points are found by name at run time: no import would show that one is missing."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    backends = project["entry-points"]["cybersolve.bulk_backends"]
+    for name, target in backends.items():
+        module, function = target.split(":")
+        tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
+        defined = {node.name for node in tree.body if isinstance(node, ast.AsyncFunctionDef)}
+        assert function in defined, target
+        assert name in project["optional-dependencies"], f"no extra `{name}`"
 
 
 def test_nobody_but_settings_reads_the_environment() -> None:

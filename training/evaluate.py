@@ -13,16 +13,12 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 from tqdm import tqdm
-from transformers import (
-    DynamicCache,
-    EncoderDecoderCache,
-    LogitsProcessorList,
-    T5ForConditionalGeneration,
-)
+from transformers import T5ForConditionalGeneration
 
 from equations.formats import FORMATS, Format
 from equations.parser import SeveralUnknowns
 from equations.prompt import OutOfRange
+from model_export.greedy import greedy
 from training.checkpoint import format_of, load
 from training.data import Problem
 from training.errors import RunError
@@ -30,7 +26,7 @@ from training.model import MAX_NEW_TOKENS
 from training.prediction import Prediction, Predictor, judged
 from training.served import Bundle
 from training.teacher_forced import with_teacher_forced
-from training.vocabulary import EOS_ID, PAD_ID
+from training.vocabulary import EOS_ID
 
 _BATCH = 250
 # Of an answer, bare or with its work, where the checkpoint sets no limit.
@@ -121,36 +117,26 @@ def _groups(order: list[int]) -> Iterator[list[int]]:
         yield order[start : start + _BATCH]
 
 
-@torch.no_grad()
 def generate(
     model: T5ForConditionalGeneration, tokenizer: Tokenizer, sources: list[list[int]]
 ) -> list[tuple[str, float]]:
-    """The text that the model writes for each list of token ids, by greedy decoding, and the
-    natural logarithm of that text's probability, its end token included.
+    """Return the text that the model writes for each list of token ids, by greedy decoding, and
+    the natural logarithm of that text's probability, its end token included.
     """
-    length = max(map(len, sources))
-    padded = [source + [PAD_ID] * (length - len(source)) for source in sources]
-    ids = torch.tensor(padded, device=model.device)
     limit = model.generation_config.max_new_tokens
     likelihood = _Likelihood()
-    written = model.generate(
-        ids,
-        attention_mask=(ids != PAD_ID).long(),
-        # A cache of its own: transformers sizes the default one by the number of encoder layers.
-        past_key_values=EncoderDecoderCache(DynamicCache(), DynamicCache()),
-        logits_processor=LogitsProcessorList([likelihood]),
+    rows = greedy(
+        model,
+        sources,
         max_new_tokens=limit or _LIMITS[format_of(model, tokenizer) == "digits"],
-        do_sample=False,
+        observer=likelihood,
     )
-    texts = [tokenizer.decode(row, skip_special_tokens=True) for row in written.tolist()]
+    texts = [tokenizer.decode(row, skip_special_tokens=True) for row in rows]
     return list(zip(texts, likelihood.logprobs.tolist(), strict=True))
 
 
 class _Likelihood:
-    """A logits processor that changes nothing and adds up what greedy decoding will choose.
-
-    Custom processors run after the model's own: what may not be written has no probability here.
-    """
+    """Add up the log-probabilities of the tokens that greedy decoding chooses, per row."""
 
     def __init__(self) -> None:
         self.logprobs = torch.zeros(())  # (rows,)

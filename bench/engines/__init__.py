@@ -1,1 +1,1 @@
-"""Our engine beside others: the same weights, questions and machine. `python -m bench.engines`."""
+"""Compare our engine with PyTorch, optimum and CTranslate2: `python -m bench.engines`."""

@@ -1,4 +1,4 @@
-"""Who takes part: engines, their precisions, and the thread layouts each is tried with."""
+"""The engines that are compared, their precisions, and the thread layouts that are tried."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Layout:
-    """`workers` batches at a time, `threads` for the arithmetic of each."""
+    """`workers` answer a batch each at a time, with `threads` for each."""
 
     workers: int
     threads: int
@@ -20,7 +20,7 @@ class Layout:
 
     @classmethod
     def read(cls, text: str) -> Layout:
-        """Raises `ValueError` for anything but WORKERSxTHREADS."""
+        """Parse WORKERSxTHREADS. Raises `ValueError`."""
         workers, times, threads = text.partition("x")
         if not times:
             raise ValueError(f"{text!r}: expected WORKERSxTHREADS")
@@ -29,10 +29,10 @@ class Layout:
 
 @dataclass(frozen=True)
 class Entry:
-    """An engine in one precision. `exact`: fp32, so that its answers must be PyTorch's own."""
+    """An engine in one precision. The answers of an `exact` one (fp32) must equal PyTorch's."""
 
     label: str
-    engine: str  # as `bench.engines.contender` knows it
+    engine: str  # as `bench.engines.candidate` knows it
     python: Path
     exact: bool
     layouts: Sequence[Layout]
@@ -42,18 +42,18 @@ class Entry:
 
 @dataclass(frozen=True)
 class OursEntry:
-    """A bundle of ours; `bundle` None: the one that each workload's checkpoint is exported to."""
+    """A bundle of ours; by default the one that each workload's checkpoint is exported to."""
 
     label: str
     precision: str = "fp32"
     bundle: Path | None = None
     exact: bool = False
     shapes: Sequence[str] = ()
-    layouts: Sequence[Layout] = ()  # empty: those of everyone
+    layouts: Sequence[Layout] = ()  # empty: the common ones
 
     @classmethod
     def read(cls, text: str) -> OursEntry:
-        """From LABEL=BUNDLE, a bundle of the mini shape. Raises `ValueError`."""
+        """Parse LABEL=BUNDLE, a bundle of the mini shape. Raises `ValueError`."""
         label, equals, folder = text.partition("=")
         if not equals:
             raise ValueError(f"{text!r}: expected LABEL=BUNDLE")
@@ -64,27 +64,27 @@ OURS = (OursEntry("ours-fp32", exact=True), OursEntry("ours-int8", precision="in
 
 
 def layouts(cores: int) -> list[Layout]:
-    """All cores for one batch, or one batch a core. With one row to do, the latter is 1x1."""
+    """Return the layouts to try: all cores for one batch, or one batch for each core."""
     return [Layout(1, cores), Layout(cores, 1)] if cores > 1 else [Layout(1, 1)]
 
 
 def entries(
-    ours: Sequence[OursEntry], rivals_python: Path, common: Sequence[Layout]
+    ours: Sequence[OursEntry], baselines_python: Path, common: Sequence[Layout]
 ) -> list[Entry]:
-    """In the order of their turns."""
+    """Return the entries in the order of their turns."""
     own_python = Path(sys.executable)
-    rivals = [
+    baselines = [
         Entry("pytorch", "pytorch", own_python, True, common),
-        Entry("optimum", "optimum", rivals_python, True, common),
+        Entry("optimum", "optimum", baselines_python, True, common),
     ]
     for label, compute_type in (("fp32", "float32"), ("int8", "int8")):
         options = {"compute_type": compute_type}
         exact = label == "fp32"
-        rivals.append(
-            Entry(f"ctranslate2-{label}", "ctranslate2", rivals_python, exact, common,
+        baselines.append(
+            Entry(f"ctranslate2-{label}", "ctranslate2", baselines_python, exact, common,
                   options=options)
         )  # fmt: skip
-    return rivals + [
+    return baselines + [
         Entry(
             one.label,
             "ours",

@@ -1,6 +1,6 @@
-"""Arithmetic that an answer needs, counted from the model's shape and the real lengths.
+"""Count the useful floating point operations of an answer from the model's shape and its lengths.
 
-Padding, softmax, norms and table look-ups are left out: what an engine spends on them is its loss.
+Padding, softmax, norms and table look-ups do not count as useful.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ModelShape:
-    """Of a T5; `inner` is heads times d_kv, `predictable` how many tokens it may write."""
+    """A T5's shape; `inner` is heads times d_kv, `predictable` the tokens that it may write."""
 
     d_model: int
     inner: int
@@ -24,7 +24,7 @@ class ModelShape:
 
     @classmethod
     def of(cls, config: Mapping[str, Any], suppressed: int) -> ModelShape:
-        """From `config.json` and the number of tokens that generation suppresses."""
+        """Read `config.json`; generation suppresses so many tokens."""
         return cls(
             d_model=config["d_model"],
             inner=config["num_heads"] * config["d_kv"],
@@ -37,7 +37,7 @@ class ModelShape:
 
 
 def flops(shape: ModelShape, source: int, steps: int) -> int:
-    """Floating point operations to read `source` tokens and to write in `steps` decoding steps."""
+    """Return the operations to encode `source` tokens and to decode in `steps` steps."""
     projection = shape.d_model * shape.inner  # multiply-adds of q, k, v or o for one token
     feed_forward = (3 if shape.gated else 2) * shape.d_model * shape.d_ff
     token = 4 * projection + 2 * source * shape.inner + feed_forward

@@ -1,4 +1,4 @@
-"""How fast a machine multiplies matrices: what no engine exceeds."""
+"""Measure the fp32 GEMM throughput of the machine."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _MEASURE_S = 0.5
 
 @dataclass(frozen=True)
 class Sgemm:
-    """Floating point operations a second in fp32 matrix products: what an engine could reach."""
+    """FLOP/s of fp32 matrix products."""
 
     one_core: float
     all_cores: float
 
 
 def sgemm() -> Sgemm:
-    """Measured with torch, whose thread count can be set; numpy's is fixed when it starts."""
+    """Measure with torch, whose thread count can be set; numpy's is fixed when it starts."""
     return Sgemm(_rate(1), _rate(available_cpus()))
 
 

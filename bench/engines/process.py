@@ -1,65 +1,57 @@
-"""The parent's side of a contender: a child process that answers lines of JSON."""
+"""The process of a candidate engine: it answers lines of JSON."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from bench.command import ROOT
+from bench.comparison.candidates import CandidateFailed, start
+from bench.processes import cpu_s, tree
+
 _CLOSE_S = 20.0
 
 
-class ContenderFailed(RuntimeError):
-    """An engine that cannot be loaded, or that raised or died at its task."""
-
-
-class ContenderProcess:
-    """Runs `python -m bench.engines.contender` until closed; `log` takes what it prints."""
+class EngineProcess:
+    """Runs `python -m bench.engines.candidate` until closed; `log` takes what it prints."""
 
     def __init__(self, python: Path, log: Path) -> None:
         self._log = log
-        try:
-            with log.open("w") as file:
-                self._process = subprocess.Popen(  # noqa: S603 - our own module
-                    [str(python), "-m", "bench.engines.contender"],
-                    cwd=ROOT,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=file,
-                    text=True,
-                    # No hub is asked for anything: all that is loaded lies in folders.
-                    env={**os.environ, "HF_HUB_OFFLINE": "1"},
-                )
-        except FileNotFoundError as error:
-            raise ContenderFailed(f"cannot load: no {python}; `make bench` installs it") from error
+        self._process = start(
+            [str(python), "-P", "-m", "bench.engines.candidate"],
+            # Everything that it loads lies in folders, so it asks no hub.
+            {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)},
+            log,
+            verb="bench",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
 
     def ask(self, **task: object) -> dict[str, Any]:
-        """The reply to one task. Raises `ContenderFailed`."""
+        """Return the reply to one task. Raises `CandidateFailed`."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
             self._process.stdin.write(json.dumps(task) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError as error:
-            raise ContenderFailed(f"died; see {self._log}") from error
+            raise CandidateFailed(f"died; see {self._log}") from error
         line = self._process.stdout.readline()
         if not line:
-            raise ContenderFailed(f"died; see {self._log}")
+            raise CandidateFailed(f"died; see {self._log}")
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
-            raise ContenderFailed(reply["error"])
+            raise CandidateFailed(reply["error"])
         return reply
 
     def cpu_s(self) -> float:
-        """Processor time that it and its workers have used; 0 where there is no /proc."""
-        return sum(_cpu_s(pid) for pid in _tree(self._process.pid))
+        """Return the processor time that it and its workers have used."""
+        return sum(map(cpu_s, tree(self._process.pid)))
 
     def close(self) -> None:
-        """End it: it stops at the end of its input."""
+        """Close its input, at whose end it stops; kill it where it does not."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
@@ -69,24 +61,3 @@ class ContenderProcess:
             self._process.kill()
             self._process.wait()
         self._process.stdout.close()
-
-
-def _tree(pid: int) -> Iterator[int]:
-    """A process and all its descendants."""
-    yield pid
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            numbers = children.read_text().split()
-        except OSError:
-            continue  # a thread that has just ended
-        for number in numbers:
-            yield from _tree(int(number))
-
-
-def _cpu_s(pid: int) -> float:
-    try:
-        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    user, system = int(after_name[11]), int(after_name[12])  # fields 14 and 15 of proc(5)
-    return (user + system) / os.sysconf("SC_CLK_TCK")

@@ -1,50 +1,50 @@
-"""The results as tables, as JSON, and as the one line that ends a run. Pure."""
+"""Report a run of the comparison of engines: tables, JSON, and the line that ends it. Pure."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.engines.contest import Result, Results
+from bench.comparison import report
+from bench.comparison.report import Conditions
+from bench.engines.comparison import Result, Results
 
 
 @dataclass(frozen=True)
 class Run:
-    """All workloads of one run; `ours` is the label that others are compared with."""
+    """The results of each workload; `ours` is the label that others are compared with."""
 
-    machine: str
-    commit: str | None
-    command: str
+    conditions: Conditions
     ours: str
-    rounds: int
     workloads: Mapping[str, Results]
+
+    def scenarios(self) -> dict[str, dict[str, Result]]:
+        """Return the results by workload/scenario and label."""
+        return {
+            f"{name}/{scenario}": found
+            for name, results in self.workloads.items()
+            for scenario, found in results.scenarios.items()
+        }
 
 
 def line(run: Run) -> dict[str, Any]:
-    """What the last line of the output says."""
-    figures = ("per_s", "p50_ms", "p99_ms")
-    return {
-        "machine": run.machine,
-        "commit": run.commit,
-        "scenarios": {
-            name: {
-                label: {figure: result.figures.shown()[figure] for figure in figures}
-                for label, result in results.items()
-            }
-            for name, results in _scenarios(run)
-        },
+    """Return the last line of the output."""
+    figures = {
+        scenario: {label: result.figures for label, result in found.items()}
+        for scenario, found in run.scenarios().items()
     }
+    return report.line(run.conditions, figures, ("per_s", "p50_ms", "p99_ms"))
 
 
 def details(run: Run) -> dict[str, Any]:
-    """Everything that was found, for a file."""
+    """Return all results, for a file."""
     return {
-        "machine": run.machine,
-        "commit": run.commit,
-        "command": run.command,
-        "rounds": run.rounds,
+        "machine": run.conditions.machine,
+        "commit": run.conditions.commit,
+        "command": run.conditions.command,
+        "rounds": run.conditions.rounds,
         "sgemm_gflop_per_s": _sgemm(run),
         "workloads": {
             name: {
@@ -52,7 +52,7 @@ def details(run: Run) -> dict[str, Any]:
                 "excluded": results.excluded,
                 "versions": results.versions,
                 "arrivals_per_s": results.rates,
-                "idle_share": round(results.idle_share, 4),
+                "idle_share": round(results.most_waiting, 4),
             }
             for name, results in run.workloads.items()
         },
@@ -63,21 +63,21 @@ def details(run: Run) -> dict[str, Any]:
                     "layout": str(result.layout),
                     "share_of_sgemm": round(result.share, 4),
                 }
-                for label, result in results.items()
+                for label, result in found.items()
             }
-            for name, results in _scenarios(run)
+            for name, found in run.scenarios().items()
         },
     }
 
 
 def tables(run: Run) -> str:
-    """Markdown: the machine, who agreed and who was left out, and a table a scenario."""
-    gflop = _sgemm(run)
+    """Return Markdown: the conditions, agreement and exclusions, and a table for each scenario."""
+    conditions, gflop = run.conditions, _sgemm(run)
     versions = {k: v for results in run.workloads.values() for k, v in results.versions.items()}
     parts = [
-        f"{run.machine}; commit {run.commit}; medians of {run.rounds} rounds; "
+        f"{conditions.machine}; commit {conditions.commit}; medians of {conditions.rounds} rounds; "
         f"sgemm {gflop['one_core']} GFLOP/s on one core, {gflop['all_cores']} on all.",
-        f"`{run.command}`",
+        f"`{conditions.command}`",
         "; ".join(f"{label}: {version}" for label, version in versions.items()),
     ]
     if gflop["all_cores"] < gflop["one_core"]:
@@ -87,7 +87,8 @@ def tables(run: Run) -> str:
         parts.append(f"{name}: answers equal to PyTorch's: {', '.join(agreed)}.")
         parts += [f"{name}: {label} {why}." for label, why in results.excluded.items()]
         parts.append(
-            f"{name}: processes that waited used at most {100 * results.idle_share:.1f}% of a core."
+            f"{name}: processes that waited used at most "
+            f"{100 * results.most_waiting:.1f}% of a core."
         )
         for scenario, found in results.scenarios.items():
             rate = results.rates.get(scenario)
@@ -100,7 +101,7 @@ def _table(results: Mapping[str, Result], ours: str) -> str:
     reference = results.get(ours)
     alone = any(result.figures.single_ms is not None for result in results.values())
     head = ["engine", "workers x threads", "questions/s", "p50 ms", "p99 ms", "of ours", "of sgemm"]
-    rows = [[*head, "alone ms", "p99 / alone"] if alone else head]
+    rows = []
     for label, result in results.items():
         found = result.figures
         ratio = None if reference is None else found.per_s / reference.figures.per_s
@@ -116,21 +117,11 @@ def _table(results: Mapping[str, Result], ours: str) -> str:
         if found.single_ms is not None:
             row += [f"{found.single_ms:.1f}", f"{found.p99_ms / found.single_ms:.1f}"]
         rows.append(row)
-    rows.insert(1, ["---"] * len(rows[0]))
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def _scenarios(run: Run) -> Sequence[tuple[str, dict[str, Result]]]:
-    """Names carry the workload: mini/batch-32."""
-    return [
-        (f"{name}/{scenario}", found)
-        for name, results in run.workloads.items()
-        for scenario, found in results.scenarios.items()
-    ]
+    return report.table([*head, "alone ms", "p99 / alone"] if alone else head, rows)
 
 
 def _sgemm(run: Run) -> dict[str, float]:
-    """Medians over the run, in GFLOP/s."""
+    """Return medians over the run, in GFLOP/s."""
     rates = [rate for results in run.workloads.values() for rate in results.sgemm]
     if not rates:
         return {"one_core": 0.0, "all_cores": 0.0}

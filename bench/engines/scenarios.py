@@ -1,19 +1,17 @@
-"""What is asked of every engine, and in which order. Pure: values in, values out."""
+"""The scenarios that engines are measured in, and the division of batches. Pure."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
-Item = TypeVar("Item")
 SATURATED, SEVENTY = "stream-saturated", "stream-70"
 
 
 @dataclass(frozen=True)
 class Batches:
-    """A closed loop: `calls` batch calls of `size` questions, each when the last has answered."""
+    """A closed loop of `calls` batch calls of `size` questions, one after another."""
 
     name: str
     size: int
@@ -26,9 +24,9 @@ class Batches:
 
 @dataclass(frozen=True)
 class Stream:
-    """`questions` arriving at their own times, whether or not the engine keeps up.
+    """An open loop of `questions`, which arrive whether or not the engine keeps up.
 
-    `load` is the share of our own saturated rate at which they arrive; None: all wait at the start.
+    `load` is the arrival rate as a share of our saturated throughput; None: all wait at the start.
     """
 
     name: str
@@ -56,7 +54,7 @@ QUICK: tuple[Scenario, ...] = (
 
 
 def poisson(rate_per_s: float, count: int, seed: int) -> list[float]:
-    """Arrival times in seconds of `count` questions: independent, exponential gaps, from 0 on."""
+    """Return the arrival times in seconds of a Poisson process, `count` in all, from 0 on."""
     chance = random.Random(seed)
     arrivals, now_s = [], 0.0
     for _ in range(count):
@@ -65,17 +63,10 @@ def poisson(rate_per_s: float, count: int, seed: int) -> list[float]:
     return arrivals
 
 
-def turns(rounds: int, contenders: Sequence[Item]) -> Iterator[tuple[int, Item]]:
-    """A B C, A B C, ...: a machine that drifts does so under all alike."""
-    for number in range(rounds):
-        for contender in contenders:
-            yield number, contender
-
-
 def split(lengths: Sequence[int], parts: int) -> list[list[int]]:
-    """Indices by workers: like lengths together, cut where the tokens are shared out evenly.
+    """Divide indices among workers: similar lengths together, and similar numbers of tokens.
 
-    At most `parts` lists, none empty; `lengths` are positive.
+    Returns at most `parts` lists, none empty; `lengths` are positive.
     """
     order = sorted(range(len(lengths)), key=lambda i: lengths[i])
     share = sum(lengths) / parts
@@ -89,8 +80,8 @@ def split(lengths: Sequence[int], parts: int) -> list[list[int]]:
 
 
 def take(lengths: Sequence[int], rows: int) -> list[int]:
-    """Which of the waiting (in order of age) a free worker takes: the oldest, and the nearest to
-    it in length, older first.
+    """Return the waiting questions (in order of age) that a free worker takes: the oldest, and
+    those nearest to it in length, older first.
     """
     nearest = sorted(range(len(lengths)), key=lambda i: (abs(lengths[i] - lengths[0]), i))
     return nearest[:rows]

@@ -1,7 +1,8 @@
-"""The models and questions that engines are compared on, prepared once in a cache folder.
+"""Prepare the models and questions that engines are compared on, once, in a cache folder.
 
-A workload starts from a plain checkpoint; the bundle and what rivals load are derived from it. Its
-answers are PyTorch's, and its questions those where no step is a near tie, which rounding decides.
+A workload starts from a plain checkpoint, from which the bundles and the baselines' models are
+derived. Its answers are PyTorch's. Questions where any step is a near tie are left out, because
+rounding decides those.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ _PAD, _UNKNOWN, _END = "<pad>", "<unk>", "</s>"
 
 @dataclass(frozen=True)
 class Workload:
-    """One model and its questions; `answers` are without the end token."""
+    """One model and its questions; `answers` have no end token."""
 
     name: str
     checkpoint: Path
-    plain: Path  # a copy of the checkpoint, for tools that read it less forgivingly
+    plain: Path  # a copy of the checkpoint that the baselines' tools can read
     bundles: dict[str, Path]  # by precision
     sources: list[list[int]]
     answers: list[list[int]]
@@ -49,8 +50,8 @@ class Workload:
     shape: ModelShape
 
     def flops(self, count: int) -> float:
-        """Mean floating point operations for each of the first `count` questions."""
-        counts = [  # a row that ends takes a step for that
+        """Return the mean floating point operations for each of the first `count` questions."""
+        counts = [  # the end token takes a step too
             flops(self.shape, len(source), min(len(answer) + 1, self.max_new_tokens))
             for source, answer in zip(self.sources[:count], self.answers[:count], strict=True)
         ]
@@ -58,7 +59,7 @@ class Workload:
 
 
 def mini(cache: Path, count: int, checkpoint: Path, questions: Path | None) -> Workload:
-    """The shipped model on the first of the `questions` (a dataset file) or else on fresh ones."""
+    """Return the shipped model with the first of the `questions` (a dataset file) or fresh ones."""
     tokenizer = Tokenizer.from_file(str(checkpoint / TOKENIZER))
     problems = read(questions or _generated(cache / f"questions-{count}", _drawn(count)))
     sources = [
@@ -69,7 +70,7 @@ def mini(cache: Path, count: int, checkpoint: Path, questions: Path | None) -> W
 
 
 def _drawn(count: int) -> int:
-    """So many questions that `count` of them are no near ties."""
+    """Return how many questions to draw so that `count` of them are no near ties."""
     return int(count * _SPARE) + 8
 
 
@@ -99,7 +100,7 @@ SHAPES = tuple(_FLAN)
 def flan(
     shape: str, cache: Path, count: int, precisions: Sequence[str] = ("fp32", "int8")
 ) -> Workload:
-    """One of FLAN-T5's shapes with random weights, on random ids, always 6 steps."""
+    """Return one of FLAN-T5's shapes with random weights and random ids, always 6 steps."""
     checkpoint = cache / shape / "checkpoint"
     end = _FLAN[shape]["vocab_size"] - 1
     if not (checkpoint / TOKENIZER).exists():
@@ -117,9 +118,9 @@ def flan(
 
 
 def write_random(config: T5Config, folder: Path, steps: int) -> None:
-    """A checkpoint of random weights that never ends a row before `steps` steps.
+    """Write a checkpoint of random weights that never ends a row before `steps` steps.
 
-    The last id is its end token and has a head of zeros, which never is the most likely: no engine
+    The last id is the end token. Its head is zero, so it is never the most likely, and no engine
     spends time on suppressing it.
     """
     torch.manual_seed(_SEED)
@@ -153,7 +154,9 @@ def prepare(
     *,
     precisions: Sequence[str] = ("fp32", "int8"),
 ) -> Workload:
-    """The first `count` of the `drawn` questions that are no near ties; bundles and plain copy."""
+    """Return the first `count` of the `drawn` questions that are no near ties, with the bundles and
+    the plain copy of the checkpoint.
+    """
     config = json.loads((checkpoint / "config.json").read_text())
     generation = json.loads((checkpoint / "generation_config.json").read_text())
     weights = sorted(checkpoint.glob("*.safetensors"))
@@ -177,7 +180,7 @@ def prepare(
         )
         write_bundle(
             checkpoint, bundles[precision], identity, sources[:_PARITY], lambda _: "To compare.\n",
-            least_equal=0.0,  # the contest itself compares, on all questions
+            least_equal=0.0,  # the comparison checks all questions itself
         )  # fmt: skip
     return Workload(
         name=name,
@@ -192,10 +195,10 @@ def prepare(
 
 
 def write_plain(checkpoint: Path, out: Path) -> None:
-    """A copy that older transformers read rightly: a head of its own, and a named tokenizer.
+    """Write a copy that older transformers read correctly: an untied head, and a named tokenizer.
 
-    transformers 5 says `tie_word_embeddings` of heads that differ from the embeddings, and has
-    another field for what follows from it; 4.57 and CTranslate2 would tie and scale such a head.
+    transformers 5 writes `tie_word_embeddings` for heads that differ from the embeddings,
+    and another field for the scale; 4.57 and CTranslate2 would tie and scale such a head.
     """
     partial = _fresh(out.with_suffix(".partial"))
     shutil.copytree(checkpoint, partial, dirs_exist_ok=True)
@@ -214,7 +217,7 @@ def write_plain(checkpoint: Path, out: Path) -> None:
 
 
 def _key(files: Iterable[Path], drawn: list[list[int]]) -> str:
-    """Changes with the weights, with what generation suppresses, and with the questions."""
+    """Return a key of the weights, the generation configuration and the questions."""
     digest = hashlib.sha256(json.dumps(drawn).encode())
     for path in files:
         digest.update(path.read_bytes())

@@ -1,1 +1,1 @@
-"""What loading a bundle takes, and whether serving grows. `python -m bench.memory`."""
+"""Memory while loading a bundle and while serving: `python -m bench.memory`."""

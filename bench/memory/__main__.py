@@ -1,14 +1,15 @@
-"""`python -m bench.memory`: what loading a bundle takes at its worst, and whether serving grows.
+"""`python -m bench.memory`: measure memory while loading a bundle and while serving.
 
-Each figure is of a process of its own. Loading: the highest resident memory, less that of a process
-with an empty session, by the bytes of the graphs. Serving: resident memory of one engine after each
-tenth of the questions. Linux only. Ends in one line of JSON.
+Each figure comes from a process of its own. Loading: the peak of resident memory, minus that of a
+process with an empty session, divided by the bytes of the graphs. Serving: resident memory of one
+engine after each tenth of the questions. Linux only. The command ends with one line of JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +49,7 @@ def _report(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _loading(bundle: Path, empty: float) -> dict[str, float]:
-    """By the bytes of the graphs, with those of their weights that lie in files of their own."""
+    """Return peak and weights; weights in files of their own count too."""
     files = [path for name in ("encoder", "decoder") for path in bundle.glob(f"{name}.*")]
     weights = sum(path.stat().st_size for path in files) / _MIB
     peak = _in_a_process("load", bundle) - empty
@@ -60,13 +61,16 @@ def _loading(bundle: Path, empty: float) -> dict[str, float]:
 
 
 def _in_a_process(*what: str | Path) -> Any:
-    measure = [sys.executable, "-m", "bench.memory", "--measure", *map(str, what)]
-    result = subprocess.run(measure, stdout=subprocess.PIPE, check=True, cwd=ROOT)  # noqa: S603
+    measure = [sys.executable, "-P", "-m", "bench.memory", "--measure", *map(str, what)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(  # noqa: S603
+        measure, stdout=subprocess.PIPE, check=True, cwd=ROOT, env=environment
+    )
     return json.loads(result.stdout)
 
 
 def _measure(what: str, path: str, sources: str = "") -> Any:
-    """In a process of its own: what `_in_a_process` asks for."""
+    """Measure in this process, which `_in_a_process` has started."""
     from bench.memory import resident
 
     match what:

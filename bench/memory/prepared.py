@@ -1,4 +1,4 @@
-"""What is measured, prepared once in a cache folder: questions, and a bundle of a large shape."""
+"""Prepare questions and a bundle of a large shape, once, in a cache folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STEPS = 64
 
 
 def empty_graph(cache: Path) -> Path:
-    """A graph of one operator and no weights."""
+    """Write a graph of one operator and no weights."""
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "empty", [x], [y])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=11)
@@ -30,7 +30,7 @@ def empty_graph(cache: Path) -> Path:
 
 
 def base_bundle(cache: Path) -> Path:
-    """FLAN-T5-base's shape with random weights, in fp32 (1 GB)."""
+    """Write a bundle of FLAN-T5-base's shape with random weights, in fp32 (1 GB)."""
     out, checkpoint = cache / "base" / "bundle", cache / "base" / "checkpoint"
     if (out / MANIFEST).exists():
         return out
@@ -49,7 +49,7 @@ def base_bundle(cache: Path) -> Path:
 
 
 def questions(cache: Path, count: int, bundle: Path) -> Path:
-    """A file with the token ids of `count` fresh questions, as the bundle reads them."""
+    """Write a file with the token ids of `count` fresh questions, in the bundle's format."""
     folder = cache / f"memory-questions-{count}"
     if not (folder / GENERATED).exists():
         generate(folder, train=0, test=count, seed=_SEED, workers=1)

@@ -1,44 +1,42 @@
-"""The measured processes, which import no more than what they measure needs.
+"""Measure the resident memory of this process while it loads or serves.
 
-Linux only: figures are from /proc. Nothing here judges them.
+The process imports no more than it measures. Linux only: figures come from /proc.
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+from bench.processes import status_kib
 from engine.bundle import load_manifest
 from engine.contracts import Prompt, Tokens
 from engine.generate import generate
 from engine.ort import OrtEngine, OrtModel
 from engine.sessions import open_sessions
 
-_KB = 1024  # in a MiB
+_KIB = 1024  # in a MiB
 _ROWS = 32
 
 
 def mib(field: str) -> float:
-    """A figure of this process in MiB, by its name in /proc/self/status."""
-    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found, f"no {field} in /proc/self/status"
-    return int(found[1]) / _KB
+    """Return a figure of this process in MiB, by its name in /proc/self/status."""
+    return status_kib("self", field) / _KIB
 
 
 def peak_of_session(graph: Path) -> float:
-    """The most that was resident, in MiB, after a session for `graph` was opened."""
+    """Return the peak of resident memory, in MiB, after opening a session for `graph`."""
     open_sessions([graph], threads=1, provider="cpu")
     return mib("VmHWM")
 
 
 def peak_of_loading(bundle: Path) -> float:
-    """The most that was resident, in MiB, after the bundle was checked and loaded."""
+    """Return the peak of resident memory, in MiB, after checking and loading the bundle."""
     OrtModel(bundle, load_manifest(bundle), threads=1, provider="cpu")
     return mib("VmHWM")
 
 
 def while_serving(bundle: Path, sources: list[Tokens], stages: int) -> list[float]:
-    """Resident MiB of one engine after each of `stages` passes over `sources`."""
+    """Return the resident MiB of one engine after each of `stages` passes over `sources`."""
     engine = OrtEngine(
         OrtModel(bundle, load_manifest(bundle), threads=1, provider="cpu"), rows=_ROWS
     )

@@ -1,1 +1,1 @@
-"""The service beside LitServe and BentoML around the same engine. `python -m bench.servers`."""
+"""Compare the service with LitServe and BentoML around one engine: `python -m bench.servers`."""

@@ -1,14 +1,13 @@
-"""`python -m bench.servers`: the service beside LitServe and BentoML around the same engine.
+"""`python -m bench.servers`: compare the service with LitServe and BentoML around one engine.
 
-On the same cores, with the same questions and the same load, in turns. Prints a table a scenario
-and ends in one line of JSON; `make bench-servers` installs what it needs. docs/servers.md says what
-is compared and how.
+The servers take turns on the same cores, with the same questions and the same load. The command
+prints a table for each scenario and ends with one line of JSON. `make bench-servers` installs what
+it needs; docs/servers.md describes the comparison.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,23 +24,23 @@ _QUICK_TURN_S, _QUICK_QUESTIONS = 2.0, 100
 
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    everyone = entries(arguments.rivals_python, available_cpus())
-    labels = [entry.label for entry in everyone]
+    every = entries(arguments.baselines_python, available_cpus())
+    labels = [entry.label for entry in every]
     unknown = set(arguments.only) - set(labels)
     if unknown:
         print(
             f"error: --only {min(unknown)}: expected some of {', '.join(labels)}", file=sys.stderr
         )
         return 1
-    chosen = [one for one in everyone if one.label in (arguments.only or labels)]
+    chosen = [one for one in every if one.label in (arguments.only or labels)]
     return _run(arguments, chosen, command.typed("bench.servers", argv))
 
 
-def _run(arguments: argparse.Namespace, everyone: Sequence[Entry], typed: str) -> int:
+def _run(arguments: argparse.Namespace, every: Sequence[Entry], typed: str) -> int:
+    from bench.comparison.candidates import CandidateFailed
+    from bench.comparison.report import Conditions, write
     from bench.servers import plot, report
-    from bench.servers.contest import Contest, Durations
-    from bench.servers.load import LoadError
-    from bench.servers.process import ServerFailed
+    from bench.servers.comparison import Comparison, Durations
     from bench.servers.questions import prepare
 
     command.exit_when_terminated()
@@ -54,46 +53,45 @@ def _run(arguments: argparse.Namespace, everyone: Sequence[Entry], typed: str) -
     )
     count = _QUICK_QUESTIONS if quick else arguments.questions
     workload = prepare(arguments.bundle, arguments.cache, count)
-    contest = Contest(
+    comparison = Comparison(
         workload, arguments.bundle, arguments.out, durations, cores=available_cpus(), say=say
     )
     try:
-        for entry in everyone:
-            contest.admit(entry)
-        contest.run(arguments.callers, arguments.rates)
-    except (ServerFailed, LoadError) as error:
+        for entry in every:
+            comparison.admit(entry)
+        comparison.run(arguments.callers, arguments.rates)
+    except CandidateFailed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:
-        contest.close()
+        comparison.close()
     run = report.Run(
-        machine=command.machine(),
-        commit=command.commit(),
-        command=typed,
-        rounds=durations.rounds,
+        Conditions(
+            machine=command.machine(),
+            commit=command.commit(),
+            command=typed,
+            rounds=durations.rounds,
+        ),
         turn_s=durations.turn_s,
-        versions=_versions(everyone),
-        results=contest.results,
+        versions=_versions(every),
+        results=comparison.results,
     )
-    (arguments.out / "servers.json").write_text(json.dumps(report.details(run), indent=2) + "\n")
-    (arguments.out / "servers.md").write_text(report.tables(run))
     plot.draw(run, arguments.out / "servers.png")
-    print(report.tables(run))
-    print(json.dumps(report.line(run)))
+    write(arguments.out / "servers", report.details(run), report.tables(run), report.line(run))
     return 0
 
 
-def _versions(everyone: Sequence[Entry]) -> Mapping[str, str]:
-    """Of the servers, and of the engine's runtime in each one's environment."""
+def _versions(every: Sequence[Entry]) -> Mapping[str, str]:
+    """Return the versions of each server and of the engine's runtime in its environment."""
     found = {}
-    for entry in everyone:
+    for entry in every:
         package = {"ours": "cybersolve"}.get(entry.label, entry.label)
         code = (
             "from importlib.metadata import version as v;"
             f"print('{package}', v('{package}') + ', onnxruntime', v('onnxruntime'))"
         )
         result = subprocess.run(  # noqa: S603 - our own line
-            [str(entry.python), "-c", code], capture_output=True, text=True, check=False
+            [str(entry.python), "-P", "-c", code], capture_output=True, text=True, check=False
         )
         found[entry.label] = result.stdout.strip() or "unknown"
     return found
@@ -108,14 +106,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--seconds", type=float, default=8.0, help="of a turn, after one that is not counted")
     add("--callers", type=int, nargs="+", default=list(CALLERS), help="of the closed loops")
     add("--rates", type=float, nargs="+", default=[],
-        help="of the open loops, not shares of what ours gives to 64 callers")  # fmt: skip
-    add("--no-search", action="store_true", help="take the first of the rivals' settings")
+        help="of the open loops, instead of shares of our throughput with 64 callers")  # fmt: skip
+    add("--no-search", action="store_true", help="use the first of the baselines' settings")
     add("--trial-seconds", type=float, default=4.0, help="of one load of one trial of settings")
     add("--questions", type=int, default=1000, help="different questions, asked in turn")
     add("--bundle", type=Path, default=ROOT / "models/cybersolve-mini", help="what all serve")
     add("--out", type=Path, default=Path("runs/servers"), help="for servers.json, .md and .png")
     add("--cache", type=Path, default=Path("runs/servers/cache"), help="for the questions")
-    add("--rivals-python", type=Path, default=ROOT / ".venv-rivals-servers/bin/python",
+    add("--baselines-python", type=Path, default=ROOT / ".venv-baselines-servers/bin/python",
         help="interpreter that has LitServe and BentoML")  # fmt: skip
     return parser
 

@@ -1,37 +1,33 @@
-"""What is known of one server in one scenario. Pure."""
+"""Turn the answers of a turn of servers into figures. Pure."""
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, replace
 
-from bench.engines.figures import percentile
+from bench.comparison import figures as comparison
 from bench.servers.load import Answers
+from loadtest.figures import percentile
 
 _OK = 200
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Of one turn, or medians over turns. NaN where nothing was answered."""
+class Figures(comparison.Figures):
+    """The figures of one turn, or medians over turns. NaN where nothing was answered."""
 
-    per_s: float  # answers
-    p50_ms: float
-    p99_ms: float
     cpu_ms: float  # processor time of all the server's processes, for each question
     memory_mb: float
     failed: float  # share that was not answered with 200
-    generator_us: float  # processor time of the load itself, for each question
-
-    def shown(self) -> dict[str, float]:
-        return {name: round(value, 4) for name, value in asdict(self).items()}
+    generator_us: float  # processor time of the load generator, for each question
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one turn: processor seconds of server and generator; the server's memory at its end."""
+    """Processor seconds of server and load generator in a turn, and the server's memory at its
+    end.
+    """
 
     server_s: float
     generator_s: float
@@ -39,8 +35,10 @@ class Cost:
 
 
 def figures(answers: Answers, cost: Cost, *, lead_s: float, end_s: float) -> Figures:
-    """Answers that came from `lead_s` to `end_s` count for throughput, and what was due then for
-    latency; the first moments of a load are like no others.
+    """Return the figures of one turn.
+
+    Throughput counts answers that came from `lead_s` to `end_s`, and latency questions that were
+    due then: the first moments of a load differ from the rest.
     """
     everything = list(zip(answers.due_s, answers.done_s, answers.statuses, strict=True))
     good = [(due, done) for due, done, status in everything if status == _OK]
@@ -59,9 +57,5 @@ def figures(answers: Answers, cost: Cost, *, lead_s: float, end_s: float) -> Fig
 
 
 def over_rounds(turns: Sequence[Figures]) -> Figures:
-    """Medians; of failures the worst."""
-    medians = {
-        field.name: statistics.median(getattr(turn, field.name) for turn in turns)
-        for field in fields(Figures)
-    }
-    return Figures(**medians | {"failed": max(turn.failed for turn in turns)})
+    """Return the median of each figure, and the worst share of failures."""
+    return replace(comparison.medians(turns), failed=max(turn.failed for turn in turns))

@@ -1,8 +1,8 @@
-"""Callers of `POST /solve`, closed loop or open, the same for every server.
+"""Generate load on `POST /solve`, closed loop or open, the same for every server.
 
-It shares the cores with what it measures, so it does little: one process, uvloop, requests made up
-beforehand, and of an answer it reads the status and the length. Bodies are kept and judged when the
-time is over.
+The generator shares the cores with the server, so it must be cheap: one process, uvloop, requests
+prepared beforehand, and only status and length are read of an answer. Bodies are kept and compared
+when the time is over.
 """
 
 from __future__ import annotations
@@ -21,24 +21,26 @@ from typing import Any
 
 import uvloop
 
+from bench.comparison.candidates import CandidateFailed
+
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _HEAD_END = b"\r\n\r\n"
 NO_ANSWER = 0  # in place of a status: the connection was lost, or the time was over
 _KEPT = 16  # of so many answers under load, one body is kept
 _FOREVER_S = 600.0
 _CONNECT_S = 10.0
-_TICK_S = 0.001  # of uvloop's clock, which may ring that much too early
-_GRACE_S = 20.0  # for what is under way at the end
-_MOST_CONNECTIONS = 512  # what is due beyond them waits, and its wait counts
+_TICK_S = 0.001  # of uvloop's clock, whose timers may fire that much too early
+_GRACE_S = 20.0  # for questions in flight at the end
+_MOST_CONNECTIONS = 512  # beyond them questions wait, and their wait counts
 
 
-class LoadError(RuntimeError):
-    """A server that cannot be reached, or that answers what is no HTTP with a length."""
+class LoadError(CandidateFailed):
+    """The server cannot be reached, or its answer is not HTTP with a length."""
 
 
 @dataclass
 class Answers:
-    """What came back: times in seconds since the start, `due` when the question was to be sent."""
+    """The answers, with times in seconds since the start; a question was to be sent at `due`."""
 
     due_s: list[float] = field(default_factory=list)
     done_s: list[float] = field(default_factory=list)
@@ -48,7 +50,7 @@ class Answers:
 
 
 class Asked:
-    """Requests ready to be sent, one after the other and from the first again."""
+    """Prepared requests, in order and then from the first again."""
 
     def __init__(self, questions: Sequence[str]) -> None:
         self._requests = [_request(question) for question in questions]
@@ -69,18 +71,18 @@ def _request(question: str) -> bytes:
 
 
 def closed_loop(port: int, asked: Asked, *, callers: int, seconds: float) -> Answers:
-    """What so many callers get in so many seconds. Raises `LoadError`."""
+    """Return the answers that `callers` get in `seconds`. Raises `LoadError`."""
     return _run(port, asked, lambda load: load.closed(callers, seconds))
 
 
 def once(port: int, questions: Sequence[str], *, callers: int) -> Answers:
-    """Every question once, with all bodies. Raises `LoadError`."""
+    """Send every question once, and keep all bodies. Raises `LoadError`."""
     count = len(questions)
     return _run(port, Asked(questions), lambda load: load.closed(callers, _FOREVER_S, count), 1)
 
 
 def open_loop(port: int, asked: Asked, due_s: Iterable[float]) -> Answers:
-    """What comes of questions sent at the times `due_s`. Raises `LoadError`."""
+    """Send questions at the times `due_s`, and return the answers. Raises `LoadError`."""
     return _run(port, asked, lambda load: load.opened(due_s, _MOST_CONNECTIONS))
 
 
@@ -91,7 +93,7 @@ def _run(
     kept: int = _KEPT,
 ) -> Answers:
     load = _Load(port, asked, kept)
-    # No pauses to look for garbage in all that the bench has loaded: they would count as latency.
+    # A collection would search all that the bench has loaded; its pause would count as latency.
     gc.collect()
     gc.disable()
     started_s = time.process_time()
@@ -105,7 +107,7 @@ def _run(
 
 
 class _Connection(asyncio.Protocol):
-    """One request at a time; `answered` gets status and body, status 0 where it was lost."""
+    """One request at a time; `answered` takes status and body, status 0 for a lost connection."""
 
     def __init__(self) -> None:
         self.answered: Callable[[int, bytes], None] | None = None
@@ -158,7 +160,7 @@ class _Connection(asyncio.Protocol):
 
 
 class _Load:
-    """One run: who asks what, and what became of it."""
+    """One run of a closed or an open loop."""
 
     def __init__(self, port: int, asked: Asked, kept: int) -> None:
         self._port = port
@@ -174,7 +176,7 @@ class _Load:
         self.answers = Answers()
 
     async def closed(self, callers: int, seconds: float, most: int | None = None) -> None:
-        """Each of the callers asks again when it has its answer; `most` questions in all."""
+        """Run a closed loop; `most` limits the number of questions."""
         self._left = most
         for _ in range(callers):
             await self._connect()
@@ -195,7 +197,7 @@ class _Load:
             self._ask(connection, self._now_s(), self._again)
 
     async def opened(self, due_s: Iterable[float], most: int) -> None:
-        """Ask at the times `due_s`, answered or not, over at most so many connections."""
+        """Run an open loop over at most so many connections."""
         idle: list[_Connection] = []
         late: deque[float] = deque()  # due, but every connection is busy
 
@@ -209,7 +211,7 @@ class _Load:
         for due in due_s:
             while (ahead_s := due - self._now_s()) > 0:
                 await asyncio.sleep(max(ahead_s, _TICK_S))
-            while idle and not idle[-1].open:  # servers close what was idle for seconds
+            while idle and not idle[-1].open:  # servers close idle connections
                 idle.pop()
             late.append(due)
             if idle:
@@ -255,15 +257,15 @@ class _Load:
             found.bodies.append((number, body))
 
     async def _end(self, late: Iterable[float] = ()) -> None:
-        """Wait for what is under way; what does not come in time counts as not answered."""
+        """Wait for answers in flight; those that do not come in time count as failed."""
         self._stopped = True
         with suppress(TimeoutError):
             async with asyncio.timeout(_GRACE_S):
                 while self._under_way:
                     await self._over.wait()
-        for due_s in late:  # there never was a connection for it
+        for due_s in late:  # no connection was free for it
             self._note(due_s, NO_ANSWER, 0, b"")
         for connection in self._connections:
             connection.close()
-        while self._under_way:  # those that are lost now
+        while self._under_way:  # their connections are lost now
             await self._over.wait()

@@ -1,4 +1,4 @@
-"""The questions that every server is asked, and the answers that all of them must give."""
+"""Prepare the questions for all servers, and compare their answers with the expected ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.servers.contender.answering import Answering
+from bench.servers.candidate.answering import Answering
 from engine.contracts import Hypothesis
 from engine.generate import generate
 from engine.loading import load_engine
@@ -19,21 +19,21 @@ from training.data import generate as write_questions
 _SEED = 23
 _SPARE = 1.2  # questions drawn for each one kept
 _ROWS = 32
-_NEAR_TIE = 0.02  # in log-probability; int8 in other company may differ by as much
+_NEAR_TIE = 0.02  # in log-probability; int8 may differ by as much in another batch
 _MOST_UNSURE = 0.005  # by how much confidences may differ for the same reason
 _OWN = ("timing_ms", "confidence")
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Questions, no two the same, and the body of the answer to each, without its timings."""
+    """Different questions, and the expected body of the answer to each."""
 
     questions: list[str]
     answers: list[dict[str, Any]]
 
 
 def prepare(bundle: Path, cache: Path, count: int) -> Workload:
-    """`count` freshly generated questions whose answers no rounding decides.
+    """Generate `count` questions whose answers do not depend on rounding.
 
     Raises `ValueError` where too few are left of those drawn.
     """
@@ -57,13 +57,13 @@ def _sure(bundle: Path, answering: Answering, questions: Sequence[str]) -> list[
 
 
 def _lead(hypothesis: Hypothesis) -> bool:
-    """Whether every token leads the next likely one clearly."""
+    """Return whether every token leads the next likely one clearly."""
     pairs = zip(hypothesis.logprobs, hypothesis.runner_up_logprobs, strict=True)
     return all(first - second > _NEAR_TIE for first, second in pairs)
 
 
 def wrong(workload: Workload, bodies: Iterable[tuple[int, bytes]]) -> list[str]:
-    """What differs from what should have been answered: a line for each body at fault."""
+    """Return a line for each body that differs from the expected answer."""
     faults = []
     for number, body in bodies:
         fault = _fault(workload.answers[number], body)

@@ -1,4 +1,4 @@
-"""The results as a table, as JSON, and as the one line that ends a run. Pure."""
+"""Report a run of the comparison of servers: tables, JSON, and the line that ends it. Pure."""
 
 from __future__ import annotations
 
@@ -7,60 +7,55 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.servers.contest import Results
+from bench.comparison import report
+from bench.comparison.report import Conditions
+from bench.servers.comparison import Results
 from bench.servers.entries import OURS
 from bench.servers.figures import Figures
 
-_QUIET = 0.05  # of the cores; with more, neighbours had a part in the figures
+_QUIET = 0.05  # share of the cores; above it other programs distort the figures
+_SHOWN = ("per_s", "p50_ms", "p99_ms", "cpu_ms", "memory_mb", "failed")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One comparison and the conditions it ran under."""
+    """The results of a run of turns of `turn_s` each."""
 
-    machine: str
-    commit: str | None
-    command: str
-    rounds: int
+    conditions: Conditions
     turn_s: float
     versions: Mapping[str, str]
     results: Results
 
     @property
     def others_share(self) -> float:
-        """Median share of the cores that was used by what is no part of the comparison."""
+        """Return the median share of the cores that other programs used."""
         return statistics.median(self.results.others_share or [0.0])
 
 
 def line(run: Run) -> dict[str, Any]:
-    """What the last line of the output says."""
-    shown = ("per_s", "p50_ms", "p99_ms", "cpu_ms", "memory_mb", "failed")
+    """Return the last line of the output."""
+    scenarios = run.results.scenarios
     return {
-        "machine": run.machine,
-        "commit": run.commit,
+        **report.line(run.conditions, scenarios, _SHOWN),
         "others_share": round(run.others_share, 3),
-        "scenarios": {
-            name: {label: {key: one.shown()[key] for key in shown} for label, one in found.items()}
-            for name, found in run.results.scenarios.items()
-        },
-        "ours_by": {name: ratios(found) for name, found in run.results.scenarios.items()},
+        "ours_by": {name: ratios(found) for name, found in scenarios.items()},
     }
 
 
 def details(run: Run) -> dict[str, Any]:
-    """Everything that was found, for a file."""
+    """Return all results, for a file."""
     results = run.results
     return {
         **line(run),
-        "command": run.command,
-        "rounds": run.rounds,
+        "command": run.conditions.command,
+        "rounds": run.conditions.rounds,
         "turn_s": run.turn_s,
         "versions": dict(run.versions),
         "settings": results.settings,
         "trials": results.trials,
         "excluded": results.excluded,
         "bodies_checked": results.checked,
-        "waiting_share": round(max(results.waiting_share, default=0.0), 4),
+        "waiting_share": round(results.most_waiting, 4),
         "others_share_by_turn": [round(share, 3) for share in results.others_share],
         "figures": {
             name: {label: one.shown() for label, one in found.items()}
@@ -70,7 +65,7 @@ def details(run: Run) -> dict[str, Any]:
 
 
 def ratios(found: Mapping[str, Figures]) -> dict[str, float]:
-    """Our questions/s by each other's."""
+    """Return our questions/s divided by those of each baseline."""
     ours = found.get(OURS)
     return {
         label: round(ours.per_s / one.per_s, 2)
@@ -80,15 +75,16 @@ def ratios(found: Mapping[str, Figures]) -> dict[str, float]:
 
 
 def tables(run: Run) -> str:
-    """Markdown: the conditions, and a table a scenario."""
-    results = run.results
+    """Return Markdown: the conditions, and a table for each scenario."""
+    conditions, results = run.conditions, run.results
     parts = [
-        f"{run.machine}; commit {run.commit}; medians of {run.rounds} turns of {run.turn_s:g} s.",
-        f"`{run.command}`",
+        f"{conditions.machine}; commit {conditions.commit}; "
+        f"medians of {conditions.rounds} turns of {run.turn_s:g} s.",
+        f"`{conditions.command}`",
         "; ".join(f"{label}: {version}" for label, version in run.versions.items()),
         "; ".join(f"{label}: {shown}" for label, shown in results.settings.items()),
         f"Other programs used {100 * run.others_share:.0f}% of the cores (median over turns), "
-        f"servers that waited at most {100 * max(results.waiting_share, default=0.0):.1f}% of one; "
+        f"servers that waited at most {100 * results.most_waiting:.1f}% of one; "
         f"bodies compared: {sum(results.checked.values())}, all as expected.",
     ]
     if run.others_share > _QUIET:
@@ -102,7 +98,7 @@ def _table(found: Mapping[str, Figures]) -> str:
     head = ["server", "questions/s", "ours by it", "p50 ms", "p99 ms", "CPU ms a question"]
     head += ["memory MB", "failed", "generator us"]
     by = ratios(found)
-    rows = [head, ["---"] * len(head)]
+    rows = []
     for label, one in found.items():
         rows.append([
             label,
@@ -115,4 +111,4 @@ def _table(found: Mapping[str, Figures]) -> str:
             f"{100 * one.failed:.1f}%",
             f"{one.generator_us:.0f}",
         ])  # fmt: skip
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return report.table(head, rows)

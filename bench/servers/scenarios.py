@@ -1,19 +1,18 @@
-"""What every server goes through. Pure: values in, values out."""
+"""The scenarios that servers are measured in. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import takewhile
 
-from bench.engines.scenarios import poisson
+from loadtest.schedule import at_random, steps
 
 _SEED = 5
 
 
 @dataclass(frozen=True)
 class Callers:
-    """A closed loop: so many callers, each asks again when it has its answer."""
+    """A closed loop: each of the callers sends its next question when it has its answer."""
 
     callers: int
 
@@ -33,17 +32,16 @@ class Rate:
         return f"rate-{self.per_s:.0f}"
 
     def due_s(self, seconds: float) -> Iterator[float]:
-        """The same times for every server."""
-        count = int(2 * self.per_s * seconds) + 10
-        return takewhile(lambda due: due < seconds, poisson(self.per_s, count, _SEED))
+        """Yield the times when questions are due, the same for every server."""
+        return at_random(steps([self.per_s], seconds), _SEED)
 
 
 Scenario = Callers | Rate
 CALLERS = (1, 8, 32, 64)
 MOST_CALLERS = CALLERS[-1]
-RATE_SHARES = (0.25, 0.5, 0.75)  # of what ours gives to the most callers
+RATE_SHARES = (0.25, 0.5, 0.75)  # of our throughput with the most callers
 
 
 def rates(saturated_per_s: float) -> list[Rate]:
-    """Round figures, so that a name says them exactly."""
+    """Return the rates of the open loops, rounded, so that their names are exact."""
     return [Rate(float(max(1, round(share * saturated_per_s)))) for share in RATE_SHARES]

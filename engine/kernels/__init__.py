@@ -1,8 +1,8 @@
 """Kernels of our own for the operators of `model_export.operators`, in C, for ONNX Runtime's CPU.
 
-They are compiled when the project is installed, where there is a compiler, and used where the
-processor has AVX-512 with VNNI. Elsewhere ONNX Runtime does the same with operators of its own, in
-about twice the time.
+They are compiled when the project is installed, where there is a compiler: one set of kernels for
+each level of instructions, of which a process uses one. Without kernels ONNX Runtime does the same
+with operators of its own, in about twice the time.
 """
 
 from __future__ import annotations
@@ -10,14 +10,58 @@ from __future__ import annotations
 import ctypes
 from functools import cache
 from importlib.util import find_spec
+from itertools import count, takewhile
 from pathlib import Path
+
+# From the fastest on: those of x86-64, then of ARM64.
+LEVELS = ("avx512vnni", "avx512", "avxvnni", "avx2", "i8mm", "dotprod")
+NONE = "none"
+CHOICES = ("auto", NONE, *LEVELS)
+
+
+class LevelMissing(ValueError):
+    """A level was asked for that this processor or installation does not have."""
 
 
 @cache
-def library() -> Path | None:
-    """The compiled kernels, if there are any and this processor can run them."""
-    spec = find_spec("engine.kernels.library")
-    if spec is None or spec.origin is None:
+def _library() -> Path | None:
+    spec = find_spec(f"{__name__}.library")
+    return Path(spec.origin) if spec and spec.origin else None
+
+
+@cache
+def levels() -> tuple[str, ...]:
+    """Return the levels that this processor can run, the fastest first; none without kernels."""
+    path = _library()
+    if path is None:
+        return ()
+    name = ctypes.CDLL(str(path)).cybersolve_level
+    name.restype = ctypes.c_char_p
+    return tuple(found.decode() for found in takewhile(bool, map(name, count())))
+
+
+def level(requested: str = "auto") -> str:
+    """Return the level that `requested`, one of `CHOICES`, means here: `none` or one of `LEVELS`.
+
+    Raises `LevelMissing` for a level that this processor cannot run.
+    """
+    here = levels()
+    if requested == "auto":
+        return here[0] if here else NONE
+    if requested == NONE or requested in here:
+        return requested
+    expected = ", ".join(("auto", NONE, *here))
+    why = "this processor cannot run them" if _library() else "this installation has no kernels"
+    raise LevelMissing(f"kernels {requested}: {why}; expected {expected}")
+
+
+def use(requested: str = "auto") -> Path | None:
+    """Have sessions opened from now on use a level; return the library that they register.
+
+    Returns `None` where the level is `none`. Raises `LevelMissing`, as `level` does.
+    """
+    chosen, path = level(requested), _library()
+    if chosen == NONE or path is None:
         return None
-    can_run = ctypes.CDLL(spec.origin).cybersolve_can_run
-    return Path(spec.origin) if can_run() else None
+    assert ctypes.CDLL(str(path)).cybersolve_use(chosen.encode()), "levels() has it: this is a bug"
+    return path

@@ -2,6 +2,7 @@
 #ifndef CYBERSOLVE_KERNEL_H
 #define CYBERSOLVE_KERNEL_H
 
+#include "level.h"
 #include "ort.h"
 
 typedef struct {
@@ -17,6 +18,11 @@ typedef struct {
     const int64_t *shape;
     size_t rank;
 } Tensor;
+
+enum {
+    MOST_INPUTS = 1 << 16, /* of a product: a task's rows are on the stack of its thread */
+    MOST_KEYS = 1 << 15,   /* of a query, likewise */
+};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -43,5 +49,19 @@ static inline Status *write_output(
     TRY(ort_output(api, context, index, shape, rank, &value));
     return ort_data(api, value, data);
 }
+
+/* Whether a tensor has `rank` dimensions, those of `shape`; any size where that is ANY. */
+enum { ANY = -1 };
+static inline int is_shaped(const Tensor *tensor, const int64_t *shape, size_t rank) {
+    if (tensor->rank != rank) return 0;
+    for (size_t i = 0; i < rank; i++) {
+        if (shape[i] != ANY && tensor->shape[i] != shape[i]) return 0;
+    }
+    return 1;
+}
+
+#define IS_SHAPED(tensor, ...)                                        \
+    is_shaped(                                                        \
+        tensor, (const int64_t[]){__VA_ARGS__}, COUNT(((const int64_t[]){__VA_ARGS__})))
 
 #endif

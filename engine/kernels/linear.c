@@ -1,8 +1,5 @@
-/* A T5's products in 8-bit integers with what surrounds them: the norm before, and the residual or
- * the gate after. */
-#if defined(__x86_64__)
-
-#include "integers.h"
+/* Operators of a T5's products in 8-bit integers with what surrounds them: the norm before, and the
+ * residual or the gate after. What they take and give, and how the work is divided. */
 #include "kernel.h"
 
 #include <stdlib.h>
@@ -11,52 +8,34 @@ enum { CHUNK = 1 << 18 }; /* bytes of weights that a task reads: they stay in a 
 
 typedef struct {
     Api *api;
+    const Level *level;
     Matrix matrix;
     Ending ending;
 } Linear;
 
-typedef struct {
-    const Linear *linear;
-    const float *x;
-    Output out;
-    int64_t rows, tiles; /* of ROWS */
-    int64_t chunk;       /* blocks of a task */
-} Work;
-
-/* ROWS rows by a chunk of columns. Tasks with the same columns follow each other. */
-static void run_task(void *work, size_t index) {
-    const Work *w = work;
-    const Matrix *m = &w->linear->matrix;
-    int64_t row = (int64_t)index % w->tiles * ROWS;
-    int64_t begin = (int64_t)index / w->tiles * w->chunk;
-    int64_t end = begin + w->chunk < m->blocks ? begin + w->chunk : m->blocks;
-    int rows = w->rows - row < ROWS ? (int)(w->rows - row) : ROWS;
-    int64_t stride = (m->inputs + 63) / 64 * 64;
-    uint8_t bytes[ROWS * stride];
-    for (int r = 0; r < rows; r++) round_row(m, w->x + (row + r) * m->inputs, bytes + r * stride);
-    switch (w->linear->ending) {
-        case PLAIN: multiply_rows(m, bytes, stride, &w->out, row, begin, end, rows, PLAIN); break;
-        case ADDED: multiply_rows(m, bytes, stride, &w->out, row, begin, end, rows, ADDED); break;
-        case GATED: multiply_rows(m, bytes, stride, &w->out, row, begin, end, rows, GATED); break;
-    }
-}
-
-static Status *compute(const Linear *l, Context *context, const Tensor *x, const float *residual) {
+static Status *compute(
+    const Linear *l, Context *context, const Tensor *x, const Tensor *residual) {
     Api *api = l->api;
     const Matrix *m = &l->matrix;
-    Work work = {.linear = l, .x = x->data, .out = {.residual = residual}, .rows = 1};
+    Product work = {.matrix = m, .ending = l->ending, .x = x->data, .rows = 1};
     int64_t shape[8];
-    if (x->rank > COUNT(shape) || x->shape[x->rank - 1] != m->inputs) {
+    if (x->rank < 1 || x->rank > COUNT(shape) || x->shape[x->rank - 1] != m->inputs) {
         return ort_error(api, "the last dimension of x must be the weights' number of inputs");
     }
     for (size_t i = 0; i + 1 < x->rank; i++) work.rows *= shape[i] = x->shape[i];
     shape[x->rank - 1] = m->columns;
+    if (residual) {
+        if (!is_shaped(residual, shape, x->rank)) {
+            return ort_error(api, "residual must have the rows of x and the weights' columns");
+        }
+        work.out.residual = residual->data;
+    }
     TRY(write_output(api, context, 0, shape, x->rank, (void **)&work.out.values));
-    int64_t tiles_of_blocks = CHUNK / (m->quads * 4 * LANES * BLOCKS);
-    work.chunk = BLOCKS * (tiles_of_blocks > 0 ? tiles_of_blocks : 1);
-    work.tiles = (work.rows + ROWS - 1) / ROWS;
+    int64_t tiles = CHUNK / (m->quads * QUAD * BLOCK * TILE_BLOCKS);
+    work.chunk = TILE_BLOCKS * (tiles > 0 ? tiles : 1);
+    work.tiles = (work.rows + TASK_ROWS - 1) / TASK_ROWS;
     int64_t chunks = (m->blocks + work.chunk - 1) / work.chunk;
-    return ort_parallel(api, context, run_task, (size_t)(work.tiles * chunks), &work);
+    return ort_parallel(api, context, l->level->multiply, (size_t)(work.tiles * chunks), &work);
 }
 
 static Status *compute_alone(void *kernel, Context *context) {
@@ -71,10 +50,15 @@ static Status *compute_added(void *kernel, Context *context) {
     Tensor residual, x;
     TRY(read_input(l->api, context, 0, &residual));
     TRY(read_input(l->api, context, 1, &x));
-    return compute(l, context, &x, residual.data);
+    return compute(l, context, &x, &residual);
 }
 
 /* -- making a kernel --------------------------------------------------------------------------- */
+
+/* The constants of a kernel; `norm` has no data where there is none. */
+typedef struct {
+    Tensor norm, weight, scales, input_scale;
+} Constants;
 
 static Status *read_constant(Api *api, const Info *info, size_t index, Tensor *tensor) {
     int is_constant = 0;
@@ -85,32 +69,77 @@ static Status *read_constant(Api *api, const Info *info, size_t index, Tensor *t
     return ort_shape(api, value, &tensor->shape, &tensor->rank);
 }
 
+static Status *check(Api *api, const Constants *c, Ending ending) {
+    int gated = ending == GATED;
+    const Tensor *weight = &c->weight;
+    if (gated ? !IS_SHAPED(weight, ANY, 2, ANY, BLOCK, QUAD)
+              : !IS_SHAPED(weight, ANY, ANY, BLOCK, QUAD)) {
+        return ort_error(
+            api, gated ? "weight must be (blocks, 2, inputs / 4, 16, 4)"
+                       : "weight must be (blocks, inputs / 4, 16, 4)");
+    }
+    int64_t blocks = weight->shape[0], quads = weight->shape[weight->rank - 3];
+    if (quads < 1 || quads > MOST_INPUTS / QUAD) {
+        return ort_error(api, "weight must have from 4 to 65,536 inputs");
+    }
+    if (gated ? !IS_SHAPED(&c->scales, 2, ANY) : !IS_SHAPED(&c->scales, ANY)) {
+        return ort_error(api, gated ? "scales must be (2, columns)" : "scales must be (columns)");
+    }
+    int64_t columns = c->scales.shape[c->scales.rank - 1];
+    if (columns < 1 || (columns + BLOCK - 1) / BLOCK != blocks) {
+        return ort_error(api, "weight must have a block for each 16 columns of scales");
+    }
+    if (c->norm.data && !IS_SHAPED(&c->norm, quads * QUAD)) {
+        return ort_error(api, "norm must have a number for each input of the weights");
+    }
+    for (size_t i = 0; i < c->input_scale.rank; i++) {
+        if (c->input_scale.shape[i] != 1) return ort_error(api, "input_scale must be one number");
+    }
+    return NULL;
+}
+
+/* Whether all weights are within WEIGHT_LIMIT: of larger ones some levels' sums overflow. */
+static int are_limited(const Matrix *m) {
+    int8_t lowest = 0, highest = 0;
+    for (int64_t i = 0; i < m->blocks * m->quads * QUAD * BLOCK; i++) {
+        if (m->weight[i] < lowest) lowest = m->weight[i];
+        if (m->weight[i] > highest) highest = m->weight[i];
+    }
+    return lowest >= -WEIGHT_LIMIT && highest <= WEIGHT_LIMIT;
+}
+
 static int32_t sum_of_column(const Matrix *m, int64_t column) {
-    const int8_t *weight = m->weight + column / LANES * m->quads * 4 * LANES + column % LANES * 4;
+    const int8_t *weight =
+        m->weight + column / BLOCK * m->quads * QUAD * BLOCK + column % BLOCK * QUAD;
     int32_t sum = 0;
-    for (int64_t quad = 0; quad < m->quads; quad++, weight += 4 * LANES) {
-        for (int i = 0; i < 4; i++) sum += weight[i];
+    for (int64_t quad = 0; quad < m->quads; quad++, weight += QUAD * BLOCK) {
+        for (int i = 0; i < QUAD; i++) sum += weight[i];
     }
     return sum;
 }
 
-static Status *prepare(Linear *l, const Tensor *norm, const Tensor *scales, float input_scale) {
+static Status *prepare(Linear *l, const Constants *c) {
     Matrix *m = &l->matrix;
-    int64_t padded = (m->blocks + BLOCKS - 1) / BLOCKS * BLOCKS * LANES;
-    m->factors = malloc(m->inputs * sizeof(float));
-    m->scales = calloc(padded, sizeof(float));
-    m->starts = calloc(padded, sizeof(int32_t));
+    if (!are_limited(m)) return ort_error(l->api, "weights must be within 63");
+    float input_scale = *(const float *)c->input_scale.data;
+    size_t sums = (size_t)(m->blocks * BLOCK);
+    m->factors = malloc((size_t)m->inputs * sizeof(float));
+    m->scales = calloc(sums, sizeof(float));
+    m->starts = calloc(sums, sizeof(int32_t));
     if (!m->factors || !m->scales || !m->starts) return ort_error(l->api, "out of memory");
     for (int64_t i = 0; i < m->inputs; i++) {
-        m->factors[i] = (norm ? ((float *)norm->data)[i] : 1.0f) / input_scale;
+        m->factors[i] = (c->norm.data ? ((const float *)c->norm.data)[i] : 1.0f) / input_scale;
     }
-    for (int64_t i = 0; i < m->blocks * LANES; i++) m->starts[i] = -ZERO * sum_of_column(m, i);
+    for (int64_t i = 0; i < m->blocks * BLOCK; i++) {
+        m->starts[i] = -l->level->zero * sum_of_column(m, i);
+    }
     /* Scales of a gate are (2, columns); its blocks alternate. */
     int step = l->ending == GATED ? 2 : 1;
     for (int64_t part = 0; part < step; part++) {
         for (int64_t i = 0; i < m->columns; i++) {
-            int64_t place = (i / LANES * step + part) * LANES + i % LANES;
-            m->scales[place] = ((float *)scales->data)[part * m->columns + i] * input_scale;
+            int64_t place = (i / BLOCK * step + part) * BLOCK + i % BLOCK;
+            m->scales[place] =
+                ((const float *)c->scales.data)[part * m->columns + i] * input_scale;
         }
     }
     return NULL;
@@ -124,26 +153,26 @@ static void destroy(void *kernel) {
 /* From `first` on the inputs are weight, scales and input_scale; the norm, if any, is before. */
 static Status *make(
     Api *api, const Info *info, size_t first, int normed, Ending ending, void **kernel) {
-    Tensor norm, weight, scales, input_scale;
-    if (normed) TRY(read_constant(api, info, first - 1, &norm));
-    TRY(read_constant(api, info, first, &weight));
-    TRY(read_constant(api, info, first + 1, &scales));
-    TRY(read_constant(api, info, first + 2, &input_scale));
+    Constants c = {0};
+    if (normed) TRY(read_constant(api, info, first - 1, &c.norm));
+    TRY(read_constant(api, info, first, &c.weight));
+    TRY(read_constant(api, info, first + 1, &c.scales));
+    TRY(read_constant(api, info, first + 2, &c.input_scale));
+    TRY(check(api, &c, ending));
     Linear *l = calloc(1, sizeof *l);
     if (!l) return ort_error(api, "out of memory");
     Matrix *m = &l->matrix;
     l->api = api;
+    l->level = current_level();
     l->ending = ending;
     m->normed = normed;
-    m->weight = weight.data;
-    m->blocks = weight.shape[0] * (ending == GATED ? weight.shape[1] : 1);
-    m->quads = weight.shape[weight.rank - 3];
-    m->columns = scales.shape[scales.rank - 1];
-    m->inputs = normed ? norm.shape[0] : m->quads * 4;
+    m->weight = c.weight.data;
+    m->blocks = c.weight.shape[0] * (ending == GATED ? 2 : 1);
+    m->quads = c.weight.shape[c.weight.rank - 3];
+    m->columns = c.scales.shape[c.scales.rank - 1];
+    m->inputs = m->quads * QUAD;
     Status *failed = normed ? ort_float(api, info, "epsilon", &m->epsilon) : NULL;
-    if (!failed) {
-        failed = prepare(l, normed ? &norm : NULL, &scales, *(float *)input_scale.data);
-    }
+    if (!failed) failed = prepare(l, &c);
     if (failed) {
         destroy(l);
         return failed;
@@ -176,5 +205,3 @@ Kernel LINEAR_KERNELS[3] = {
     KERNEL("NormGatedLinear", NORMED_INPUTS, OUTPUTS, make_gated, compute_alone, destroy),
     KERNEL("AddLinear", ADDED_INPUTS, OUTPUTS, make_added, compute_added, destroy),
 };
-
-#endif

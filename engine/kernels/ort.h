@@ -5,8 +5,7 @@
 #ifndef CYBERSOLVE_ORT_H
 #define CYBERSOLVE_ORT_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "level.h"
 
 enum { ORT_INTERFACE = 25 }; /* the first version that has all of this */
 
@@ -17,7 +16,6 @@ typedef struct Context Context;       /* of a call */
 typedef struct Domain Domain;         /* a set of operators */
 typedef struct Options Options;       /* of a session */
 typedef void *const Api;              /* the table's first entry */
-typedef void (*Task)(void *work, size_t index);
 
 typedef struct {
     Api *(*get_api)(uint32_t version);

@@ -4,8 +4,6 @@
  * each operator stands for, in operators of its own. */
 #include "kernel.h"
 
-#if defined(__x86_64__)
-
 static const char *name(const Operator *operator) { return ((const Kernel *)operator)->name; }
 static const char *provider(const Operator *operator) {
     (void)operator;
@@ -51,16 +49,9 @@ static Status *add(Api *api, Domain *domain, Kernel *kernel) {
     return ort_add_operator(api, domain, operator);
 }
 
-/* Whether this processor can run them. */
-int cybersolve_can_run(void) {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512vnni");
-}
-
 Status *RegisterCustomOps(Options *options, const ApiBase *base) {
     Api *api = base->get_api(ORT_INTERFACE);
-    if (!api || !cybersolve_can_run()) return NULL;
+    if (!api || !current_level()) return NULL;
     static Domain *domain; /* for all sessions */
     if (domain) return ort_add_domain(api, options, domain);
     TRY(ort_new_domain(api, "cybersolve", &domain));
@@ -72,14 +63,3 @@ Status *RegisterCustomOps(Options *options, const ApiBase *base) {
     for (size_t i = 0; i < COUNT(kernels); i++) TRY(add(api, domain, kernels[i]));
     return ort_add_domain(api, options, domain);
 }
-
-#else
-
-int cybersolve_can_run(void) { return 0; }
-
-Status *RegisterCustomOps(Options *options, const ApiBase *base) {
-    (void)options, (void)base;
-    return NULL;
-}
-
-#endif

@@ -153,9 +153,9 @@ _INFO = Example(
     "bundled", "The bundled model on a CPU", 200,
     {
         "name": "cybersolve-mini", "version": "1.3.0", "solves": True, "precision": "int8",
-        "provider": "CPUExecutionProvider", "parameters": 4613888, "max_source_tokens": 200,
-        "max_new_tokens": 96, "max_batch_questions": 1000, "max_body_bytes": 1_000_000,
-        "default_timeout_ms": 30000.0, "provenance": {},
+        "provider": "CPUExecutionProvider", "kernels": "avx512vnni", "parameters": 4613888,
+        "max_source_tokens": 200, "max_new_tokens": 96, "max_batch_questions": 1000,
+        "max_body_bytes": 1_000_000, "default_timeout_ms": 30000.0, "provenance": {},
     },
 )  # fmt: skip
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.api.answering import runtime_of
@@ -18,10 +20,21 @@ router = APIRouter(tags=["operate"], responses=_FAULTS)
 metrics_router = APIRouter(tags=["operate"], responses=_FAULTS)
 
 
-@router.get("/livez", summary="Is the process alive?")
-async def livez() -> Status:
-    """The process answers."""
-    return Status(status="live")
+def life_router(responsive: Callable[[], bool] = lambda: True) -> APIRouter:
+    """Return a router whose `/livez` is 503 while `responsive` says that the event loop stalls.
+
+    The default is for a router that runs on that loop: if it answers, the loop runs.
+    """
+    life = APIRouter(tags=["operate"], responses=_FAULTS)
+
+    @life.get("/livez", summary="Is the process alive?")
+    async def livez() -> Status:
+        """The process answers."""
+        if not responsive():
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "the event loop has stalled")
+        return Status(status="live")
+
+    return life
 
 
 @router.get(
@@ -58,12 +71,14 @@ async def info(request: Request) -> Info:
     """The model served, where it comes from, and the limits in force."""
     runtime = runtime_of(request)
     manifest, settings = runtime.model.manifest, runtime.settings
+    started = runtime.batcher.started
     return Info(
         name=manifest.name,
         version=manifest.version,
         solves=manifest.solves,
         precision=manifest.precision,
         provider=runtime.batcher.provider,
+        kernels=started.kernels if started else None,
         parameters=manifest.architecture.parameters,
         max_source_tokens=manifest.limits.max_source_tokens,
         max_new_tokens=manifest.limits.max_new_tokens,

@@ -191,4 +191,7 @@ async def _http(_: Request, error: Exception) -> JSONResponse:
     known = cast("HTTPException", error)
     if known.status_code == HTTPStatus.BAD_REQUEST:  # what FastAPI makes of undecodable JSON
         return respond(_problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the body is not JSON"))
-    return respond(_problem(HTTPStatus(known.status_code), str(known.detail)), known.headers)
+    headers = dict(known.headers or {})
+    if headers.get("Allow") == "GET":
+        headers["Allow"] = "GET, HEAD"  # by `middleware.head`
+    return respond(_problem(HTTPStatus(known.status_code), str(known.detail)), headers)

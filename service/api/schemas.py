@@ -232,6 +232,9 @@ class Info(BaseModel):
     solves: bool = Field(description="Whether it solves equations: then there is /solve.")
     precision: str
     provider: str | None = Field(description="What computes; null before the first engine is up.")
+    kernels: str | None = Field(
+        description="Level of the CPU kernels in use, or none; null before an engine is up."
+    )
     parameters: int
     max_source_tokens: int
     max_new_tokens: int

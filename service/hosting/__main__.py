@@ -1,4 +1,4 @@
-"""The process of one engine: `python -m service.hosting PLAN FD`. Only `ProcessHost` starts it."""
+"""The process of one engine, with the arguments PLAN and FD. Only `ProcessHost` starts it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from engine.bundle import BundleError
-from engine.kernels import library
+from engine.kernels import NONE, LevelMissing, level
 from engine.loading import load_engine, warm_up
 from engine.sessions import ProviderMissing, device_of
 from service.batching.policy import BatchLimits
@@ -29,8 +29,8 @@ _PR_SET_PDEATHSIG = 1
 def main() -> None:
     _end_with_the_service()
     # Signals to the whole group are for the service: it ends this process by closing the socket.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     plan = EnginePlan.from_json(sys.argv[1])
     configure_logging(plan.log_format)
     with socket.socket(fileno=int(sys.argv[2])) as channel:
@@ -49,13 +49,17 @@ def _end_with_the_service() -> None:
 def _serve(plan: EnginePlan, channel: socket.socket) -> None:
     try:
         engine, provider = load_engine(
-            plan.model, threads=plan.threads, rows=plan.rows, provider=plan.provider
+            plan.model,
+            threads=plan.threads,
+            rows=plan.rows,
+            provider=plan.provider,
+            kernels=plan.kernels,
         )
-    except (BundleError, ProviderMissing) as error:
+    except (BundleError, LevelMissing, ProviderMissing) as error:
         channel.sendall(packed(EngineRefused(str(error))))
         return
     warm_up(engine, plan.model)
-    kernels = "own" if device_of(provider) == "cpu" and library() is not None else "onnxruntime"
+    kernels = level(plan.kernels) if device_of(provider) == "cpu" else NONE
     channel.sendall(packed(Started(engine.rows, provider, kernels)))
     loop = DecodeLoop(
         engine,

@@ -14,6 +14,7 @@ class EnginePlan:
     threads: int  # for the arithmetic of one call
     rows: int
     tokens: int  # of prompts encoded together
+    kernels: str = "auto"  # the level of a CPU's, one of `engine.kernels.CHOICES`
     log_format: str = "text"  # as the service's own
 
     def to_json(self) -> str:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, cast
 
 from service.contracts import EngineExit, Order, Report, Started
@@ -24,18 +25,34 @@ from service.hosting.reserve import HandleReserve
 
 _LAST_STEP_S = 5.0
 _LOOK_S = 0.005  # between two looks for the end of a process that closed its socket
+# Runs the `service.hosting` that this module is part of, whatever else is on the path.
+_ROOT = str(Path(__file__).resolve().parents[2])
+_RUN = (
+    "import runpy, sys; root = sys.argv.pop(1); root in sys.path or sys.path.insert(0, root); "
+    "runpy.run_module('service.hosting', run_name='__main__', alter_sys=True)"
+)
 
 
 class ProcessHost:
     """Implements `service.contracts.Host` for the engine that `plan` describes.
 
     From the first start on it holds in reserve the file handles that a restart needs.
-    `out_of_memory` is shared by all hosts of the service.
+    `out_of_memory` is shared by all hosts of the service. With `one_attempt`, a start that fails
+    raises `EngineRefused`, so that the supervisor does not try again: for commands that a user
+    waits for.
     """
 
-    def __init__(self, plan: EnginePlan, out_of_memory: OutOfMemoryKills | None = None) -> None:
+    def __init__(
+        self,
+        plan: EnginePlan,
+        out_of_memory: OutOfMemoryKills | None = None,
+        *,
+        one_attempt: bool = False,
+    ) -> None:
         self._plan = plan
         self._out_of_memory = out_of_memory
+        self._one_attempt = one_attempt
+        self._attempted = False
         self._reserve = HandleReserve()
         self._killed = False  # by this host
         self._process: subprocess.Popen[bytes] | None = None
@@ -51,6 +68,9 @@ class ProcessHost:
         return self.pid if self._process and self._process.returncode is None else None
 
     async def start(self, told: Callable[[Report], None]) -> Started:
+        if self._one_attempt and self._attempted:
+            raise EngineRefused("the engine did not start in time")
+        self._attempted = True
         self._channel = None
         with self._reserve.released():
             ours = self._spawn()
@@ -62,10 +82,13 @@ class ProcessHost:
             raise
         first = await self._channel.first
         if isinstance(first, Started):
+            self._attempted = False
             return first
         end = await self._reap()
         if isinstance(first, EngineRefused):
             raise first
+        if self._one_attempt:
+            raise EngineRefused(f"the engine ended before it was ready: {end}")
         raise EngineNotStarted(str(end))
 
     def _spawn(self) -> socket.socket:
@@ -76,8 +99,10 @@ class ProcessHost:
                 self._process = subprocess.Popen(  # noqa: S603  # our own program
                     [
                         sys.executable,
-                        "-m",
-                        "service.hosting",
+                        "-P",  # code in the working directory is not ours to run
+                        "-c",
+                        _RUN,
+                        _ROOT,
                         self._plan.to_json(),
                         str(theirs.fileno()),
                     ],

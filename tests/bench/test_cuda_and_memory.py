@@ -1,4 +1,4 @@
-"""The benches of a GPU and of memory, on this machine's processor and in small."""
+"""`bench.cuda` and `bench.memory` with small models on this machine's processor."""
 
 import json
 import sys
@@ -13,12 +13,12 @@ from engine.sessions import has_cuda
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_engines_of_a_device_are_checked_before_they_are_timed(
+def test_engines_are_checked_and_measured_on_a_device(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The same code with `cuda` needs a GPU. Rivals that are not installed are named."""
+    """The same code runs with `cuda`. Missing baselines are excluded, and stderr says so."""
     arguments = ["--device", "cpu", "--shape", "tiny", "--rounds", "1", "--cache", str(tmp_path)]
-    assert cuda.main([*arguments, "--rivals-python", str(tmp_path / "python")]) == 0
+    assert cuda.main([*arguments, "--baselines-python", str(tmp_path / "python")]) == 0
     out, err = capsys.readouterr()
     scenarios = json.loads(out.splitlines()[-1])["scenarios"]
     assert set(scenarios) == {"tiny/batch-1", "tiny/batch-8", "tiny/batch-32"}
@@ -31,12 +31,14 @@ def test_engines_of_a_device_are_checked_before_they_are_timed(
             "ours-fp16",
         }
         assert all(one["per_s"] > 0 for one in found.values())
-    for rival in ("optimum", "optimum-fp16", "ctranslate2-fp16"):
-        assert f"left out: {rival}: cannot load" in err
+    for baseline in ("optimum", "optimum-fp16", "ctranslate2-fp16"):
+        assert f"left out: {baseline}: cannot load" in err
 
 
 @pytest.mark.skipif(has_cuda(), reason="ONNX Runtime has CUDA here")
-def test_a_machine_without_cuda_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_gpu_the_command_fails_with_a_message(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert cuda.main([]) == 1
     assert "this ONNX Runtime has no CUDA" in capsys.readouterr().err
 

@@ -9,20 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.comparison.figures import medians
+from bench.comparison.report import Conditions
 from bench.engines.__main__ import main
-from bench.engines.contender.rows import padded, until_end
-from bench.engines.contest import Result, Results
+from bench.engines.candidate.rows import padded, until_end
+from bench.engines.comparison import Result, Results
 from bench.engines.entries import Layout, OursEntry, entries, layouts
-from bench.engines.figures import Figures, figures, over_rounds, percentile
+from bench.engines.figures import Figures, figures
 from bench.engines.flops import ModelShape, flops
 from bench.engines.machine import Sgemm
 from bench.engines.report import Run, details, line, tables
-from bench.engines.scenarios import poisson, split, take, turns
+from bench.engines.scenarios import poisson, split, take
 
 lengths = st.lists(st.integers(1, 60), min_size=1, max_size=80)
 
 
-def test_arrivals_are_poisson_and_the_same_each_time() -> None:
+def test_arrivals_are_a_poisson_process_and_repeatable() -> None:
     arrivals = poisson(50.0, 4000, seed=1)
     gaps = [later - sooner for sooner, later in itertools.pairwise(arrivals)]
     assert arrivals[0] == 0
@@ -34,12 +36,8 @@ def test_arrivals_are_poisson_and_the_same_each_time() -> None:
     assert poisson(50.0, 4000, seed=2) != arrivals
 
 
-def test_turns_interleave() -> None:
-    assert list(turns(2, "ABC")) == [(n, who) for n in (0, 1) for who in "ABC"]
-
-
 @given(lengths, st.integers(1, 6))
-def test_a_split_shares_every_row_out_once_by_length(rows: list[int], parts: int) -> None:
+def test_a_split_assigns_every_row_once_by_length(rows: list[int], parts: int) -> None:
     """Each piece is a run of the sorted rows, within one row of its share of all tokens."""
     pieces = split(rows, parts)
     assert sorted(i for piece in pieces for i in piece) == list(range(len(rows)))
@@ -51,7 +49,7 @@ def test_a_split_shares_every_row_out_once_by_length(rows: list[int], parts: int
 
 
 @given(lengths, st.integers(1, 40))
-def test_a_free_worker_takes_the_oldest_and_the_nearest_in_length(
+def test_a_free_worker_takes_the_oldest_question_and_those_nearest_in_length(
     waiting: list[int], most: int
 ) -> None:
     taken = take(waiting, most)
@@ -62,17 +60,11 @@ def test_a_free_worker_takes_the_oldest_and_the_nearest_in_length(
     assert all(abs(waiting[i] - waiting[0]) >= farthest for i in left)
 
 
-def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed() -> None:
-    hundred = [float(i) for i in range(100, 0, -1)]
-    assert [percentile(hundred, share) for share in (0.5, 0.99, 1.0)] == [50, 99, 100]
-    assert percentile([3.0], 0.99) == 3
-
-
-def test_figures_of_a_round_and_over_rounds() -> None:
+def test_figures_of_a_round_and_their_medians() -> None:
     one = figures([0.1, 0.3, 0.2], questions=24, wall_s=0.6, single_s=0.05)
     assert one == Figures(per_s=pytest.approx(40), p50_ms=200, p99_ms=300, single_ms=50)
     slow, fast = Figures(1, 900, 999), Figures(90, 1, 2)
-    assert over_rounds([slow, Figures(40, 20, 30), fast]) == Figures(40, 20, 30)
+    assert medians([slow, Figures(40, 20, 30), fast]) == Figures(40, 20, 30)
 
 
 def test_flops_of_a_small_case_by_hand() -> None:
@@ -96,7 +88,7 @@ def test_a_shape_is_read_from_a_configuration() -> None:
     assert ModelShape.of(config, suppressed=28) == expected
 
 
-def test_rows_are_padded_and_end_at_their_end() -> None:
+def test_sources_are_padded_and_answers_end_before_the_end_token() -> None:
     assert padded([[5, 6], [7]], pad=0) == ([[5, 6], [7, 0]], [[1, 1], [1, 0]])
     assert until_end([[4, 1, 0], [4, 5, 6]], end=1) == [[4], [4, 5, 6]]
 
@@ -116,7 +108,8 @@ def run() -> Run:
         rates={"stream-70": 140.0},
         sgemm=[Sgemm(50e9, 99e9), Sgemm(52e9, 101e9), Sgemm(10e9, 20e9)],
     )
-    return Run("2 cores", "abc", "python -m bench.engines", "ours-fp32", 3, {"mini": results})
+    conditions = Conditions("2 cores", "abc", "python -m bench.engines", rounds=3)
+    return Run(conditions, "ours-fp32", {"mini": results})
 
 
 def test_the_last_line_has_three_figures_for_every_engine() -> None:
@@ -129,7 +122,7 @@ def test_the_last_line_has_three_figures_for_every_engine() -> None:
     }  # fmt: skip
 
 
-def test_tables_show_ratios_and_who_was_left_out() -> None:
+def test_tables_show_ratios_and_exclusions() -> None:
     text = tables(run())
     assert "| pytorch | 2x1 | 50.0 | 600.0 | 700.0 | 0.25 | 10.0% |" in text
     assert "| ours-fp32 | 2x1 | 139.0 | 30.0 | 60.0 | 1.00 | 30.0% | 20.0 | 3.0 |" in text
@@ -138,14 +131,14 @@ def test_tables_show_ratios_and_who_was_left_out() -> None:
     assert details(run())["scenarios"]["mini/stream-70"]["ours-fp32"]["layout"] == "2x1"
 
 
-def test_a_busy_machine_is_called_so() -> None:
+def test_tables_warn_of_a_busy_machine() -> None:
     busy = run()
     assert "busy" not in tables(busy)
     busy.workloads["mini"].sgemm[:] = [Sgemm(50e9, 3e9)]
     assert "the machine was busy" in tables(busy)
 
 
-def test_a_bundle_more_is_one_entry_more() -> None:
+def test_a_given_bundle_becomes_an_entry() -> None:
     """Such as ours in int8: nothing but its label and folder are new."""
     int8 = OursEntry.read("int8=models/small")
     found = entries([int8], Path("python"), layouts(2))[-1]
@@ -155,6 +148,6 @@ def test_a_bundle_more_is_one_entry_more() -> None:
     assert layouts(1) == [Layout(1, 1)]
 
 
-def test_an_unknown_name_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_name_is_rejected_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--only", "mini", "batch-7"]) == 1
     assert capsys.readouterr().err.startswith("error: --only batch-7: expected some of pytorch, ")

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from transformers import T5Config
 
+from bench.comparison.report import Conditions
 from bench.engines import plot, report
-from bench.engines.contender.serving import Pool
-from bench.engines.contest import Contest
+from bench.engines.candidate.serving import Pool
+from bench.engines.comparison import Comparison
 from bench.engines.entries import OURS, Entry, Layout, entries
 from bench.engines.machine import Sgemm
 from bench.engines.scenarios import Batches, Stream
@@ -36,13 +37,13 @@ def workload(tmp_path_factory: pytest.TempPathFactory) -> Workload:
     )  # fmt: skip
     write_random(config, folder / "checkpoint", steps=4)
     found = prepare("tiny", folder / "checkpoint", SOURCES, folder / "cache", count=20)
-    assert len({tuple(answer) for answer in found.answers}) > 5  # not one answer for all
+    assert len({tuple(answer) for answer in found.answers}) > 5  # questions have different answers
     assert {len(answer) for answer in found.answers} == {4}
     return found
 
 
-def contest(workload: Workload, out: Path, said: list[str]) -> Contest:
-    return Contest(
+def compare(workload: Workload, out: Path, said: list[str]) -> Comparison:
+    return Comparison(
         workload,
         out,
         ours="ours-fp32",
@@ -55,21 +56,21 @@ def contest(workload: Workload, out: Path, said: list[str]) -> Contest:
 
 def in_repository(layouts: Sequence[Layout]) -> list[Entry]:
     """PyTorch, and ours in fp32 and int8."""
-    everyone = entries(OURS, Path(sys.executable), layouts)
-    return [entry for entry in everyone if entry.engine in ("pytorch", "ours")]
+    every = entries(OURS, Path(sys.executable), layouts)
+    return [entry for entry in every if entry.engine in ("pytorch", "ours")]
 
 
 def test_engines_take_turns(workload: Workload, tmp_path: Path) -> None:
     said: list[str] = []
-    contesting = contest(workload, tmp_path, said)
+    comparison = compare(workload, tmp_path, said)
     try:
         for entry in in_repository([Layout(1, 1)]):
-            contesting.admit(entry)
+            comparison.admit(entry)
         for scenario in SCENARIOS:
-            contesting.run(scenario, rounds=2)
+            comparison.run(scenario, rounds=2)
     finally:
-        contesting.close()
-    results = contesting.results
+        comparison.close()
+    results = comparison.results
     assert results.excluded == {}
     assert results.agreement.pop("ours-int8") > 0.5
     assert results.agreement == {"pytorch": 1.0, "ours-fp32": 1.0}
@@ -77,7 +78,8 @@ def test_engines_take_turns(workload: Workload, tmp_path: Path) -> None:
     assert [text.split(":")[1].split()[0] for text in said[:6]] == turns
     saturated = results.scenarios["stream-saturated"]["ours-fp32"].figures
     assert results.rates == {"stream-70": pytest.approx(0.7 * saturated.per_s)}
-    run = report.Run("here", None, "test", "ours-fp32", 2, {"tiny": results})
+    conditions = Conditions("here", None, "test", rounds=2)
+    run = report.Run(conditions, "ours-fp32", {"tiny": results})
     assert set(report.line(run)["scenarios"]) == {f"tiny/{one.name}" for one in SCENARIOS}
     for found in report.line(run)["scenarios"].values():
         assert set(found) == {"pytorch", "ours-fp32", "ours-int8"}
@@ -87,20 +89,20 @@ def test_engines_take_turns(workload: Workload, tmp_path: Path) -> None:
     assert (tmp_path / "engines.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_ours_shares_batches_out_among_workers(workload: Workload, tmp_path: Path) -> None:
-    contesting = contest(workload, tmp_path, [])
+def test_ours_divides_batches_among_workers(workload: Workload, tmp_path: Path) -> None:
+    comparison = compare(workload, tmp_path, [])
     try:
-        contesting.admit(in_repository([Layout(2, 1)])[1])
-        contesting.run(SCENARIOS[1], rounds=1)
+        comparison.admit(in_repository([Layout(2, 1)])[1])
+        comparison.run(SCENARIOS[1], rounds=1)
     finally:
-        contesting.close()
-    assert contesting.results.agreement == {"ours-fp32": 1.0}
-    assert list(contesting.results.scenarios["stream-saturated"]) == ["ours-fp32"]
+        comparison.close()
+    assert comparison.results.agreement == {"ours-fp32": 1.0}
+    assert list(comparison.results.scenarios["stream-saturated"]) == ["ours-fp32"]
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])
-def test_a_pool_answers_each_row_with_its_own(kind: str) -> None:
-    """The engine here echoes."""
+def test_a_pool_returns_answers_in_the_order_of_their_sources(kind: str) -> None:
+    """The engine here echoes its sources."""
     echo = functools.partial(operator.itemgetter, slice(None))  # () -> (rows -> rows)
     pool = Pool.of_threads(2, echo()) if kind == "threads" else Pool.of_processes(2, echo)
     with pool:
@@ -111,21 +113,21 @@ def test_a_pool_answers_each_row_with_its_own(kind: str) -> None:
     assert min(latencies_s) > 0  # none is answered before it arrives
 
 
-def test_wrong_answers_and_missing_interpreters_are_excluded(
+def test_engines_with_wrong_answers_or_no_interpreter_are_excluded(
     workload: Workload, tmp_path: Path
 ) -> None:
     wrong = replace(workload, answers=[[3], *workload.answers[1:]])
     said: list[str] = []
-    contesting = contest(wrong, tmp_path, said)
+    comparison = compare(wrong, tmp_path, said)
     ours = in_repository([Layout(1, 1)])[1]
     try:
-        contesting.admit(ours)
-        contesting.admit(replace(ours, label="absent", python=tmp_path / "python"))
-        contesting.run(SCENARIOS[0], rounds=1)
-        contesting.run(SCENARIOS[2], rounds=1)
+        comparison.admit(ours)
+        comparison.admit(replace(ours, label="absent", python=tmp_path / "python"))
+        comparison.run(SCENARIOS[0], rounds=1)
+        comparison.run(SCENARIOS[2], rounds=1)
     finally:
-        contesting.close()
-    results = contesting.results
+        comparison.close()
+    results = comparison.results
     assert results.excluded["ours-fp32"] == "answers 1 of 20 differently"
     assert results.excluded["absent"].endswith("`make bench` installs it")
     assert results.agreement == {"ours-fp32": 0.95}

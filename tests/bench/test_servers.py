@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from bench.comparison.report import Conditions
 from bench.servers.__main__ import main
-from bench.servers.contender.setup import VARIABLE, Setup
-from bench.servers.contest import Results
+from bench.servers.candidate.setup import VARIABLE, Setup
+from bench.servers.comparison import Results
 from bench.servers.entries import OURS, entries
 from bench.servers.figures import Cost, Figures, figures, over_rounds
 from bench.servers.load import NO_ANSWER, Answers
-from bench.servers.machine import busy_s
 from bench.servers.questions import Workload, wrong
 from bench.servers.report import Run, details, line, ratios, tables
 from bench.servers.scenarios import Callers, Rate, rates
@@ -26,7 +26,7 @@ EXPECTED: dict[str, Any] = {
     "timing_ms": {"queue": 0, "inference": 1, "total": 1},
 }
 WORKLOAD = Workload(["x = 4"], [EXPECTED])
-PYTHON = Path("/rivals/bin/python")
+PYTHON = Path("/baselines/bin/python")
 
 
 def faults(body: bytes) -> list[str]:
@@ -59,16 +59,16 @@ def test_an_answer_may_differ_in_its_timings_and_a_little_in_confidence(found: o
         ("x", "other fields"),
     ],
 )
-def test_any_other_answer_is_a_fault_that_names_its_question(found: object, fault: str) -> None:
+def test_any_other_difference_is_a_fault_that_names_its_question(found: object, fault: str) -> None:
     (said,) = faults(json.dumps(found).encode())
     assert said.startswith(f"'x = 4': {fault}")
 
 
-def test_a_body_that_is_no_json_is_a_fault() -> None:
+def test_a_body_that_is_not_json_is_a_fault() -> None:
     assert faults(b"<html>") == ["'x = 4': no JSON: b'<html>'"]
 
 
-def test_the_first_moments_of_a_turn_and_what_comes_after_it_do_not_count() -> None:
+def test_answers_before_and_after_the_measured_time_do_not_count() -> None:
     answers = Answers(
         due_s=[0.5, 1.0, 1.5, 2.5, 2.9, 2.0],
         done_s=[0.9, 1.1, 1.9, 2.6, 3.4, 2.1],
@@ -82,7 +82,7 @@ def test_the_first_moments_of_a_turn_and_what_comes_after_it_do_not_count() -> N
     assert found.failed == pytest.approx(1 / 6)
 
 
-def test_a_turn_without_any_answer_has_no_latency() -> None:
+def test_a_turn_without_answers_has_no_latency() -> None:
     nothing = figures(Answers(), Cost(1, 1, 1), lead_s=1, end_s=2)
     refused = figures(Answers([1.0], [1.1], [NO_ANSWER]), Cost(1, 1, 1), lead_s=1, end_s=2)
     for found in (nothing, refused):
@@ -94,7 +94,7 @@ def turn(per_s: float, failed: float = 0.0) -> Figures:
     return Figures(per_s, 10, 20, 2.5, 180, failed, 40)
 
 
-def test_figures_are_medians_over_turns_but_failures_the_worst() -> None:
+def test_figures_are_medians_over_turns_and_failures_the_worst() -> None:
     found = over_rounds([turn(1), turn(300, failed=0.5), turn(200)])
     assert (found.per_s, found.failed) == (200, 0.5)
 
@@ -109,7 +109,7 @@ def test_arrivals_end_with_the_turn_and_are_the_same_for_all() -> None:
     ]  # fmt: skip
 
 
-def test_every_server_gets_the_same_engine_and_ours_neither_memory_nor_second_try() -> None:
+def test_every_server_gets_the_same_engine_and_ours_neither_cache_nor_alternatives() -> None:
     ours, litserve, bentoml = entries(PYTHON, cores=2)
     setups = [one.first(Path("models/mini"), workers=2) for one in (ours, litserve, bentoml)]
     assert {(one.bundle, one.rows, one.workers) for one in setups} == {
@@ -119,11 +119,11 @@ def test_every_server_gets_the_same_engine_and_ours_neither_memory_nor_second_tr
     assert environment["CYBERSOLVE_CACHED_ANSWERS"] == "0"
     assert environment["CYBERSOLVE_MAX_TRIES"] == environment["CYBERSOLVE_THREADS"] == "1"
     assert ours.shown(setups[0]) == "defaults"
-    assert "bench.servers.contender.with_litserve" in litserve.command()
-    assert "bench.servers.contender.with_bentoml:Solving" in bentoml.command()
+    assert "bench.servers.candidate.with_litserve" in litserve.command()
+    assert "bench.servers.candidate.with_bentoml:Solving" in bentoml.command()
 
 
-def test_a_setup_travels_through_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setup_is_passed_through_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     litserve = entries(PYTHON, cores=2)[1]
     setup = dataclasses.replace(litserve.first(Path("mini"), 2), port=8123, wait_s=0.02)
     monkeypatch.setenv(VARIABLE, litserve.environment(setup)[VARIABLE])
@@ -141,14 +141,6 @@ def test_a_search_changes_one_knob_at_a_time() -> None:
     )
 
 
-def test_processor_time_of_the_machine_leaves_out_idling(tmp_path: Path) -> None:
-    stat = tmp_path / "stat"
-    #                     user nice system idle iowait irq softirq steal guest guest_nice
-    stat.write_text("cpu  100  10   20     9999 8888   3   7       7777  0     0\ncpu0 ...\n")
-    assert busy_s(stat) == pytest.approx(1.40)
-    assert busy_s(tmp_path / "none") == 0
-
-
 def run(others_share: float = 0.0) -> Run:
     results = Results(
         scenarios={"callers-8": {OURS: turn(300), "litserve": turn(200), "bentoml": turn(100)}},
@@ -158,10 +150,11 @@ def run(others_share: float = 0.0) -> Run:
         others_share=[others_share],
         waiting_share=[0.01],
     )
-    return Run("2 cores", "abc", "python -m bench.servers", 3, 8.0, {OURS: "cybersolve 1"}, results)
+    conditions = Conditions("2 cores", "abc", "python -m bench.servers", rounds=3)
+    return Run(conditions, 8.0, {OURS: "cybersolve 1"}, results)
 
 
-def test_the_last_line_says_how_many_times_the_others_we_are() -> None:
+def test_the_last_line_has_our_ratio_to_each_baseline() -> None:
     said = line(run())
     assert json.loads(json.dumps(said)) == said
     assert said["ours_by"] == {"callers-8": {"litserve": 1.5, "bentoml": 3.0}}
@@ -170,7 +163,7 @@ def test_the_last_line_says_how_many_times_the_others_we_are() -> None:
     assert ratios({"litserve": turn(200)}) == {}
 
 
-def test_the_tables_say_who_is_missing_and_whether_the_machine_was_busy() -> None:
+def test_tables_show_exclusions_and_warn_of_a_busy_machine() -> None:
     quiet, busy = tables(run()), tables(run(others_share=0.4))
     assert "| litserve | 200.0 | 1.50 | 10.0 | 20.0 | 2.50 | 180 | 0.0% | 40 |" in quiet
     assert "other is left out: died" in quiet
@@ -179,7 +172,7 @@ def test_the_tables_say_who_is_missing_and_whether_the_machine_was_busy() -> Non
     assert "was busy" not in quiet
 
 
-def test_an_unknown_server_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_server_is_rejected_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--only", "triton"]) == 1
     expected = "error: --only triton: expected some of ours, litserve, bentoml\n"
     assert capsys.readouterr().err == expected

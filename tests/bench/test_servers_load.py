@@ -12,17 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from bench.servers.contender.answering import Answering
-from bench.servers.contest import Contest, Durations, free_port
+from bench.comparison.candidates import CandidateFailed
+from bench.processes import running
+from bench.servers.candidate.answering import Answering
+from bench.servers.comparison import Comparison, Durations
 from bench.servers.entries import Entry
 from bench.servers.load import NO_ANSWER, Answers, Asked, LoadError, closed_loop, once, open_loop
-from bench.servers.process import ServerFailed, ServerProcess
+from bench.servers.process import ServerProcess
 from bench.servers.questions import Workload, prepare
 from engine.bundle import TOKENIZER, read_manifest
 from engine.contracts import Prompt
 from engine.generate import generate
 from engine.loading import load_engine
 from engine.tokens import TextCodec
+from loadtest.server import free_port
 from service.api.schemas import ModelName, SolveResponse
 from service.contracts import Answered, Timings
 from service.solving import Solver
@@ -83,7 +86,7 @@ def test_once_asks_every_question_and_keeps_every_body(callers: int) -> None:
     assert all(QUESTIONS[n] == json.loads(body)["question"] for n, body in answers.bodies)
 
 
-def test_callers_ask_in_turn_until_the_time_is_over() -> None:
+def test_a_closed_loop_asks_until_the_time_is_over() -> None:
     with echo() as port:
         answers = closed_loop(port, Asked(QUESTIONS), callers=3, seconds=0.5)
     assert len(answers.statuses) > len(QUESTIONS)
@@ -93,7 +96,7 @@ def test_callers_ask_in_turn_until_the_time_is_over() -> None:
     assert answers.cpu_s > 0
 
 
-def test_an_open_loop_asks_when_it_is_due() -> None:
+def test_an_open_loop_sends_each_question_when_it_is_due() -> None:
     due_s = [0.0, 0.0, 0.0, 0.05, 0.1, 0.1]
     with echo() as port:
         answers = open_loop(port, Asked(QUESTIONS), due_s)
@@ -108,13 +111,13 @@ def test_a_lost_connection_counts_as_no_answer() -> None:
     assert Counter(answers.statuses) == {200: len(QUESTIONS) - 1, NO_ANSWER: 1}
 
 
-def test_callers_whose_connections_are_lost_do_not_wait_for_ever() -> None:
+def test_lost_connections_end_a_closed_loop() -> None:
     with echo(hangs_up=True) as port:
         answers = once(port, [HANG_UP] * 5, callers=2)
     assert answers.statuses == [NO_ANSWER] * 2
 
 
-def test_nobody_there_is_an_error_that_names_the_port() -> None:
+def test_a_port_without_a_server_is_named_in_the_error() -> None:
     port = free_port()
     with pytest.raises(LoadError, match=f"port {port}"):
         once(port, QUESTIONS, callers=1)
@@ -134,12 +137,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_
 """
 
 
-def running(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-def test_a_server_is_measured_and_ended_with_all_its_processes(tmp_path: Path) -> None:
+def test_a_server_is_measured_and_closed_with_all_its_processes(tmp_path: Path) -> None:
     port = free_port()
     server = ServerProcess([sys.executable, "-c", FAMILY, str(port)], {}, tmp_path / "log")
     try:
@@ -153,24 +151,26 @@ def test_a_server_is_measured_and_ended_with_all_its_processes(tmp_path: Path) -
     assert not any(running(pid) for pid in pids)
 
 
-def test_a_server_that_dies_says_where_its_log_is(tmp_path: Path) -> None:
+def test_the_error_of_a_server_that_dies_names_its_log(tmp_path: Path) -> None:
     server = ServerProcess([sys.executable, "-c", "raise SystemExit"], {}, tmp_path / "log")
-    with pytest.raises(ServerFailed, match="log"):
+    with pytest.raises(CandidateFailed, match="log"):
         server.wait_ready(f"http://127.0.0.1:{free_port()}/")
     server.close()
 
 
-def test_who_is_not_installed_is_left_out(tmp_path: Path) -> None:
+def test_a_server_that_is_not_installed_is_excluded(tmp_path: Path) -> None:
     said: list[str] = []
     workload = Workload(["x = 1"], [{}])
-    contest = Contest(workload, BUNDLE, tmp_path, Durations(1, 0, 1), cores=1, say=said.append)
-    contest.admit(Entry("bentoml", tmp_path / "python", {}, "/readyz"))
-    contest.close()
-    assert contest.results.excluded["bentoml"].endswith("`make bench-servers` installs it")
+    comparison = Comparison(
+        workload, BUNDLE, tmp_path, Durations(1, 0, 1), cores=1, say=said.append
+    )
+    comparison.admit(Entry("bentoml", tmp_path / "python", {}, "/readyz"))
+    comparison.close()
+    assert comparison.results.excluded["bentoml"].endswith("`make bench-servers` installs it")
     assert said[0].startswith("bentoml is left out")
 
 
-# Stands for an interpreter: whatever it is asked to run, it starts the family above.
+# In place of an interpreter: whatever it is given to run, it starts the processes above.
 STAND_IN = """#!{python}
 import json, os, sys
 sys.argv = ["", str(json.loads(os.environ["BENCH_SERVERS_SETUP"])["port"])]
@@ -179,34 +179,36 @@ open({pid!r}, "w").write(str(os.getpid()))
 """
 
 
-def admitted(folder: Path, workload: Workload) -> Contest:
-    """A contest in which one server, that cannot answer, took part; closed whatever came."""
+def admitted(folder: Path, workload: Workload) -> Comparison:
+    """Return a comparison that admitted one server, which cannot answer, and was closed."""
     stand_in = folder / "python"
     family = STAND_IN.format(python=sys.executable, pid=str(folder / "pid"), family=FAMILY)
     stand_in.write_text(family)
     stand_in.chmod(0o755)
-    contest = Contest(workload, BUNDLE, folder, Durations(1, 0, 1), cores=1, say=lambda _: None)
+    comparison = Comparison(
+        workload, BUNDLE, folder, Durations(1, 0, 1), cores=1, say=lambda _: None
+    )
     try:
-        contest.admit(Entry("bentoml", stand_in, {}, "/readyz"))
+        comparison.admit(Entry("bentoml", stand_in, {}, "/readyz"))
     finally:
-        contest.close()
-    return contest
+        comparison.close()
+    return comparison
 
 
-def test_who_answers_wrongly_is_left_out_and_ended(tmp_path: Path) -> None:
-    contest = admitted(tmp_path, Workload(["x = 1"], [{}]))
-    assert "no JSON" in contest.results.excluded["bentoml"]
+def test_a_server_with_wrong_answers_is_excluded_and_closed(tmp_path: Path) -> None:
+    comparison = admitted(tmp_path, Workload(["x = 1"], [{}]))
+    assert "no JSON" in comparison.results.excluded["bentoml"]
     assert not running(int((tmp_path / "pid").read_text()))
 
 
-def test_a_bug_in_the_check_leaves_no_server_behind(tmp_path: Path) -> None:
+def test_a_bug_in_the_check_leaves_no_server_running(tmp_path: Path) -> None:
     with pytest.raises(IndexError):
         admitted(tmp_path, Workload(["x = 1"], []))
     assert not running(int((tmp_path / "pid").read_text()))
 
 
-def test_a_contender_gives_the_answers_of_the_service(tmp_path: Path) -> None:
-    """All fields but the timings: the comparison asks everyone for the same work."""
+def test_a_candidate_gives_the_answers_of_the_service(tmp_path: Path) -> None:
+    """All fields except the timings, because every server must do the same work."""
     workload = prepare(BUNDLE, tmp_path, 12)
     manifest, codec = read_manifest(BUNDLE), TextCodec(BUNDLE / TOKENIZER)
     engine, _ = load_engine(BUNDLE, threads=1, rows=32, provider="cpu")
@@ -216,9 +218,9 @@ def test_a_contender_gives_the_answers_of_the_service(tmp_path: Path) -> None:
 
     solver = Solver(manifest, codec, submit, max_tries=1)
     model = ModelName(name=manifest.name, version=manifest.version)
-    contender = Answering(BUNDLE, rows=32).answer(workload.questions)
+    candidate = Answering(BUNDLE, rows=32).answer(workload.questions)
     for question, expected, given in zip(
-        workload.questions, workload.answers, contender, strict=True
+        workload.questions, workload.answers, candidate, strict=True
     ):
         solution = asyncio.run(solver.solve(question, timeout_s=60))
         served = SolveResponse.of(solution, model).model_dump(mode="json")

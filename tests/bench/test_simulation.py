@@ -1,4 +1,4 @@
-"""The simulation of one replica, against queueing theory and the costs that it is given."""
+"""The simulation of one replica, compared with queueing theory and its given costs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def poisson(rate: float, seconds: float, *, steps: int) -> list[Arrival]:
 
 
 @pytest.mark.parametrize("load", [0.3, 0.6, 0.8])
-def test_one_row_and_one_step_are_the_queue_of_the_textbook(load: float) -> None:
+def test_one_row_and_one_step_wait_as_queueing_theory_says(load: float) -> None:
     """M/D/1: the mean wait is load / (2 (1 - load)) services (Pollaczek and Khinchine)."""
     service_s = 0.01
     costs = Costs(join=lambda _: 0.004, step=lambda _: 0.006)
@@ -58,20 +58,22 @@ def test_every_question_is_served_once_within_the_limits(found: list[Arrival], c
 
 
 @given(st.integers(1, 200), st.integers(1, 30), engines)
-def test_alone_a_question_takes_its_join_and_its_steps(length: int, steps: int, count: int) -> None:
+def test_a_single_question_takes_its_join_and_its_steps(
+    length: int, steps: int, count: int
+) -> None:
     (served,) = simulate([Arrival(1.0, length, steps)], ROWS, COSTS, engines=count)
     assert served.wait_s == 0
     assert served.inference_s == pytest.approx(COSTS.join(1) + steps * COSTS.step(1))
 
 
 @given(arrivals, engines)
-def test_company_makes_no_question_faster(found: list[Arrival], count: int) -> None:
+def test_no_question_is_faster_in_a_batch_than_alone(found: list[Arrival], count: int) -> None:
     for arrival, result in zip(found, simulate(found, ROWS, COSTS, engines=count), strict=True):
         alone_s = COSTS.join(1) + arrival.steps * COSTS.step(1)
         assert result.inference_s >= alone_s - 1e-9
 
 
-def test_rows_bear_a_load_that_one_by_one_cannot() -> None:
+def test_batching_sustains_a_load_that_single_rows_cannot() -> None:
     """Ten steps: 18 ms alone, so 55 a second; about 8 ms each in full rows, so 120."""
     crowd = poisson(80, 20, steps=10)
     alone = simulate(crowd, ONE_BY_ONE, COSTS, engines=1)
@@ -80,8 +82,8 @@ def test_rows_bear_a_load_that_one_by_one_cannot() -> None:
     assert max(result.wait_s for result in together) < 0.1
 
 
-def test_two_engines_bear_twice_the_load() -> None:
-    """Or a little more, because who has a free row takes the oldest that waits for either."""
+def test_two_engines_sustain_twice_the_load() -> None:
+    """Waits are at most equal, because both engines take from one queue."""
     one = simulate(poisson(100, 20, steps=10), ROWS, COSTS, engines=1)
     two = simulate(poisson(200, 20, steps=10), ROWS, COSTS, engines=2)
     flooded = simulate(poisson(200, 20, steps=10), ROWS, COSTS, engines=1)

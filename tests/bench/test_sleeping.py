@@ -1,4 +1,4 @@
-"""The engine of known cost, and that the simulation takes it to last as long as it does."""
+"""The engine of known cost, compared with the simulation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COSTS = Costs(
 
 
 class Clock:
-    """Time that only sleep makes pass; each sleep lasts a little too long."""
+    """A clock that only sleeping advances; each sleep lasts `late_s` too long."""
 
     def __init__(self, late_s: float) -> None:
         self.now_s = 0.0
@@ -30,7 +30,7 @@ class Clock:
 
 
 @pytest.mark.parametrize("late_s", [0.0, 0.0003])
-def test_it_sleeps_as_long_as_the_simulation_says(late_s: float) -> None:
+def test_it_sleeps_as_long_as_the_simulation_predicts(late_s: float) -> None:
     clock = Clock(late_s)
     engine = Sleeping(COSTS, rows=4, sleep=clock.sleep, clock=clock)
     steps = [3, 7, 5]
@@ -44,7 +44,7 @@ def test_it_sleeps_as_long_as_the_simulation_says(late_s: float) -> None:
     assert clock.now_s == pytest.approx(expected_s, abs=1e-9 + late_s)
 
 
-def test_rows_leave_and_are_forgotten() -> None:
+def test_cancelled_and_cleared_rows_are_removed() -> None:
     engine = Sleeping(COSTS, rows=4, sleep=lambda _: None)
     engine.join({"a": Prompt((1,)), "b": Prompt((2,), forced=(5, 6))})
     assert list(engine.step()) == ["a"]

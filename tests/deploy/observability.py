@@ -16,7 +16,8 @@ from typing import Any
 import httpx
 import yaml
 
-from tests.end_to_end.conftest import START_S, free_port
+from loadtest.server import free_port
+from tests.end_to_end.conftest import START_S
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 DASHBOARD = DEPLOY / "grafana" / "dashboards" / "cybersolve.json"

@@ -11,8 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from loadtest.server import free_port
 from tests.deploy.images import Builder, Image, missing
-from tests.end_to_end.conftest import START_S, free_port
+from tests.end_to_end.conftest import START_S
 
 pytestmark = [
     pytest.mark.image,

@@ -90,7 +90,10 @@ def test_pods_outlive_the_drain_and_cannot_harm(where: str) -> None:
         for entry in container["env"]
     }
     assert set(settings) <= set(Settings.__dataclass_fields__)
-    pause_s = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    *_, hook = container["lifecycle"]["preStop"]["exec"]["command"]
+    signalled, paused = hook.split("; ")
+    assert signalled == "kill -USR1 1"
+    pause_s = int(paused.removeprefix("sleep "))
     needed_s = pause_s + float(settings["drain_timeout_s"]) + UVICORN_S
     assert pod["terminationGracePeriodSeconds"] > needed_s
     assert pod["enableServiceLinks"] is False
@@ -100,10 +103,27 @@ def test_pods_outlive_the_drain_and_cannot_harm(where: str) -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert container["image"].startswith("registry.example/cybersolve:0.1.0")
+    assert container["image"].startswith("registry.example/cybersolve:1.0.0")
     requested = container["resources"]["requests"]
     assert {"cpu", "memory"} <= set(requested)
     assert settings["workers"] == requested["cpu"]
+
+
+@needs_kubectl
+@pytest.mark.parametrize("where", [*OVERLAYS, "kserve"])
+def test_probes_ask_the_port_that_answers_under_load(where: str) -> None:
+    resources = built(where)
+    if where == "kserve":
+        (container,) = of(resources, "InferenceService")["spec"]["predictor"]["containers"]
+    else:
+        (container,) = of(resources, "Deployment")["spec"]["template"]["spec"]["containers"]
+    settings = {entry["name"]: entry["value"] for entry in container["env"]}
+    port = int(settings["CYBERSOLVE_METRICS_PORT"])
+    ports = {entry["name"]: entry["containerPort"] for entry in container["ports"]} | {port: port}
+    for kind in ("startup", "readiness", "liveness"):
+        assert ports[container[f"{kind}Probe"]["httpGet"]["port"]] == port
+    assert container["readinessProbe"]["timeoutSeconds"] > 1
+    assert container["readinessProbe"]["failureThreshold"] > 1
 
 
 @needs_kubectl
@@ -123,8 +143,9 @@ def test_selectors_select_the_pods() -> None:
     monitored = of(resources, "ServiceMonitor")["spec"]
     of_service = of(resources, "Service")["metadata"]["labels"]
     assert monitored["selector"]["matchLabels"].items() <= of_service.items()
-    (port,) = of(resources, "Service")["spec"]["ports"]
-    assert monitored["endpoints"][0]["port"] == port["name"]
+    ports = {port["name"] for port in of(resources, "Service")["spec"]["ports"]}
+    assert ports == {"http", "metrics"}
+    assert monitored["endpoints"][0]["port"] == "metrics"
     target = of(resources, "ScaledObject")["spec"]["scaleTargetRef"]["name"]
     assert target == of(resources, "Deployment")["metadata"]["name"]
 

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
@@ -19,12 +20,15 @@ from typing import Any
 import httpx
 import pytest
 
+from loadtest.server import free_port
 from loadtest.workload import question
-from service.bulk import InputError, answers, running
-from service.runtime import load_model
+from service.bulk.backends import local
+from service.bulk.formats import Format, format_of
+from service.bulk.rows import OutputError
+from service.bulk.run import Run, Tally, answer
 from service.settings import Settings
 from service.solving import Fallback
-from tests.end_to_end.conftest import ROOT, START_S, free_port
+from tests.end_to_end.conftest import ROOT, START_S
 
 pytestmark = [
     pytest.mark.ray,
@@ -62,15 +66,17 @@ def questions() -> list[str]:
     return [question(random) if i % 50 else f"mistake {i} = " for i in range(1200)]
 
 
-@pytest.fixture(scope="module")
-def expected(questions: list[str]) -> list[dict[str, Any]]:
+@pytest.fixture
+def expected(
+    questions: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> list[dict[str, Any]]:
     """What a single process answers."""
-
-    async def every() -> list[dict[str, Any]]:
-        async with running(SETTINGS, load_model(SETTINGS)) as runtime:
-            return [result async for result in answers(runtime, questions, Fallback.NONE)]
-
-    return asyncio.run(every())
+    target = tmp_path_factory.mktemp("one") / "out.jsonl"
+    source = target.with_name("in.jsonl")
+    source.write_text("".join(json.dumps({"question": text}) + "\n" for text in questions))
+    run_of = partial(Run, source, target, Format.JSONL, Format.JSONL, Fallback.NONE)
+    answer(run_of(resume=False, overwrite=False, backend=local, address=None), SETTINGS)
+    return read(target)
 
 
 @pytest.fixture
@@ -84,8 +90,31 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def parts(target: Path) -> list[Path]:
-    return sorted(target.with_name(f"{target.name}.parts").glob("*.jsonl"))
+def run(source: Path, target: Path, fallback: Fallback = Fallback.NONE) -> Tally:
+    """`cybersolve batch --ray --resume`, in small parts."""
+    from deploy.ray import bulk
+
+    plan = Run(
+        source=source,
+        target=target,
+        source_format=format_of(source),
+        target_format=format_of(target),
+        fallback=fallback,
+        resume=True,
+        overwrite=False,
+        backend=partial(bulk.answer, part=PART),
+        address=None,
+    )
+    return answer(plan, SETTINGS)
+
+
+def journal(target: Path) -> Path:
+    return target.with_name(f"{target.name}.parts") / "results.jsonl"
+
+
+def kept(target: Path) -> int:
+    """How many results of an unfinished run there are."""
+    return journal(target).read_bytes().count(b"\n") if journal(target).exists() else 0
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:
@@ -108,20 +137,18 @@ def workers(cluster: Any) -> list[int]:
 def test_a_worker_dies_and_nothing_is_lost_or_there_twice(
     cluster: Any, source: Path, expected: list[dict[str, Any]]
 ) -> None:
-    from deploy.ray import bulk
-
     target = source.with_name("out.jsonl")
     killed: list[int] = []
 
     def kill_one() -> None:
-        wait_for(lambda: len(parts(target)) >= 3, "no part was finished")
+        wait_for(lambda: kept(target) >= 3 * PART, "no part was finished")
         victim = workers(cluster)[0]
         os.kill(victim, signal.SIGKILL)
         killed.append(victim)
 
     killer = threading.Thread(target=kill_one)
     killer.start()
-    bulk.run(source, target, SETTINGS, Fallback.NONE, rows=PART)
+    run(source, target)
     killer.join()
     assert killed
     assert read(target) == expected
@@ -131,30 +158,27 @@ def test_a_worker_dies_and_nothing_is_lost_or_there_twice(
 def test_an_interrupted_run_goes_on_where_it_stopped(
     cluster: Any, source: Path, expected: list[dict[str, Any]]
 ) -> None:
-    from deploy.ray import bulk
-
     target = source.with_name("out.jsonl")
     script = (
-        "from pathlib import Path; from deploy.ray import bulk; from service.settings import "
-        "Settings; from service.solving import Fallback; import ray; "
+        "import ray; from pathlib import Path; from tests.deploy.test_ray import run; "
         f"ray.init(address={cluster.address!r}, _node_ip_address={LOOPBACK!r}); "
-        f"bulk.run(Path({str(source)!r}), Path({str(target)!r}), Settings(threads=1), "
-        f"Fallback.NONE, rows={PART})"
+        f"run(Path({str(source)!r}), Path({str(target)!r}))"
     )
     driver = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.DEVNULL)
-    wait_for(lambda: len(parts(target)) >= 2, "no part was finished")
+    wait_for(lambda: kept(target) >= 2 * PART, "no part was finished")
     driver.kill()
     driver.wait()
     assert not target.exists()
-    kept = parts(target)[0]
-    first, *rest = read(kept)
-    marked = [{**first, "reason": "not computed again"}, *rest]
-    kept.write_text("".join(json.dumps(line) + "\n" for line in marked))
+    index, result = read(journal(target))[0]
+    rest = journal(target).read_bytes().split(b"\n", 1)[1]
+    marked = json.dumps([index, {**result, "reason": "not computed again"}]).encode()
+    journal(target).write_bytes(marked + b"\n" + rest)
 
-    with pytest.raises(InputError, match="parts of another run"):
-        bulk.run(source, target, SETTINGS, Fallback.EXACT, rows=PART)
-    bulk.run(source, target, SETTINGS, Fallback.NONE, rows=PART)
-    assert read(target) == [marked[0], *expected[1:]]
+    with pytest.raises(OutputError, match="results of another run"):
+        run(source, target, Fallback.EXACT)
+    assert run(source, target).resumed >= 2 * PART
+    expected[index] = {**expected[index], "reason": "not computed again"}
+    assert read(target) == expected
 
 
 def test_parquet_goes_in_and_comes_out(
@@ -163,14 +187,12 @@ def test_parquet_goes_in_and_comes_out(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from deploy.ray import bulk
-
     some = source.with_name("in.parquet")
     pq.write_table(pa.table({"id": range(120), "question": questions[:120]}), some)
     target = source.with_name("out.parquet")
-    bulk.run(some, target, SETTINGS, Fallback.NONE, rows=PART)
+    run(some, target)
     rows = pq.read_table(target).to_pylist()
-    assert len(rows) == 120
+    assert [row.pop("id") for row in rows] == list(range(120))
     for row, result in zip(rows, expected, strict=False):
         assert {name: value for name, value in row.items() if value is not None} == {
             name: value for name, value in result.items() if value is not None

@@ -28,6 +28,14 @@ def test_every_release_is_grouped_by_kind() -> None:
         assert kinds == [kind for kind in KINDS if kind in kinds], release.splitlines()[0]
 
 
+def test_packages_and_changelog_have_the_same_version() -> None:
+    client = tomllib.loads((ROOT / "client/pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert client["version"] == PROJECT["version"]
+    latest = re.search(r"^## (?!Unreleased)(\S+)", text_of("CHANGELOG.md"), re.MULTILINE)
+    assert latest is not None
+    assert latest[1] == PROJECT["version"]
+
+
 def test_the_citation_names_the_research_and_the_dataset() -> None:
     citation = read("CITATION.cff")
     assert {"cff-version", "message", "title", "authors"} <= set(citation)

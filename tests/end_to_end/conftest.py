@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,8 @@ from typing import IO
 
 import httpx
 import pytest
+
+from loadtest.server import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 60.0  # generous: a bound for a broken start, not a promise
@@ -37,13 +38,6 @@ class Server:
     def said(self) -> str:
         self.log.seek(0)
         return self.log.read()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def start(**environment: str) -> Server:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import re
+import signal
+import socket
 import subprocess
 import sys
+import time
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from engine.bundle import MANIFEST, fingerprint
 from service.api.keys import ApiKeys
-from tests.end_to_end.conftest import ROOT
+from tests.end_to_end.conftest import ROOT, START_S
+
+BUNDLED = ROOT / "models/cybersolve-mini"
 
 
 def cybersolve(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -26,32 +36,208 @@ def cybersolve(*arguments: str, **environment: str) -> subprocess.CompletedProce
     )
 
 
+def test_version_is_that_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    result = cybersolve("--version")
+    assert result.returncode == 0
+    assert result.stdout == f"cybersolve {project['version']}\n"
+
+
 def test_solve_prints_the_work_and_the_verdict() -> None:
     result = cybersolve("solve", "3x + 5 = 20")
     assert result.returncode == 0
     assert result.stdout.splitlines() == ["3*x + 5 = 20", "3*x = 15", "x = 5", "(correct)"]
 
 
+@pytest.mark.parametrize(
+    ("question", "status"),
+    [
+        ("3x = 8", 1),
+        ("x + 1 = x + 2", 1),
+        ("3x + = 20", 2),
+        ("x*x = 4", 2),
+        ("1" * 50 + "x = 1", 2),
+    ],
+)
+def test_solve_exits_1_where_the_answer_is_not_correct_and_2_where_it_is_not_understood(
+    question: str, status: int
+) -> None:
+    assert cybersolve("solve", question).returncode == status
+
+
 def test_solve_points_at_the_fault() -> None:
     result = cybersolve("solve", "3x + = 20")
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert result.stderr.splitlines()[-2:] == ["  3x + = 20", "       ^"]
 
 
-def test_batch_answers_each_line_in_order(tmp_path: Path) -> None:
+def test_an_engine_that_cannot_start_ends_the_command(tmp_path: Path) -> None:
+    """Its files are those of its manifest, but ONNX Runtime does not load them."""
+    manifest = json.loads((BUNDLED / MANIFEST).read_text())
+    for file in BUNDLED.iterdir():
+        if file.is_file():
+            content = b"not a graph" if file.suffix == ".onnx" else file.read_bytes()
+            (tmp_path / file.name).write_bytes(content)
+            if file.name in manifest["files"]:
+                manifest["files"][file.name] = fingerprint(tmp_path / file.name)
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    (tmp_path / "in.jsonl").write_text('{"question": "x = 1"}\n')
+    batch = ("batch", str(tmp_path / "in.jsonl"), str(tmp_path / "out.jsonl"))
+    for command in (("solve", "x = 1"), batch):
+        result = cybersolve(*command, CYBERSOLVE_MODEL=str(tmp_path))
+        assert result.returncode == 3
+        reason = result.stderr.splitlines()[-1]
+        assert reason.startswith("error: the engine ended before it was ready")
+
+
+@pytest.mark.parametrize("command", [["solve", "x = 1"], ["batch", "-"]])
+def test_a_model_that_cannot_be_run_is_status_3(command: list[str]) -> None:
+    result = cybersolve(*command, CYBERSOLVE_MODEL="/nowhere")
+    assert result.returncode == 3
+    assert result.stderr.splitlines()[-1].startswith("error: /nowhere is")
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_batch_answers_each_line_in_its_place(tmp_path: Path) -> None:
     questions = [f"{a}x + {b} = {a * 3 + b}" for a in range(1, 9) for b in range(40)]
     questions[7] = "what?"
-    (tmp_path / "in.jsonl").write_text(
-        "".join(json.dumps({"question": question}) + "\n" for question in questions)
-    )
+    written = [json.dumps({"id": i, "question": text}) for i, text in enumerate(questions)]
+    written[9:9] = ["", "nonsense"]
+    (tmp_path / "in.jsonl").write_text("\n".join(written))
     result = cybersolve(
         "batch", str(tmp_path / "in.jsonl"), str(tmp_path / "out.jsonl"), "--fallback", "exact"
     )
-    assert result.returncode == 0, result.stderr
-    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert result.returncode == 1, result.stderr
+    *_, summary = result.stderr.splitlines()
+    assert re.match(r"321 rows in [\d.]+ s: 319 correct, 2 errors; first error: ", summary)
+    lines = lines_of(tmp_path / "out.jsonl")
+    assert lines.pop(9) == {
+        "input": "nonsense",
+        "error": "line 11: not JSON: Expecting value at character 1",
+    }
     assert [line["question"] for line in lines] == questions
+    assert [line["id"] for line in lines] == list(range(len(questions)))
     assert lines[7]["error"].startswith("no equation at character 1")
     assert {line["answer"] for i, line in enumerate(lines) if i != 7} == {"3"}
+
+
+def test_batch_streams_from_stdin_to_stdout_while_more_is_to_come() -> None:
+    """Its input stays open: the answer to the first line does not wait for the last."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "service.cli", "batch", "-"],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for number in (2, 3):
+            process.stdin.write(json.dumps({"id": number, "question": f"{number}x = 6"}) + "\n")
+            process.stdin.flush()
+            line = json.loads(process.stdout.readline())
+            assert (line["id"], line["answer"]) == (number, str(6 // number))
+        _, said = process.communicate()
+    assert process.returncode == 0
+    assert "2 rows in" in said
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+def test_a_batch_that_ends_early_is_resumed(tmp_path: Path, ending: signal.Signals) -> None:
+    questions = [f"{a}x + {b} = {a * 3 + b}" for a in range(1, 17) for b in range(100)]
+    (tmp_path / "in.csv").write_text("".join(f"{text}\n" for text in ["question", *questions]))
+    command = ["batch", str(tmp_path / "in.csv"), str(tmp_path / "out.csv"), "--resume"]
+    results = tmp_path / "out.csv.parts" / "results.jsonl"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service.cli", *command],
+        cwd=ROOT, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + START_S
+    while not results.exists() or results.stat().st_size < 1000:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(ending)
+    _, said = process.communicate(timeout=START_S)
+    if ending == signal.SIGINT:
+        assert process.returncode == 130
+        assert said.splitlines()[-1] == "interrupted; --resume continues"
+    assert not (tmp_path / "out.csv").exists()
+    result = cybersolve(*command)
+    assert result.returncode == 0, result.stderr
+    assert "of them from an earlier run: 1,600 correct" in result.stderr
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["question"] for row in rows] == questions
+    assert {row["answer"] for row in rows} == {"3"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out.csv"]
+
+
+def test_a_reader_that_ends_early_ends_the_batch_without_a_traceback(tmp_path: Path) -> None:
+    questions = (json.dumps({"question": f"{n}x = {n}"}) for n in range(1, 5000))
+    (tmp_path / "in.jsonl").write_text("\n".join(questions))
+    command = f"{sys.executable} -m service.cli batch {tmp_path}/in.jsonl | head -1"
+    result = subprocess.run(
+        ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert json.loads(result.stdout)["answer"] == "1"
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "output", "complaint"),
+    [
+        (None, "out.jsonl", "in.csv: No such file or directory"),
+        ("a,b\n1,2\n", "out.jsonl", "in.csv: expected a column `question`; found a, b"),
+        ("question\nx = 1\n", "in.csv", "in.csv is the input; name another output"),
+        ("question\nx = 1\n", "old.jsonl", "old.jsonl exists; --overwrite replaces it"),
+        ("question\nx = 1\n", "no/out.jsonl", "no/out.jsonl: there is no such folder"),
+        ("question\nx = 1\n", ".", "is a folder; name a file in it"),
+    ],
+)
+def test_batch_says_in_one_line_what_it_cannot_use(
+    tmp_path: Path, text: str | None, output: str, complaint: str
+) -> None:
+    if text is not None:
+        (tmp_path / "in.csv").write_text(text)
+    (tmp_path / "old.jsonl").write_text("precious")
+    before = sorted(tmp_path.iterdir())
+    result = cybersolve("batch", str(tmp_path / "in.csv"), str(tmp_path / output))
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert complaint in line
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "old.jsonl").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "redirected", ["batch - in.csv --overwrite < in.csv", "batch in.csv >> in.csv"]
+)
+def test_batch_knows_its_input_behind_a_redirection(tmp_path: Path, redirected: str) -> None:
+    (tmp_path / "in.csv").write_text("question\nx = 1\n")
+    script = f"exec {sys.executable} -m service.cli {redirected}".replace(
+        "in.csv", str(tmp_path / "in.csv")
+    )
+    result = subprocess.run(
+        ["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert "is the input; name another output" in result.stderr
+    assert (tmp_path / "in.csv").read_text() == "question\nx = 1\n"
+
+
+def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules['pyarrow'] = None; from service.cli import main; "
+        f"sys.exit(main(['batch', '-', {str(tmp_path / 'out.parquet')!r}]))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: Parquet needs pyarrow, which the extra `parquet` installs: ")
 
 
 def test_a_key_is_shown_once_and_its_line_lets_it_in(tmp_path: Path) -> None:
@@ -65,24 +251,17 @@ def test_a_key_is_shown_once_and_its_line_lets_it_in(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ('{"question": "x = 1"}\nnonsense\n', "in.jsonl:2: not JSON"),
-        ('{"query": "x = 1"}\n', 'in.jsonl:1: expected {"question": "..."}'),
-    ],
-)
-def test_batch_says_which_line_is_wrong(tmp_path: Path, text: str, complaint: str) -> None:
-    (tmp_path / "in.jsonl").write_text(text)
-    result = cybersolve("batch", str(tmp_path / "in.jsonl"), str(tmp_path / "out.jsonl"))
-    assert result.returncode == 1
-    assert complaint in result.stderr
-    assert not (tmp_path / "out.jsonl").exists()
-
-
-@pytest.mark.parametrize(
     ("environment", "complaint"),
     [
         ({"CYBERSOLVE_MODEL": "/nowhere"}, "error: /nowhere is not a bundle"),
+        (
+            {"CYBERSOLVE_MODEL": "google/flan-t5-small"},
+            "error: google/flan-t5-small is not a bundle: there is no such folder; expected the "
+            "folder of a bundle, not a hub's name",
+        ),
+        ({"CYBERSOLVE_PORT": "70000"}, "error: CYBERSOLVE_PORT is 70000; expected 0 to 65535"),
+        ({"CYBERSOLVE_METRICS_PORT": "65536"}, "error: CYBERSOLVE_METRICS_PORT is 65536"),
+        ({"CYBERSOLVE_HOST": "nowhere.invalid"}, "error: cannot listen on nowhere.invalid:8000: "),
         ({"CYBERSOLVE_PROVIDER": "cuda"}, "error: provider cuda: this installation"),
         ({"CYBERSOLVE_API_KEYS_FILE": "/nowhere"}, "error: /nowhere: No such file or directory"),
         ({"CYBERSOLVE_PORT": "http"}, "error: CYBERSOLVE_PORT is 'http'; expected int"),
@@ -97,3 +276,17 @@ def test_what_cannot_start_says_why_in_one_line(
     *before, last = result.stderr.splitlines()
     assert last.startswith(complaint)
     assert all(line.startswith("INFO") for line in before)
+
+
+@pytest.mark.parametrize("knob", ["CYBERSOLVE_PORT", "CYBERSOLVE_METRICS_PORT"])
+def test_a_port_in_use_is_the_last_line(knob: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        result = cybersolve("serve", **{"CYBERSOLVE_PORT": "0", knob: port})
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == (
+        f"error: cannot listen on 127.0.0.1:{port}: Address already in use; "
+        f"{knob} names another port"
+    )

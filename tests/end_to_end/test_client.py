@@ -23,7 +23,8 @@ from cybersolve_client import (
 )
 from equations.errors import EquationError
 from equations.parser import parse
-from tests.end_to_end.conftest import Server, free_port, start
+from loadtest.server import free_port
+from tests.end_to_end.conftest import Server, start
 from training.data import Problem as Question
 
 PROMPT = "L+3x0^0 L+5k0^0 R+2k1^1 R+0k1^0"  # 3x + 5 = 20, as the bundled model reads it

@@ -9,11 +9,11 @@ import signal
 import socket
 import sys
 import time
-from pathlib import Path
 
 import httpx
 import pytest
 
+from bench import processes
 from equations.linear import render
 from equations.parser import parse
 from tests.end_to_end.conftest import Server, start
@@ -129,15 +129,11 @@ def test_callers_that_leave_are_counted_and_cost_the_others_nothing(
 
 def test_memory_stays_under_350_megabytes(server: Server) -> None:
     """The server's, and that of each engine's process, pages that they share counted once each."""
-    pid = server.process.pid
-    if not Path(f"/proc/{pid}").exists():
+    pids = list(processes.tree(server.process.pid))
+    if not processes.PROC.exists():
         pytest.skip("no /proc here")
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    assert children
-    peaks_kib = [
-        int(re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())[1])  # type: ignore[index]
-        for process in (pid, *children)
-    ]
+    assert len(pids) > 1
+    peaks_kib = [processes.status_kib(pid, "VmHWM") for pid in pids]
     assert sum(peaks_kib) < 350_000, peaks_kib
 
 

@@ -46,11 +46,11 @@ def test_a_missing_file_is_found(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"format": 1}, "format 1; this service reads format 4"),
+        ({"format": 3}, "format 3; this service reads format 4: export its checkpoint again"),
+        ({"format": 5}, "format 5; this service reads format 4: a newer version of this service"),
         ({"limits": None}, "not a manifest"),
         ({"files": {}}, r"names no encoder\.onnx"),
         ({"files": {"encoder.onnx": {}}}, "not a manifest: KeyError: 'bytes'"),
-        ({"prompt_format": "poem"}, "unknown prompt format 'poem'"),
     ],
 )
 def test_a_manifest_of_another_kind_is_refused(
@@ -94,3 +94,19 @@ def test_auto_runs_on_the_cpu_where_cuda_is_installed_and_does_not_work(
         assert model.provider == "CPUExecutionProvider"
         with pytest.raises(ProviderMissing, match="does not work on this machine"):
             OrtModel(bundle, load_manifest(bundle), threads=1, provider="cuda")
+
+
+def test_a_manifest_of_nested_brackets_is_refused(copy: Path) -> None:
+    (copy / MANIFEST).write_text("[" * 200_000)
+    with pytest.raises(BundleError, match="not a manifest: its brackets are nested too deeply"):
+        load_manifest(copy)
+
+
+def test_what_is_no_bundle_is_told_from_it(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="there is no such folder; expected the folder of"):
+        load_manifest(tmp_path / "google/flan-t5-small")
+    with pytest.raises(BundleError, match=r"has no manifest\.json$"):
+        load_manifest(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(BundleError, match="is a checkpoint, and python -m model_export export"):
+        load_manifest(tmp_path)

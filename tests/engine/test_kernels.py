@@ -1,4 +1,4 @@
-"""The kernels do what the operators' definitions say."""
+"""The kernels of every level that this machine has do what the operators' definitions say."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
 
-from engine.kernels import library
+from engine import kernels
 from model_export import operators
 from model_export.builder import GraphBuilder
 from model_export.quantisation import in_blocks, quantised
@@ -21,26 +21,43 @@ Arrays = dict[str, np.ndarray]
 FLOATS = TensorProto.FLOAT
 TYPES = {"float32": FLOATS, "int32": TensorProto.INT32, "int64": TensorProto.INT64}
 seeds = st.integers(0, 2**32 - 1)
-some = settings(max_examples=40)
+some = settings(max_examples=15)  # of each level
 
 
-def can_run() -> bool:
-    """Whether this machine has a compiler and a processor for the kernels."""
+def expected_levels() -> list[str]:
+    """Levels of x86-64 that this machine should have: those that Linux lists, with a compiler."""
     cpu = Path("/proc/cpuinfo")
-    flags = cpu.read_text() if cpu.exists() else ""
-    return bool(shutil.which("gcc")) and all(
-        flag in flags for flag in ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni")
-    )
+    flags = set(cpu.read_text().split()) if cpu.exists() and shutil.which("gcc") else set()
+    needed = {
+        "avx512vnni": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx2", "fma"},
+        "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma"},
+        "avxvnni": {"avx_vnni", "avx2", "fma"},
+        "avx2": {"avx2", "fma"},
+    }
+    return [level for level, names in needed.items() if names <= flags]
 
 
-needs_kernels = pytest.mark.skipif(
-    library() is None, reason="no kernels: no compiler or no AVX-512 with VNNI"
+each_level = pytest.mark.parametrize(
+    "level",
+    kernels.levels() or [pytest.param("none", marks=pytest.mark.skip(reason="no kernels here"))],
 )
 
 
-@pytest.mark.skipif(not can_run(), reason="no compiler or no AVX-512 with VNNI")
+@pytest.mark.skipif(not expected_levels(), reason="no compiler or a processor without AVX2")
 def test_kernels_are_there_where_they_can_be() -> None:
-    assert library() is not None
+    assert list(kernels.levels()) == expected_levels()
+
+
+def test_the_fastest_level_is_chosen() -> None:
+    assert kernels.level("auto") == next(iter(kernels.levels()), "none")
+    assert kernels.level("none") == "none"
+    assert kernels.use("none") is None
+
+
+def test_a_level_that_the_processor_lacks_is_refused() -> None:
+    missing = next(level for level in kernels.LEVELS if level not in kernels.levels())
+    with pytest.raises(kernels.LevelMissing, match=f"kernels {missing}: .*expected auto, none"):
+        kernels.use(missing)
 
 
 class Operator:
@@ -66,19 +83,19 @@ class Operator:
         self._model = graph.model(kind, "").SerializeToString()
         self.inputs = inputs
 
-    def by_kernel(self) -> list[np.ndarray]:
-        kernels = library()
-        assert kernels is not None
-        return self._run(kernels)
+    def by_kernel(self, level: str) -> list[np.ndarray]:
+        library = kernels.use(level)
+        assert library is not None
+        return self._run(library)
 
     def by_definition(self) -> list[np.ndarray]:
         return self._run(None)
 
-    def _run(self, kernels: Path | None) -> list[np.ndarray]:
+    def _run(self, library: Path | None) -> list[np.ndarray]:
         options = ort.SessionOptions()
         options.intra_op_num_threads = 2
-        if kernels is not None:
-            options.register_custom_ops_library(str(kernels))
+        if library is not None:
+            options.register_custom_ops_library(str(library))
         session = ort.InferenceSession(self._model, options, providers=["CPUExecutionProvider"])
         found: list[np.ndarray] = session.run(None, self.inputs)
         return found
@@ -110,7 +127,7 @@ def cached_attention(
     )
 
 
-@needs_kernels
+@each_level
 @some
 @given(
     seeds,
@@ -120,10 +137,13 @@ def cached_attention(
     st.integers(1, 70),
 )
 def test_attention_over_what_was_written(
-    seed: int, batch: int, heads: int, d_kv: int, columns: int
+    level: str, seed: int, batch: int, heads: int, d_kv: int, columns: int
 ) -> None:
     operator = cached_attention(np.random.default_rng(seed), batch, heads, d_kv, columns)
-    (found, *caches), (expected, *expected_caches) = operator.by_kernel(), operator.by_definition()
+    (found, *caches), (expected, *expected_caches) = (
+        operator.by_kernel(level),
+        operator.by_definition(),
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     for cache, expected_cache in zip(caches, expected_caches, strict=True):
         for row, past in enumerate(operator.inputs["past"]):
@@ -131,7 +151,7 @@ def test_attention_over_what_was_written(
             assert np.array_equal(cache[filled], expected_cache[filled])
 
 
-@needs_kernels
+@each_level
 @some
 @given(
     seeds,
@@ -141,7 +161,7 @@ def test_attention_over_what_was_written(
     st.integers(1, 70),
 )
 def test_attention_over_what_was_read(
-    seed: int, batch: int, heads: int, d_kv: int, length: int
+    level: str, seed: int, batch: int, heads: int, d_kv: int, length: int
 ) -> None:
     random = np.random.default_rng(seed)
     operator = Operator(
@@ -155,11 +175,11 @@ def test_attention_over_what_was_read(
         {},
         num_heads=heads,
     )
-    (found,), (expected,) = operator.by_kernel(), operator.by_definition()
+    (found,), (expected,) = operator.by_kernel(level), operator.by_definition()
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-@needs_kernels
+@each_level
 @some
 @given(
     seeds,
@@ -169,7 +189,7 @@ def test_attention_over_what_was_read(
     st.integers(1, 60),
 )
 def test_attention_of_the_encoder(
-    seed: int, batch: int, shape: tuple[int, int], length: int, farthest: int
+    level: str, seed: int, batch: int, shape: tuple[int, int], length: int, farthest: int
 ) -> None:
     """Each row sees its own tokens, wherever they are."""
     heads, d_kv = shape
@@ -181,15 +201,15 @@ def test_attention_of_the_encoder(
         {"biases": 3 * normal(random, 2 * farthest + 1, heads)},
         num_heads=heads,
     )
-    (found,), (expected,) = operator.by_kernel(), operator.by_definition()
+    (found,), (expected,) = operator.by_kernel(level), operator.by_definition()
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-@needs_kernels
+@each_level
 @some
 @given(seeds, st.integers(2, 5), st.sampled_from((8, 20, 32, 64)), st.integers(1, 50))
 def test_a_source_does_not_depend_on_its_company(
-    seed: int, batch: int, d_kv: int, length: int
+    level: str, seed: int, batch: int, d_kv: int, length: int
 ) -> None:
     """To the bit, whatever is read before it and after it, and how long the longest is."""
     random = np.random.default_rng(seed)
@@ -199,7 +219,7 @@ def test_a_source_does_not_depend_on_its_company(
 
     def attended(joint: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         inputs = {"joint": joint, "lengths": lengths}
-        return Operator("EncoderAttention", inputs, constants, num_heads=2).by_kernel()[0]
+        return Operator("EncoderAttention", inputs, constants, num_heads=2).by_kernel(level)[0]
 
     ends = np.cumsum(lengths)
     together = np.split(attended(joint, lengths), ends[:-1])
@@ -207,8 +227,8 @@ def test_a_source_does_not_depend_on_its_company(
         assert np.array_equal(attended(tokens, lengths[[row]]), together[row])
 
 
-@needs_kernels
-def test_large_scores_do_not_overflow() -> None:
+@each_level
+def test_large_scores_do_not_overflow(level: str) -> None:
     """The largest score comes last: all before it are corrected to nothing."""
     keys = np.linspace(-50, 50, 40, dtype=np.float32).reshape(1, 1, 40, 1).repeat(16, axis=3)
     operator = Operator(
@@ -222,25 +242,25 @@ def test_large_scores_do_not_overflow() -> None:
         {},
         num_heads=1,
     )
-    np.testing.assert_allclose(operator.by_kernel()[0], 50.0, rtol=1e-6)
+    np.testing.assert_allclose(operator.by_kernel(level)[0], 50.0, rtol=1e-6)
 
 
-@needs_kernels
+@each_level
 @pytest.mark.parametrize("past", [-1, 5])
-def test_places_beyond_the_cache_are_refused(past: int) -> None:
+def test_places_beyond_the_cache_are_refused(level: str, past: int) -> None:
     operator = cached_attention(np.random.default_rng(0), 2, 1, 16, 5)
     operator.inputs["past"][1] = past
     with pytest.raises(Exception, match="past must be from 0 to the last column"):
-        operator.by_kernel()
+        operator.by_kernel(level)
 
 
-@needs_kernels
+@each_level
 @pytest.mark.parametrize(
     ("lengths", "expected"),
     [((5, 0), "must be at least 1"), ((3, 1), "add up"), ((3, 3), "add up")],
 )
 def test_lengths_that_are_not_those_of_the_sources_are_refused(
-    lengths: tuple[int, int], expected: str
+    level: str, lengths: tuple[int, int], expected: str
 ) -> None:
     operator = Operator(
         "EncoderAttention",
@@ -249,12 +269,12 @@ def test_lengths_that_are_not_those_of_the_sources_are_refused(
         num_heads=1,
     )
     with pytest.raises(Exception, match=expected):
-        operator.by_kernel()
+        operator.by_kernel(level)
 
 
-@needs_kernels
+@each_level
 @pytest.mark.parametrize("length", [0, 4])
-def test_lengths_beyond_the_keys_are_refused(length: int) -> None:
+def test_lengths_beyond_the_keys_are_refused(level: str, length: int) -> None:
     keys = np.zeros((2, 1, 3, 16), np.float32)
     lengths = np.array([3, length], np.int32)
     query = np.zeros((2, 1, 16), np.float32)
@@ -265,7 +285,7 @@ def test_lengths_beyond_the_keys_are_refused(length: int) -> None:
         num_heads=1,
     )
     with pytest.raises(Exception, match="must be from 1 to the length of the sources"):
-        operator.by_kernel()
+        operator.by_kernel(level)
 
 
 # -- products --------------------------------------------------------------------------------------
@@ -288,10 +308,12 @@ def close(found: np.ndarray, expected: np.ndarray, step: float) -> None:
     assert np.abs(found - expected).max() <= 1e-3 + 2 * step
 
 
-@needs_kernels
+@each_level
 @some
 @given(seeds, st.integers(1, 20), st.integers(1, 40), st.integers(1, 300), st.floats(0.1, 100))
-def test_product_of_a_norm(seed: int, rows: int, quads: int, columns: int, spread: float) -> None:
+def test_product_of_a_norm(
+    level: str, seed: int, rows: int, quads: int, columns: int, spread: float
+) -> None:
     random = np.random.default_rng(seed)
     integers, scales = quantised(normal(random, 4 * quads, columns))
     operator = Operator(
@@ -305,14 +327,14 @@ def test_product_of_a_norm(seed: int, rows: int, quads: int, columns: int, sprea
         },
         epsilon=1e-6,
     )
-    close(operator.by_kernel()[0], operator.by_definition()[0], 63 * scales.max() * 0.02)
+    close(operator.by_kernel(level)[0], operator.by_definition()[0], 63 * scales.max() * 0.02)
 
 
-@needs_kernels
+@each_level
 @some
 @given(seeds, st.integers(1, 20), st.integers(1, 40), st.integers(1, 300), st.floats(0.1, 100))
 def test_product_added_to_a_row(
-    seed: int, rows: int, quads: int, columns: int, spread: float
+    level: str, seed: int, rows: int, quads: int, columns: int, spread: float
 ) -> None:
     random = np.random.default_rng(seed)
     integers, scales = quantised(normal(random, 4 * quads, columns))
@@ -328,13 +350,15 @@ def test_product_added_to_a_row(
             "input_scale": np.array(0.03, np.float32),
         },
     )
-    close(operator.by_kernel()[0], operator.by_definition()[0], 63 * scales.max() * 0.03)
+    close(operator.by_kernel(level)[0], operator.by_definition()[0], 63 * scales.max() * 0.03)
 
 
-@needs_kernels
+@each_level
 @some
 @given(seeds, st.integers(1, 20), st.integers(1, 40), st.integers(1, 9), st.floats(0.1, 10))
-def test_gated_product(seed: int, rows: int, quads: int, blocks: int, spread: float) -> None:
+def test_gated_product(
+    level: str, seed: int, rows: int, quads: int, blocks: int, spread: float
+) -> None:
     random = np.random.default_rng(seed)
     pairs = [quantised(normal(random, 4 * quads, 16 * blocks) / 8) for _ in range(2)]
     scales = np.stack([scales for _, scales in pairs])
@@ -349,12 +373,12 @@ def test_gated_product(seed: int, rows: int, quads: int, blocks: int, spread: fl
         },
         epsilon=1e-6,
     )
-    found, expected = operator.by_kernel()[0], operator.by_definition()[0]
+    found, expected = operator.by_kernel(level)[0], operator.by_definition()[0]
     close(found, expected, 63 * scales.max() * 0.02 * (1 + np.abs(expected).max()))
 
 
-@needs_kernels
-def test_a_row_does_not_depend_on_its_company() -> None:
+@each_level
+def test_a_row_does_not_depend_on_its_company(level: str) -> None:
     """To the bit: what a batch holds must not change an answer."""
     random = np.random.default_rng(3)
     integers, scales = quantised(normal(random, 64, 200))
@@ -365,14 +389,16 @@ def test_a_row_does_not_depend_on_its_company() -> None:
         "input_scale": np.array(0.02, np.float32),
     }
     x = normal(random, 1, 13, 64)
-    together = Operator("NormLinear", {"x": x}, constants, epsilon=1e-6).by_kernel()[0]
+    together = Operator("NormLinear", {"x": x}, constants, epsilon=1e-6).by_kernel(level)[0]
     for row in range(13):
-        alone = Operator("NormLinear", {"x": x[:, [row]]}, constants, epsilon=1e-6).by_kernel()[0]
+        alone = Operator("NormLinear", {"x": x[:, [row]]}, constants, epsilon=1e-6).by_kernel(
+            level
+        )[0]
         assert np.array_equal(alone[:, 0], together[:, row])
 
 
-@needs_kernels
-def test_rows_of_another_width_are_refused() -> None:
+@each_level
+def test_rows_of_another_width_are_refused(level: str) -> None:
     integers, scales = quantised(normal(np.random.default_rng(0), 64, 16))
     constants = {
         "norm": np.ones(64, np.float32),
@@ -384,22 +410,24 @@ def test_rows_of_another_width_are_refused() -> None:
         "NormLinear", {"x": np.ones((1, 1, 60), np.float32)}, constants, epsilon=1e-6
     )
     with pytest.raises(Exception, match="must be the weights' number of inputs"):
-        operator.by_kernel()
+        operator.by_kernel(level)
 
 
 # -- choice of tokens ------------------------------------------------------------------------------
 
 
-@needs_kernels
+@each_level
 @some
 @given(seeds, st.integers(1, 9), st.integers(2, 60), st.integers(1, 7), st.booleans())
-def test_the_two_likeliest(seed: int, batch: int, groups: int, size: int, ties: bool) -> None:
+def test_the_two_likeliest(
+    level: str, seed: int, batch: int, groups: int, size: int, ties: bool
+) -> None:
     random = np.random.default_rng(seed)
     logits = 5 * normal(random, batch, 1, groups * size)
     if ties:
         logits = np.round(logits)
     operator = Operator("Likeliest", {"logits": logits}, {}, outputs=2, size=size)
-    best, logprobs = operator.by_kernel()
+    best, logprobs = operator.by_kernel(level)
     expected_best, expected_logprobs = operator.by_definition()
     np.testing.assert_allclose(logprobs, expected_logprobs, rtol=1e-4, atol=1e-5)
     if size > 1 and not ties:
@@ -410,11 +438,11 @@ def test_the_two_likeliest(seed: int, batch: int, groups: int, size: int, ties: 
     assert (best[:, 0] != best[:, 1]).all()
 
 
-@needs_kernels
+@each_level
 @pytest.mark.parametrize(("first", "second"), [(5, 21), (21, 5), (5, 6), (47, 0)])
-def test_the_two_likeliest_wherever_they_are(first: int, second: int) -> None:
+def test_the_two_likeliest_wherever_they_are(level: str, first: int, second: int) -> None:
     """Vectors of sixteen: in the same lane, one after the other in either order, or in others."""
     logits = np.full((1, 1, 48), -1.0, np.float32)
     logits[0, 0, [first, second]] = 3.0, 2.0
-    best, _ = Operator("Likeliest", {"logits": logits}, {}, outputs=2, size=6).by_kernel()
+    best, _ = Operator("Likeliest", {"logits": logits}, {}, outputs=2, size=6).by_kernel(level)
     assert best.tolist() == [[first, second]]

@@ -20,11 +20,9 @@ from engine.ort import OrtEngine, OrtModel
 EOS = 1
 
 
-@pytest.fixture(scope="session", params=[True, False], ids=["own kernels", "definitions"])
+@pytest.fixture(scope="session", params=["auto", "none"], ids=["own kernels", "definitions"])
 def model(bundle: Path, request: pytest.FixtureRequest) -> OrtModel:
-    return OrtModel(
-        bundle, load_manifest(bundle), threads=1, provider="cpu", own_kernels=request.param
-    )
+    return OrtModel(bundle, load_manifest(bundle), threads=1, provider="cpu", kernels=request.param)
 
 
 @cache

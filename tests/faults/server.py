@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
+
+from bench import processes
+from loadtest.server import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG_S = 60.0  # a bound for what is broken, not a promise
@@ -62,8 +64,7 @@ class Server:
 
     def engines(self) -> list[int]:
         """Process ids of its children."""
-        pid = self.process.pid
-        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return processes.children(self.process.pid)
 
     def signal_engines(self, number: signal.Signals) -> None:
         for pid in self.engines():
@@ -76,8 +77,7 @@ class Server:
 
     def memory_kib(self) -> int:
         """Resident, of the service and its engines."""
-        texts = [Path(f"/proc/{pid}/status").read_text() for pid in self._all()]
-        return sum(int(re.search(r"VmRSS:\s+(\d+)", text)[1]) for text in texts)  # type: ignore[index]
+        return sum(processes.status_kib(pid, "VmRSS") for pid in self._all())
 
     def _all(self) -> list[int]:
         return [self.process.pid, *self.engines()]
@@ -100,16 +100,10 @@ def gone(pid: int) -> bool:
     return not Path(f"/proc/{pid}").exists()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextmanager
-def serving(folder: Path, **settings: object) -> Iterator[Server]:
-    """A ready server, its log in `folder`; `settings` without their prefix.
+def serving(folder: Path, stderr: int | None = None, **settings: object) -> Iterator[Server]:
+    """A ready server, its log in `folder` or on `stderr`, which is closed here; `settings` without
+    their prefix.
 
     It computes every answer. Afterwards it has ended, and so have the engines that it had.
     """
@@ -123,8 +117,10 @@ def serving(folder: Path, **settings: object) -> Iterator[Server]:
             cwd=ROOT,
             env={**os.environ, **environment, **given},
             stdout=file,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.STDOUT if stderr is None else stderr,
         )
+    if stderr is not None:
+        os.close(stderr)
     server = Server(process, port, log)
     try:
         until(lambda: process.poll() is not None or server.ready(), "ready")

@@ -18,7 +18,7 @@ def served(due_s: float, latency_s: float, status: int = 200, expected: int = 20
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0.01, 1))
-def test_a_percentile_was_seen_and_that_share_lies_at_or_below(
+def test_a_percentile_is_the_smallest_value_that_covers_its_share(
     values: list[float], quantile: float
 ) -> None:
     found = percentile(values, quantile)
@@ -32,7 +32,7 @@ def test_no_values_have_no_percentile() -> None:
         percentile([], 0.5)
 
 
-def test_a_step_counts_what_was_due_in_it_and_what_was_answered_in_it() -> None:
+def test_latency_counts_by_due_time_and_throughput_by_answer_time() -> None:
     plan = steps([2, 2], seconds=1.0)
     samples = [
         served(0.0, 0.1),
@@ -50,7 +50,7 @@ def test_a_step_counts_what_was_due_in_it_and_what_was_answered_in_it() -> None:
 
 
 def test_latency_counts_from_when_a_request_was_due() -> None:
-    """Coordinated omission: the service stalls for a second, and all who came then say so."""
+    """Coordinated omission: the latency of requests that were due in a stall includes the stall."""
     stall_ends_s = 1.0
     samples = []
     for due_s in evenly([Step(100, 0.0, 2.0)]):
@@ -75,7 +75,7 @@ def test_the_knee_is_where_latency_outruns_throughput() -> None:
     assert knee([]) is None
 
 
-def test_time_goes_by_in_bins() -> None:
+def test_latency_over_time_is_binned() -> None:
     samples = [served(0.1, 0.01), served(0.2, 0.03), served(1.2, 0.02)]
     series = over_time(samples, bin_s=1.0)
     assert series[0.5] == [(0.5, pytest.approx(10)), (1.5, pytest.approx(20))]

@@ -1,4 +1,4 @@
-"""Reports, charts and what is read of wrk."""
+"""Reports, charts and the parsing of wrk's output."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run() -> report.Run:
     return report.Run({"mode": "rate <&>"}, "requests/s", by_step(samples, plan), samples)
 
 
-def test_a_report_is_one_file_with_everything_in_it(tmp_path: Path) -> None:
+def test_a_report_is_self_contained(tmp_path: Path) -> None:
     report.write(run(), tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert page.count("<svg") == 4
@@ -53,7 +53,7 @@ def test_a_report_is_one_file_with_everything_in_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", [[], [(0.0, 0.0)], [(1.0, 3e-5), (700.0, 123456.0)]])
-def test_a_chart_is_well_formed_whatever_it_shows(line: list[tuple[float, float]]) -> None:
+def test_charts_of_any_values_are_well_formed(line: list[tuple[float, float]]) -> None:
     svg = charts.lines({"a < b": line}, x_label="x & y", y_label="ms", mark=(0.5, "<knee>"))
     tree = ElementTree.fromstring(svg)  # noqa: S314
     circles = tree.findall("circle")
@@ -62,12 +62,12 @@ def test_a_chart_is_well_formed_whatever_it_shows(line: list[tuple[float, float]
     assert all(0 <= float(circle.attrib["cy"]) <= 300 for circle in circles)
 
 
-def test_what_wrk_says_is_read() -> None:
+def test_output_of_wrk_is_parsed() -> None:
     ceiling = read(WRK, connections=64)
     assert (ceiling.per_s, ceiling.not_ok) == (164.0, 7)
     assert (ceiling.p50_ms, ceiling.p90_ms, ceiling.p99_ms) == (88.39, 1200.0, 0.9)
 
 
-def test_what_wrk_does_not_say_is_an_error() -> None:
+def test_unexpected_output_of_wrk_is_an_error() -> None:
     with pytest.raises(CeilingError, match="unable to connect"):
         read("unable to connect to 127.0.0.1", connections=1)

@@ -35,7 +35,7 @@ def loadtest(*arguments: str) -> dict[str, Any]:
     return summary
 
 
-def test_an_open_loop_asks_at_its_rates_and_splits_queue_from_inference(
+def test_an_open_loop_keeps_its_rates_and_reports_queue_and_inference(
     server: Server, tmp_path: Path
 ) -> None:
     summary = loadtest(
@@ -53,7 +53,7 @@ def test_an_open_loop_asks_at_its_rates_and_splits_queue_from_inference(
     assert "The knee is at" in (tmp_path / "report.html").read_text()
 
 
-def test_a_closed_loop_keeps_its_callers_asking(server: Server, tmp_path: Path) -> None:
+def test_a_closed_loop_keeps_its_number_of_callers(server: Server, tmp_path: Path) -> None:
     summary = loadtest(
         "callers", "--url", server.url, "--callers", "1,4", "--seconds", "2",
         "--out", str(tmp_path),
@@ -71,7 +71,7 @@ def test_the_ceiling_is_measured_with_wrk(server: Server) -> None:
     assert summary["not_ok"] == 0
 
 
-def test_an_address_without_a_service_is_named() -> None:
+def test_an_invalid_address_is_an_error_that_names_it() -> None:
     result = subprocess.run(
         [sys.executable, "-m", "loadtest", "rate", "--url", "localhost:1"],
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,

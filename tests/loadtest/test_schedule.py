@@ -1,4 +1,4 @@
-"""When requests are due, and what they ask."""
+"""Due times and contents of requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from loadtest.schedule import Step, around, at_random, evenly, steps
 from loadtest.workload import BATCH, OK, SOLVE, asks
 
 
-def test_steps_follow_each_other() -> None:
+def test_steps_are_consecutive() -> None:
     assert steps([1, 5], seconds=2.0) == [Step(1, 0.0, 2.0), Step(5, 2.0, 4.0)]
 
 
@@ -44,7 +44,7 @@ def test_rates_lie_around_a_capacity(capacity: float) -> None:
     assert rates[-1] > 1.2 * capacity
 
 
-def test_the_mix_is_what_it_says_it_is() -> None:
+def test_the_mix_has_its_shares_of_batches_and_mistakes() -> None:
     sample = list(islice(asks(seed=1), 4000))
     assert sample == list(islice(asks(seed=1), 4000))
     batches = [ask for ask in sample if ask.path == BATCH]
@@ -55,7 +55,7 @@ def test_the_mix_is_what_it_says_it_is() -> None:
     assert all(ask.questions == 1 for ask in sample if ask.path == SOLVE)
 
 
-def test_its_questions_are_understood_and_of_many_lengths() -> None:
+def test_questions_parse_and_vary_in_length() -> None:
     good = [ask for ask in islice(asks(seed=2), 1000) if ask.path == SOLVE and ask.expected == OK]
     texts = [ask.body["question"] for ask in good]
     for text in texts:

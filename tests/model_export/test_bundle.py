@@ -107,10 +107,10 @@ def test_other_processors_give_the_same_tokens(
     sources = sources_of([p.question for p in problems[:40]], "digits", SHIPPED)
     ours, theirs = (
         generate(
-            OrtEngine(OrtModel(tmp_path / "bundle", manifest, threads=1, own_kernels=own), rows=16),
+            OrtEngine(OrtModel(tmp_path / "bundle", manifest, threads=1, kernels=level), rows=16),
             [Prompt(source) for source in sources],
         )
-        for own in (True, False)
+        for level in ("auto", "none")
     )
     different = sum(a.tokens != b.tokens for a, b in zip(ours, theirs, strict=True))
     assert different <= (0 if precision == "fp32" else 2)

@@ -80,6 +80,27 @@ def test_a_phone_of_360_pixels_shows_it_all(browser: Browser, server: Server, vi
     context.close()
 
 
+def test_a_phone_shows_the_verdicts_of_a_batch(browser: Browser, server: Server) -> None:
+    context = browser.new_context(
+        base_url=server.url, viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True
+    )
+    page = context.new_page()
+    page.goto("/")
+    page.get_by_role("tab", name="Batch").click()
+    lines = ["Solve 24 = 1601*c - 1605*c for c.", "x = x + 1", "3x = 8", "3x + = 20"]
+    page.get_by_label("Equations, one a line").fill("\n".join(lines))
+    page.get_by_role("button", name="Solve all").click()
+    page.get_by_text("Done:").wait_for()
+    table = page.locator(".table")
+    assert table.evaluate("t => t.scrollWidth <= t.clientWidth")
+    for badge in page.locator("#batch-rows .badge").all():
+        box = badge.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 360
+    assert page.locator("#batch-rows .badge").count() == 4
+    context.close()
+
+
 def background(page: Page) -> str:
     color: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
     return color

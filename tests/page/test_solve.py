@@ -32,7 +32,8 @@ def test_enter_solves_and_the_whole_answer_is_shown(page: Page) -> None:
     outcome = page.get_by_role("region", name="Answer", exact=True)
     outcome.get_by_text("Correct", exact=True).wait_for()
     assert outcome.locator(".result").inner_text().replace("\n", "").replace(" ", "") == "c=−6"
-    assert steps(page) == ["24 = 1601*c - 1605*c", "4*c = -24", "c = -6"]
+    assert outcome.locator(".read").get_attribute("data-text") == "24 = 1601*c - 1605*c"
+    assert steps(page) == ["4*c = -24", "c = -6"]
     text = outcome.inner_text()
     for part in ("the model", "Model's confidence", "Tries", "queue", "inference", "total", " ms"):
         assert part in text
@@ -71,7 +72,8 @@ def test_a_text_that_ends_too_early_is_marked_at_its_end(page: Page) -> None:
 @pytest.mark.parametrize(
     ("question", "word", "says"),
     [
-        ("x + 1 = x + 2", "Unverifiable", "no solution"),
+        ("x + 1 = x + 2", "Unverifiable", "No solution"),
+        ("x + 1 = x + 1", "Unverifiable", "Every number solves it"),
         ("x*x = 4", "Status 422", "Not understood"),
         ("3x = 8", "Wrong", "does not make both sides equal"),
     ],
@@ -89,6 +91,82 @@ def test_the_exact_solution_where_the_model_is_wrong(page: Page) -> None:
     ask(page, "3x = 8")
     page.get_by_text("the exact solver").wait_for()
     assert page.locator(".result mfrac").evaluate("f => f.textContent") == "83"
+
+
+def test_a_wrong_answer_is_struck_out_and_offers_the_exact_one(page: Page) -> None:
+    ask(page, "3x = 8")
+    page.locator("article.answer .badge").get_by_text("Wrong").wait_for()
+    line = page.locator(".result math").evaluate("m => getComputedStyle(m).backgroundImage")
+    assert line.startswith("linear-gradient")
+    page.get_by_role("button", name="Solve exactly", exact=True).click()
+    page.get_by_text("the exact solver").wait_for()
+    assert page.locator(".result mfrac").evaluate("f => f.textContent") == "83"
+    assert page.get_by_label("Solve exactly where the model is wrong").is_checked()
+    assert not page.get_by_role("button", name="Solve exactly", exact=True).count()
+
+
+@pytest.mark.parametrize("question", ["x + 1 = x + 2", "x + 1 = x + 1"])
+def test_where_no_number_can_be_right_none_is_the_headline(page: Page, question: str) -> None:
+    ask(page, question)
+    page.locator("article.answer .badge").get_by_text("Unverifiable").wait_for()
+    assert "x" not in page.locator(".result").inner_text()
+    assert "The model wrote" in page.locator(".why").inner_text()
+
+
+def test_a_number_too_long_for_the_model_is_understood_and_solved_exactly(page: Page) -> None:
+    ask(page, "123456789012345x = 7")
+    page.get_by_text("The model does not read a number of 15 digits, over 12.").wait_for()
+    assert "Not understood" not in page.locator("article.answer").inner_text()
+    page.get_by_role("button", name="Solve exactly", exact=True).click()
+    page.get_by_text("the exact solver").wait_for()
+
+
+@pytest.mark.parametrize("typed", ["", "   "])
+def test_an_empty_field_asks_nothing(page: Page, typed: str) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    ask(page, typed)
+    assert page.get_by_label("Linear equation").evaluate("f => f.matches(':invalid')")
+    page.wait_for_function("document.activeElement.id === 'question'")
+    assert not [url for url in asked if url.endswith("/solve")]
+    assert page.locator(".story").is_visible()
+
+
+def test_back_goes_to_the_question_before(page: Page) -> None:
+    page.goto("/docs")
+    page.goto("/")
+    page.locator(".story").wait_for()
+    for question in ("3x = 12", "4y = 8"):
+        ask(page, question)
+        page.locator(".read").get_by_text(question[1]).wait_for()
+    ask(page, "4y = 8")  # again: no other place to go back to
+    page.get_by_role("tab", name="Batch").click()
+    field = page.get_by_label("Linear equation")
+    page.go_back()
+    assert field.input_value() == "4y = 8"
+    page.go_back()
+    page.locator(".read[data-text='3*x = 12']").wait_for()
+    assert field.input_value() == "3x = 12"
+    page.go_back()
+    page.locator(".story").wait_for()
+    assert field.input_value() == ""
+    page.go_forward()
+    page.locator(".read[data-text='3*x = 12']").wait_for()
+    page.go_back()
+    page.go_back()
+    assert page.url.endswith("/docs")
+
+
+def test_what_was_read_stands_above_the_answer(page: Page) -> None:
+    """A misreading has no other guard than the eye: it is as large as the text around it."""
+    ask(page, "3x + 5 = 20")
+    read = page.locator(".read")
+    read.wait_for()
+    result = page.locator(".result")
+    assert read.bounding_box()["y"] < result.bounding_box()["y"]  # type: ignore[index]
+    assert (
+        read.evaluate("r => parseFloat(getComputedStyle(r.querySelector('math')).fontSize)") >= 18
+    )
 
 
 def test_an_example_is_one_click(page: Page) -> None:

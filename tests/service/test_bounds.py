@@ -35,7 +35,9 @@ def test_a_head_that_is_too_large_is_431(bundle: Path, head: bytes) -> None:
 def test_a_head_within_the_bounds_is_read_however_it_is_cut(bundle: Path) -> None:
     async def scenario(wire: Wire) -> None:
         reader, writer = await wire.connect()
-        head = b"GET /livez HTTP/1.1\r\nconnection: close\r\nx: " + b"a" * (MAX_HEAD_BYTES // 2)
+        head = b"GET /livez HTTP/1.1\r\nhost: test\r\nconnection: close\r\nx: " + b"a" * (
+            MAX_HEAD_BYTES // 2
+        )
         for start in range(0, len(head), 5000):
             writer.write(head[start : start + 5000])
             await writer.drain()
@@ -158,8 +160,10 @@ def test_requests_in_line_on_one_connection_are_bounded(bundle: Path) -> None:
     """They wait for the first, and each would take memory that no queue counts."""
 
     async def scenario(wire: Wire) -> None:
-        request = b"GET /livez HTTP/1.1\r\n\r\n"
-        few = await wire.exchange(request * 3 + b"GET /livez HTTP/1.1\r\nconnection: close\r\n\r\n")
+        request = b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n"
+        few = await wire.exchange(
+            request * 3 + b"GET /livez HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"
+        )
         assert few.count(b"HTTP/1.1 200 ") == 4
         many = await wire.exchange(request * 10 * MAX_PIPELINED)
         assert many.count(b"HTTP/1.1 200 ") <= MAX_PIPELINED + 1

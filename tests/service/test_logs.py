@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,12 @@ import pytest
 
 from service import logs
 from service.api.keys import new_key
+from service.log_writer import LogWriter
 from tests.service.app import serve
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 Lines = Callable[[], list[dict[str, Any]]]
+BOUND_S = 30.0  # for a broken log to fail a test
 QUESTION = {"question": "x + 12345 = 12346"}
 
 
@@ -133,3 +137,86 @@ def test_text_lines_are_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     record = logging.LogRecord("a.b", logging.INFO, __file__, 1, "GET %s", ("/x",), None)
     record.fields = {"status": 200, "key": "al\nice"}
     assert logs.TextLines().format(record) == r'INFO a.b: GET /x status=200 key="al\nice"'
+
+
+# -- lines are written by a thread -----------------------------------------------------------------
+
+
+def record(message: str) -> logging.LogRecord:
+    return logging.LogRecord("a", logging.INFO, __file__, 1, message, (), None)
+
+
+def read_to_the_end(reader: int) -> bytes:
+    with open(reader, "rb") as file:
+        return file.read()
+
+
+def test_lines_are_written_in_order_and_flushed() -> None:
+    reader, writer = os.pipe()
+    log = LogWriter(writer)
+    for number in range(1000):
+        log.handle(record(f"line {number}"))
+    log.flush()
+    os.close(writer)
+    assert read_to_the_end(reader).decode() == "".join(f"line {n}\n" for n in range(1000))
+    assert log.dropped_lines == 0
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_every_line_is_written_or_counted_as_dropped(blocking: bool) -> None:
+    """The pipe is full at first; once it is read, all that waited comes, and the count."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, blocking)
+    log = LogWriter(writer, max_pending_bytes=200_000)
+    for number in range(10_000):
+        log.handle(record(f"{number:099}"))
+    dropped = log.dropped_lines
+    assert dropped > 0
+    received = bytearray()
+
+    def read() -> None:
+        while piece := os.read(reader, 1 << 16):
+            received.extend(piece)
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    log.flush(BOUND_S)
+    os.close(writer)
+    reading.join(BOUND_S)
+    os.close(reader)
+    lines = received.decode().splitlines()
+    notice = f"{dropped} log lines were dropped: they were not read or written fast enough"
+    lines.remove(notice)
+    assert len(lines) == 10_000 - dropped
+    assert sorted(lines) == lines
+
+
+def test_a_log_call_with_wrong_arguments_is_a_line_about_it() -> None:
+    reader, writer = os.pipe()
+    log = LogWriter(writer)
+    log.handle(logging.LogRecord("a", logging.INFO, __file__, 1, "%d of", ("x",), None))
+    log.flush()
+    os.close(writer)
+    line = read_to_the_end(reader).decode()
+    assert line.startswith("a log line of a with the message '%d of' has no form: TypeError(")
+
+
+def test_a_file_that_cannot_be_written_loses_lines_and_nothing_else() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    log = LogWriter(writer)
+    log.handle(record("nobody reads this"))
+    log.flush()
+    os.close(writer)
+    assert log.dropped_lines == 1
+
+
+def test_a_flush_does_not_wait_for_a_file_that_takes_nothing() -> None:
+    reader, writer = os.pipe()
+    log = LogWriter(writer)
+    log.handle(record("a" * 200_000))
+    log.flush(timeout_s=0.0)
+    os.close(reader)  # ends the writer's wait
+    log.flush(BOUND_S)
+    os.close(writer)
+    assert log.dropped_lines == 1

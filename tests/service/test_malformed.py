@@ -34,10 +34,10 @@ HEADS = {  # the start of a request, and the status of its answer
     JSON + b"content-length: -1\r\n\r\n": 400,
     JSON + b"content-length: 99999999999999999999\r\n\r\n": 400,
     JSON + b"transfer-encoding: chunked\r\n\r\nzz\r\n\r\n": 400,
-    b"GET /%ff%00%0a HTTP/1.1\r\nconnection: close\r\n\r\n": 404,
+    b"GET /%ff%00%0a HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n": 404,
     b"GET /solve/ HTTP/1.1\r\nhost: elsewhere.test\r\nconnection: close\r\n\r\n": 404,
-    b"OPTIONS * HTTP/1.1\r\nconnection: close\r\n\r\n": 404,
-    b"DELETE /solve HTTP/1.1\r\nconnection: close\r\n\r\n": 405,
+    b"OPTIONS * HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n": 404,
+    b"DELETE /solve HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n": 405,
     b"OPTIONS /solve HTTP/1.1\r\nconnection: close\r\n\r\n": 405,
 }
 BODIES = (

@@ -46,5 +46,5 @@ def test_the_build_and_the_kernels_are_named(bundle: Path) -> None:
     assert f'cybersolve_build_info{{onnxruntime="{version("onnxruntime")}"' in (
         metrics.exposition().decode()
     )
-    metrics.model_loaded(load_manifest(bundle), Started(8, "CPUExecutionProvider", "own"))
-    assert 'cybersolve_kernels_info{kernels="own"} 1.0' in metrics.exposition().decode()
+    metrics.model_loaded(load_manifest(bundle), Started(8, "CPUExecutionProvider", "avx2"))
+    assert 'cybersolve_kernels_info{kernels="avx2"} 1.0' in metrics.exposition().decode()

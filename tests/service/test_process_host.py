@@ -15,6 +15,7 @@ import pytest
 
 from engine.bundle import REFERENCE
 from engine.contracts import Prompt
+from engine.kernels import LEVELS, level, levels
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
 from service.errors import EngineFailed, EngineNotStarted, EngineRefused
@@ -27,8 +28,8 @@ LONG_S = 60.0
 LIMITS = BatchLimits(rows=8, tokens=4096)
 
 
-def plan_of(bundle: Path, provider: str = "cpu") -> EnginePlan:
-    return EnginePlan(bundle, provider, 1, LIMITS.rows, LIMITS.tokens)
+def plan_of(bundle: Path, provider: str = "cpu", kernels: str = "auto") -> EnginePlan:
+    return EnginePlan(bundle, provider, 1, LIMITS.rows, LIMITS.tokens, kernels)
 
 
 def references(bundle: Path) -> dict[Prompt, list[int]]:
@@ -154,7 +155,7 @@ def test_an_ended_process_has_no_live_pid(bundle: Path) -> None:
         host = ProcessHost(plan_of(bundle))
         assert host.live_pid is None
         started = await host.start(lambda _: None)
-        assert started.kernels in ("own", "onnxruntime")
+        assert started.kernels == level()
         assert host.live_pid == host.pid
         host.kill()
         await host.ended()
@@ -178,11 +179,17 @@ def test_while_one_engine_is_away_the_other_answers(bundle: Path) -> None:
 
 
 def test_an_engine_that_cannot_be_had_says_why(bundle: Path) -> None:
+    missing = next(name for name in LEVELS if name not in levels())
+
     async def main() -> None:
-        host = ProcessHost(plan_of(bundle, provider="cuda"))
-        with pytest.raises(EngineRefused, match="has no CUDA"):
-            await host.start(lambda _: None)
-        await host.close()
+        for plan, why in (
+            (plan_of(bundle, provider="cuda"), "has no CUDA"),
+            (plan_of(bundle, kernels=missing), f"kernels {missing}: .*expected auto, none"),
+        ):
+            host = ProcessHost(plan)
+            with pytest.raises(EngineRefused, match=why):
+                await host.start(lambda _: None)
+            await host.close()
 
     asyncio.run(main())
 
@@ -209,14 +216,33 @@ def test_a_start_that_is_given_up_hears_nothing_of_its_engine(bundle: Path) -> N
     asyncio.run(main())
 
 
-def test_a_damaged_graph_is_a_failure_to_start(bundle: Path, tmp_path: Path) -> None:
+def with_damaged_graphs(bundle: Path, folder: Path) -> Path:
     for file in bundle.iterdir():
         content = b"not a graph" if file.suffix == ".onnx" else file.read_bytes()
-        (tmp_path / file.name).write_bytes(content)
+        (folder / file.name).write_bytes(content)
+    return folder
+
+
+def test_a_damaged_graph_is_a_failure_to_start(bundle: Path, tmp_path: Path) -> None:
+    damaged = with_damaged_graphs(bundle, tmp_path)
 
     async def main() -> None:
-        host = ProcessHost(plan_of(tmp_path))
+        host = ProcessHost(plan_of(damaged))
         with pytest.raises(EngineNotStarted, match=r"pid \d+ exited with status 1"):
+            await host.start(lambda _: None)
+        await host.close()
+
+    asyncio.run(main())
+
+
+def test_a_host_with_one_attempt_gives_up_at_once(bundle: Path, tmp_path: Path) -> None:
+    damaged = with_damaged_graphs(bundle, tmp_path)
+
+    async def main() -> None:
+        host = ProcessHost(plan_of(damaged), one_attempt=True)
+        with pytest.raises(EngineRefused, match="the engine ended before it was ready"):
+            await host.start(lambda _: None)
+        with pytest.raises(EngineRefused, match="the engine did not start in time"):
             await host.start(lambda _: None)
         await host.close()
 

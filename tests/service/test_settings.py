@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from engine.cpu import available_cpus
-from service.settings import Settings, SettingsError
+from engine.kernels import CHOICES
+from service.settings import KERNELS, Settings, SettingsError
 
 
 def test_defaults_need_no_environment() -> None:
@@ -19,6 +20,11 @@ def test_the_environment_decides() -> None:
     assert (settings.max_queue, settings.model, settings.port) == (7, Path("/m"), 9)
 
 
+def test_a_flag_overrides_its_variable() -> None:
+    settings = Settings.from_environment({"PORT": "9"}, flags={"port": "10"})
+    assert settings.port == 10
+
+
 def test_what_strangers_may_do_is_set_in_the_environment() -> None:
     settings = Settings.from_environment(
         {
@@ -32,12 +38,17 @@ def test_what_strangers_may_do_is_set_in_the_environment() -> None:
     assert settings.log_questions
 
 
+def test_the_levels_of_kernels_are_the_engines() -> None:
+    assert KERNELS == CHOICES
+
+
 @pytest.mark.parametrize(
     ("environment", "complaint"),
     [
         ({"CYBERSOLVE_MAX_QUEUE": "many"}, "CYBERSOLVE_MAX_QUEUE is 'many'; expected int"),
         ({"CYBERSOLVE_MAX_QUEUE": "0"}, "CYBERSOLVE_MAX_QUEUE is 0; expected over 0"),
         ({"CYBERSOLVE_PROVIDER": "tpu"}, "expected auto, cpu, cuda"),
+        ({"CYBERSOLVE_KERNELS": "sse"}, "KERNELS is 'sse'; expected auto, none, avx512vnni"),
         ({"CYBERSOLVE_LOG_FORMAT": "xml"}, "LOG_FORMAT is 'xml'; expected text, json"),
         ({"CYBERSOLVE_LOG_QUESTIONS": "yes"}, "LOG_QUESTIONS is 'yes'; expected 0 or 1"),
         ({"CYBERSOLVE_METRICS_PORT": "no"}, "METRICS_PORT is 'no'; expected int"),

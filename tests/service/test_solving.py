@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.bundle import TOKENIZER, Manifest, load_manifest
+from engine.bundle import TOKENIZER, BundleError, Manifest, load_manifest
 from engine.contracts import Hypothesis, Prompt
 from engine.echo import hypothesis
 from engine.tokens import TextCodec
 from service.alternatives import Alternatives
 from service.contracts import Answered, Timings
 from service.errors import Overloaded
-from service.solving import Fallback, Solution, Solver
+from service.solving import Fallback, Solution, Solver, format_of
 
 EOS = 1
 margins = st.lists(st.integers(0, 10), min_size=1, max_size=20)
@@ -164,3 +164,10 @@ def test_to_end_early_is_no_alternative() -> None:
     search = Alternatives((7, EOS), eos_id=EOS)
     search.add(Prompt((7, EOS)), first)
     assert [prompt.forced for prompt in search.take(9)] == [(5, 8), (5, 6, 9)]
+
+
+@pytest.mark.parametrize("name", ["prompt_format", "target_format"])
+def test_a_bundle_of_an_unknown_format_is_refused(bundle: Path, name: str) -> None:
+    manifest = replace(load_manifest(bundle), **{name: "poem"})
+    with pytest.raises(BundleError, match=f"unknown {name.replace('_', ' ')} 'poem'"):
+        format_of(manifest)

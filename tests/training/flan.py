@@ -11,8 +11,8 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from training.vocabulary import UNKNOWN
 
-T5_TOKENIZER = Path(__file__).resolve().parents[3] / "shared" / "t5-tokenizer" / "tokenizer.json"
-T5_PIECES = 32_128  # embeddings of every published T5: the tokenizer's 32,100, rounded up
+T5_TOKENIZER = Path(__file__).resolve().parents[1] / "t5_tokenizer.json"  # t5_tokenizer.md
+T5_EMBEDDINGS = 3_456  # its 3,425 pieces, rounded up to a multiple of 128 as published T5s do
 
 
 def write_flan(folder: Path, tokenizer: Tokenizer, size: int, **shape: object) -> Path:

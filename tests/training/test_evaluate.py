@@ -11,17 +11,13 @@ from transformers import T5Config, T5ForConditionalGeneration
 from equations.parser import parse
 from equations.prompt import write_digits
 from equations.verify import Verdict
+from tests.training.flan import T5_EMBEDDINGS, T5_TOKENIZER
 from training.checkpoint import format_of, load
 from training.data import Problem
 from training.errors import RunError
 from training.evaluate import generate, load_model
 from training.model import PRESETS, SmallT5, save_plain
 from training.vocabulary import EOS_ID, Vocabulary
-
-T5_TOKENIZER = Path(__file__).resolve().parents[3] / "shared" / "t5-tokenizer" / "tokenizer.json"
-needs_t5_tokenizer = pytest.mark.skipif(
-    not T5_TOKENIZER.exists(), reason=f"the tokenizer of T5 is not at {T5_TOKENIZER}"
-)
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +33,11 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def flan(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A T5 of random weights with the real tokenizer."""
+    """Return a T5 of random weights with T5's tokenizer."""
     folder = tmp_path_factory.mktemp("flan")
     torch.manual_seed(0)
     config = T5Config(
-        vocab_size=32_128, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2,
+        vocab_size=T5_EMBEDDINGS, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2,
         decoder_start_token_id=0, feed_forward_proj="gated-gelu", tie_word_embeddings=False,
     )  # fmt: skip
     T5ForConditionalGeneration(config).save_pretrained(folder)
@@ -88,7 +84,6 @@ def test_a_question_beyond_the_prompt_is_answered_with_nothing(ours: Path) -> No
     assert prediction.verdict is Verdict.WRONG
 
 
-@needs_t5_tokenizer
 def test_a_t5_reads_text_and_writes_a_bare_answer(flan: Path, problems: list[Problem]) -> None:
     model, tokenizer = load(flan)
     assert format_of(model, tokenizer) == "text"
@@ -103,7 +98,6 @@ def test_a_t5_reads_text_and_writes_a_bare_answer(flan: Path, problems: list[Pro
         assert prediction.logprob < 0
 
 
-@needs_t5_tokenizer
 def test_a_t5_that_has_learnt_one_answer(flan: Path, tmp_path: Path) -> None:
     """It learns by heart in a few steps: what it writes is decoded and compared as served."""
     model, tokenizer = load(flan)

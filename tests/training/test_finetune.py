@@ -27,9 +27,6 @@ from training.finetune.loop import finetune
 from training.finetune.plan import Layout, Phase, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-needs_t5_tokenizer = pytest.mark.skipif(
-    not T5_TOKENIZER.exists(), reason=f"the tokenizer of T5 is not at {T5_TOKENIZER}"
-)
 SEED_EXAMPLE = Problem("Solve 24 = 1601*c - 1605*c for c.", "-6")
 
 
@@ -182,17 +179,21 @@ def test_padding_counts_for_nothing(base: Path) -> None:
     torch.testing.assert_close(mean, sum(each) / (3 + 5 + 3))
 
 
-@needs_t5_tokenizer
-def test_the_research_s_token_ids() -> None:
-    """Recorded on google/flan-t5-large: what is trained on is what the research trained on."""
-    examples = Examples([SEED_EXAMPLE], Tokenizer.from_file(str(T5_TOKENIZER)), "text")
-    assert examples.sources.row(0).tolist() == [
-        5175, 162, 997, 3274, 898, 4542, 1935, 75, 3, 18, 898, 3076, 1935, 75, 21, 3, 75, 5, 1,
+def test_a_model_trains_on_the_pieces_of_the_research() -> None:
+    """Recorded on google/flan-t5-large."""
+    tokenizer = Tokenizer.from_file(str(T5_TOKENIZER))
+    examples = Examples([SEED_EXAMPLE], tokenizer, "text")
+    source, target = (
+        [tokenizer.id_to_token(id_) for id_ in texts.row(0)]
+        for texts in (examples.sources, examples.targets)
+    )
+    assert source == [
+        "▁Sol", "ve", "▁24", "▁=", "▁16", "01", "*", "c", "▁", "-", "▁16", "05", "*", "c", "▁for",
+        "▁", "c", ".", "</s>",
     ]  # fmt: skip
-    assert examples.targets.row(0).tolist() == [3, 5783, 1]
+    assert target == ["▁", "-6", "</s>"]
 
 
-@needs_t5_tokenizer
 def test_digits_apart_are_a_piece_each_and_read_back(problems: list[Problem]) -> None:
     tokenizer = Tokenizer.from_file(str(T5_TOKENIZER))
     pieces = tokenizer.encode(FORMATS["spaced"].encode(SEED_EXAMPLE.question)).tokens

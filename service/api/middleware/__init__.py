@@ -13,6 +13,7 @@ from service.api.middleware.admission import Admission
 from service.api.middleware.body import BodyBounds
 from service.api.middleware.fast_path import FastPath, FastRoute
 from service.api.middleware.faults import BugsAnswered
+from service.api.middleware.head import HeadAsGet
 from service.api.middleware.scope import RequestScope
 from service.errors import ServiceError
 from service.metrics import Metrics
@@ -39,6 +40,7 @@ def install(
     `KeysError`.
     """
     app.add_middleware(FastPath, routes=direct)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(BugsAnswered)
     app.add_middleware(
         BodyBounds, max_bytes=settings.max_body_bytes, timeout_s=settings.receive_timeout_s

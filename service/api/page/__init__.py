@@ -80,10 +80,8 @@ def router() -> APIRouter:
     documents = {path: read.pop(name) for name, path in _PLACES.items()}
     others = read
     for path in documents:
-        routes.add_api_route(path, document, methods=["GET", "HEAD"], include_in_schema=False)
-    routes.add_api_route(
-        _FOLDER + "{name}", other, methods=["GET", "HEAD"], include_in_schema=False
-    )
+        routes.add_api_route(path, document, include_in_schema=False)
+    routes.add_api_route(_FOLDER + "{name}", other, include_in_schema=False)
     return routes
 
 

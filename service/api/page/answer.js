@@ -9,13 +9,25 @@ const STEPS = ["Terms collected", "Divided"];
 const SOURCES = { model: "the model", exact: "the exact solver" };
 const NEARBY = 36; // characters drawn on either side of a fault
 
-export function drawAnswer(request, answer, tookMs) {
-  const result = answer.answer === null ? null : `${answer.variable} = ${answer.answer}`;
+const NO_NUMBER = {
+  "no solution": ["No solution", "No number makes both sides equal."],
+  "infinitely many solutions": ["Every number solves it", "Both sides are always equal."],
+};
+
+/** An answer; `exactly` repeats the request with the exact solver where the model is wrong. */
+export function drawAnswer(request, answer, tookMs, exactly) {
+  const given = answer.answer === null ? null : `${answer.variable} = ${answer.answer}`;
+  const [truth] = NO_NUMBER[answer.reason] ?? []; // of the equation, whatever the model wrote
+  const result = truth ?? given ?? "No readable answer";
+  const helps = answer.verdict === "wrong" && request.fallback !== "exact";
   return el("article", { class: "answer", "data-verdict": answer.verdict },
+    el("p", { class: "read", "data-text": answer.equation }, el("span", { class: "quiet" }, "Read as"),
+      typeset(answer.equation)),
     el("header", {},
-      el("h2", { class: "result", "aria-label": result }, result ? typeset(result) : "No readable answer"),
+      el("h2", { class: "result", "aria-label": result }, given && !truth ? typeset(given) : result),
       badge(answer.verdict)),
     el("p", { class: "why" }, why(answer)),
+    helps ? solveExactly(exactly) : null,
     steps(answer),
     el("dl", { class: "facts" },
       fact("Answered by", SOURCES[answer.source] ?? answer.source),
@@ -38,21 +50,27 @@ function why({ verdict, reason, variable, answer, source, tries }) {
     return `${model}; this answer was computed, and holds.`;
   }
   if (verdict === "correct") return [`Put back for `, el("i", {}, variable), `, it makes both sides equal.`];
+  if (verdict === "unverifiable" && answer !== null && NO_NUMBER[reason]) {
+    return [`${NO_NUMBER[reason][1]} The model wrote `, typeset(`${variable} = ${answer}`), "."];
+  }
   if (verdict === "unverifiable") return `There is nothing to check it against: ${reason}.`;
   if (answer === null || reason) return `The check failed: ${reason ?? "no answer to put back"}.`;
   return [`Put back for `, el("i", {}, variable), `, it does not make both sides equal.`];
 }
 
-function steps({ equation, work }) {
-  const rows = [step("Read as", el("code", {}, equation))];
-  for (const [index, line] of (work ?? []).entries()) {
-    rows.push(step(STEPS[index] ?? "Then", typeset(line), line));
-  }
+const solveExactly = (exactly) =>
+  el("div", { class: "actions" },
+    el("button", { type: "button", class: "primary", onclick: exactly }, "Solve exactly"),
+    el("span", { class: "quiet" }, "Exact arithmetic in place of the model."));
+
+function steps({ work }) {
+  if (!work?.length) return null;
+  const rows = work.map((line, index) => step(STEPS[index] ?? "Then", line));
   return el("ol", { class: "steps", "aria-label": "Worked steps" }, rows);
 }
 
-const step = (label, content, text) =>
-  el("li", { "data-text": text ?? content.textContent }, el("span", { class: "quiet" }, label), content);
+const step = (label, line) =>
+  el("li", { "data-text": line }, el("span", { class: "quiet" }, label), typeset(line));
 
 const fact = (name, value, title) =>
   el("div", title ? { title } : {}, el("dt", {}, name), el("dd", {}, value));
@@ -98,8 +116,11 @@ function sharing(request) {
     shown);
 }
 
-/** A problem; where it has a place, the line with that place marked. `again` repeats the request. */
-export function drawProblem(request, problem, again) {
+/**
+ * A problem; where it has a place, the line with that place marked. `again` repeats the request,
+ * `exactly` does so with the exact solver.
+ */
+export function drawProblem(request, problem, again, exactly) {
   const { span, expected, request_id } = problem.body;
   return el("article", { class: "answer", "data-verdict": "problem" },
     el("header", {}, el("h2", {}, sentenceOf(problem)),
@@ -109,6 +130,7 @@ export function drawProblem(request, problem, again) {
     expected ? el("p", { class: "expected" }, "Expected ", el("b", {}, expected), span ? ` at character ${span[0] + 1}.` : ".") : null,
     problem.retryAfter ? el("p", {}, `It asks to wait ${problem.retryAfter} s.`) : null,
     request_id ? el("p", {}, "For whoever runs it: request ", el("code", {}, request_id), ".") : null,
+    problem.beyondModel && request.fallback !== "exact" ? solveExactly(exactly) : null,
     problem.passing ? el("div", { class: "actions" },
       el("button", { type: "button", class: "primary", onclick: again }, "Try again")) : null);
 }

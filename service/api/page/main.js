@@ -27,7 +27,7 @@ function startTabs() {
 }
 
 function open(view) {
-  if (location.hash !== `#${view}`) history.replaceState(null, "", `#${view}`);
+  if (location.hash !== `#${view}`) history.pushState(null, "", `#${view}`);
   show(view);
 }
 

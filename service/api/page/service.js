@@ -16,6 +16,11 @@ export class Problem extends Error {
     return this.body.status;
   }
 
+  /** Whether the question is understood, but longer than the model's prompt may be. */
+  get beyondModel() {
+    return this.body.type === "urn:problem-type:cybersolve:too-long-for-model";
+  }
+
   /** Whether the same question may well be answered later. */
   get passing() {
     return [0, 401, 429, 500, 502, 503, 504].includes(this.status);
@@ -34,6 +39,7 @@ const SENTENCES = {
 };
 
 export function sentenceOf(problem) {
+  if (problem.beyondModel) return `${problem.message[0].toUpperCase()}${problem.message.slice(1)}.`;
   if (problem.status === 422) return `Not understood: ${problem.message}.`;
   return SENTENCES[problem.status] ?? `The service answered ${problem.status}: ${problem.message}`;
 }

@@ -6,6 +6,8 @@ import { link, linked } from "./snippets.js";
 import { post, Problem } from "./service.js";
 
 let current = null; // the request under way
+let drawnFor = null; // the address whose answer is shown, or is being asked for
+const story = find("outcome").firstElementChild;
 
 export function start() {
   for (const example of find("examples").children) {
@@ -27,19 +29,31 @@ export function start() {
 }
 
 const request = () => ({
-  question: find("question").value.trim() || find("question").placeholder,
+  question: find("question").value.trim(),
   fallback: find("exact").checked ? "exact" : "none",
 });
 
+/** Shows what the address asks, as after Back: its answer, or the start where it asks nothing. */
 function followLink() {
   const asked = linked(location.hash);
-  if (asked) ask(asked);
+  if (asked && location.href !== drawnFor) ask(asked);
+  if (!location.hash) begin();
+}
+
+function begin() {
+  current?.abort();
+  current = drawnFor = null;
+  find("question").value = "";
+  find("question").removeAttribute("aria-invalid");
+  find("outcome").setAttribute("aria-busy", "false");
+  find("outcome").replaceChildren(story);
 }
 
 async function ask(asked) {
   find("question").value = asked.question;
   find("exact").checked = asked.fallback === "exact";
-  history.replaceState(null, "", link(asked));
+  drawnFor = link(asked);
+  if (location.href !== drawnFor) history.pushState(null, "", drawnFor);
   current?.abort();
   const mine = (current = new AbortController());
   const outcome = find("outcome");
@@ -52,14 +66,15 @@ async function ask(asked) {
 
 async function drawing(asked, signal) {
   find("question").removeAttribute("aria-invalid");
+  const exactly = () => ask({ ...asked, fallback: "exact" });
   try {
     const { body, tookMs } = await post("solve", asked, signal);
-    return drawAnswer(asked, body, tookMs);
+    return drawAnswer(asked, body, tookMs, exactly);
   } catch (error) {
     if (error.name === "AbortError") return el("p", {}, "Stopped.");
     if (!(error instanceof Problem)) throw error;
     pointAt(asked.question, error.body.span);
-    return drawProblem(asked, error, () => ask(asked));
+    return drawProblem(asked, error, () => ask(asked), exactly);
   }
 }
 

@@ -1,0 +1,4 @@
+"""The framework of comparisons: candidates, turns, figures and reports.
+
+`bench.engines` and `bench.servers` are the two comparisons that are made with it.
+"""

@@ -1,0 +1,84 @@
+"""`python -m bench.engines.by_level`: ours beside CTranslate2 at each level of the processor.
+
+Runs `bench.engines` once for each level, with the options given after `--`, and prints one table of
+ratios; `make bench-levels` installs what it needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import command
+from bench.engines import levels
+
+_PRECISIONS = ("int8", "fp32")
+Runs = Mapping[str, Mapping[str, Any]]  # the file of each level's run
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    runs = {level: _run(level, arguments.out, arguments.options) for level in levels.here()}
+    text = table(runs)
+    (arguments.out / "levels.md").write_text(text)
+    print(text)
+    print(json.dumps({level: run["scenarios"] for level, run in runs.items()}))
+    return 0
+
+
+def _run(level: str, out: Path, options: Sequence[str]) -> Mapping[str, Any]:
+    """One level, in a process of its own: what keeps engines to it is read when they start."""
+    folder = out / level
+    only = [
+        f"{engine}-{precision}" for engine in ("ours", "ctranslate2") for precision in _PRECISIONS
+    ]
+    subprocess.run(  # noqa: S603 - our own module
+        [sys.executable, "-P", "-m", "bench.engines", "--level", level, "--out", str(folder),
+         *options, "--only", *only],
+        check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    run: Mapping[str, Any] = json.loads((folder / "engines.json").read_text())
+    return run
+
+
+def table(runs: Runs) -> str:
+    """Markdown: questions/s of ours by those of CTranslate2, a line for each shape and scenario."""
+    first = next(iter(runs.values()))
+    heads = [f"{level} {precision}" for level in runs for precision in _PRECISIONS]
+    lines = [
+        f"{first['machine']}; commit {first['commit']}; medians of {first['rounds']} rounds.",
+        "",
+        f"| | {' | '.join(heads)} |",
+        f"| --- |{' --- |' * len(heads)}",
+    ]
+    for scenario in first["scenarios"]:
+        ratios = [
+            _ratio(run["scenarios"].get(scenario, {}), precision)
+            for run in runs.values()
+            for precision in _PRECISIONS
+        ]
+        lines.append(f"| {scenario} | {' | '.join(ratios)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _ratio(found: Mapping[str, Mapping[str, float]], precision: str) -> str:
+    ours, other = found.get(f"ours-{precision}"), found.get(f"ctranslate2-{precision}")
+    return f"{ours['per_s'] / other['per_s']:.2f}" if ours and other else "-"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command.parser("bench.engines.by_level", __doc__)
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/bench-levels"), help="a folder a level"
+    )
+    parser.add_argument("options", nargs="*", help="of bench.engines, after --")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

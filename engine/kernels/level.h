@@ -1,0 +1,108 @@
+/* A level: the arithmetic of all operators, for processors with certain instructions.
+ *
+ * Each operator checks its inputs once for all levels (attention.c, linear.c, likeliest.c), describes
+ * the work in one of the structures here and has the session's threads call the level's task with
+ * every index of the work. */
+#ifndef CYBERSOLVE_LEVEL_H
+#define CYBERSOLVE_LEVEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    BLOCK = 16,       /* columns of weights that lie together */
+    QUAD = 4,         /* inputs of a column that lie together */
+    TILE_BLOCKS = 4,  /* a task of a product has a multiple of these, but for the last */
+    TASK_ROWS = 6,    /* of a product */
+    WEIGHT_LIMIT = 63, /* the largest magnitude of a weight */
+    LARGEST_D_KV = 256,
+    KEYS_OF_PANEL = 64, /* that the encoder's attention transposes at a time */
+};
+
+/* Weights (blocks, quads, BLOCK, QUAD), and what surrounds their product. */
+typedef struct {
+    int64_t inputs, columns, blocks, quads;
+    const int8_t *weight; /* within WEIGHT_LIMIT */
+    float *scales;        /* of each sum */
+    int32_t *starts;      /* what each sum begins with, so that the level's `zero` does not count */
+    float *factors;       /* of each input, before rounding */
+    int normed;           /* whether inputs are divided by their root mean square */
+    float epsilon;        /* added to the mean square */
+} Matrix;
+
+typedef enum {
+    PLAIN,
+    ADDED, /* a residual is added */
+    GATED, /* blocks are gate, up, gate, up: the active gate times what goes up */
+} Ending;
+
+typedef struct {
+    float *values;
+    const float *residual; /* where it is ADDED */
+} Output;
+
+/* Index `i`: TASK_ROWS rows, the (i % tiles)th, by `chunk` blocks, the (i / tiles)th. */
+typedef struct {
+    const Matrix *matrix;
+    Ending ending;
+    const float *x;
+    Output out;
+    int64_t rows, tiles, chunk;
+} Product;
+
+/* Index: a row. Its new key and value are put at `past`, and its query sees all up to there. */
+typedef struct {
+    int64_t heads, columns, d_kv;
+    const float *joint, *biases;
+    const int32_t *past;
+    float *keys, *values, *mixed;
+} CachedAttention;
+
+/* Index: a row. */
+typedef struct {
+    int64_t heads, length, d_kv;
+    const float *query, *keys, *values;
+    const int32_t *lengths;
+    float *mixed;
+} CrossAttention;
+
+/* Index: row * heads + head. */
+typedef struct {
+    int64_t heads, d_kv, longest;
+    const float *joint;
+    const float *biases; /* (heads, 2 * longest - 1) by distance, from 1 - longest on, and a panel */
+    const int32_t *lengths;
+    const int64_t *begins; /* where the tokens of each row do */
+    float *mixed;
+} EncoderAttention;
+
+/* Index: a row. */
+typedef struct {
+    int64_t width;
+    const float *logits;
+    int64_t *best;
+    float *logprobs;
+} Likeliest;
+
+typedef void (*Task)(void *work, size_t index);
+
+typedef struct {
+    const char *name;
+    int32_t zero; /* is added to rounded inputs */
+    Task multiply, attend_cached, attend_cross, attend_encoder, find_likeliest;
+} Level;
+
+/* GCC knows AVX-VNNI from 11 on. */
+#if defined(__x86_64__) && __GNUC__ >= 11
+#define COMPILES_AVXVNNI 1
+#else
+#define COMPILES_AVXVNNI 0
+#endif
+
+extern const Level LEVEL_AVX512VNNI, LEVEL_AVX512, LEVEL_AVXVNNI, LEVEL_AVX2;
+extern const Level LEVEL_I8MM, LEVEL_DOTPROD;
+
+/* The level of the kernels that are made from now on; NULL where this processor has none. */
+const Level *current_level(void);
+
+#endif

@@ -1,0 +1,16 @@
+/* All kernels over the vectors of one level. Included once by each level's unit, which gives the
+ * vectors, LEVEL (the name of its table) and NAME (as settings call it). */
+#include "attending.h"
+#include "choice.h"
+#include "encoding.h"
+#include "products.h"
+
+const Level LEVEL = {
+    .name = NAME,
+    .zero = ZERO,
+    .multiply = multiply,
+    .attend_cached = attend_cached,
+    .attend_cross = attend_cross,
+    .attend_encoder = attend_encoder,
+    .find_likeliest = find_likeliest,
+};

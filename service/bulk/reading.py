@@ -1,0 +1,48 @@
+"""Rows for an event loop: those of a file as they are read, those of a pipe from a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+
+from service.bulk.rows import Row
+
+_AHEAD = 256  # rows read from a pipe before they are asked for
+
+
+async def of_file(rows: Iterator[Row]) -> AsyncIterator[Row]:
+    for row in rows:
+        yield row
+
+
+async def of_pipe(rows: Iterator[Row]) -> AsyncIterator[Row]:
+    """Yield `rows`, which may block, without blocking the event loop.
+
+    Reads in a daemon thread, so that a program that ends does not wait for the pipe.
+    """
+    loop = asyncio.get_running_loop()
+    read: asyncio.Queue[Row | Exception | None] = asyncio.Queue()
+    room = threading.Semaphore(_AHEAD)
+
+    def put(row: Row | Exception | None) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits for rows any more
+            loop.call_soon_threadsafe(read.put_nowait, row)
+
+    def run() -> None:
+        try:
+            for row in rows:
+                room.acquire()
+                put(row)
+        except Exception as error:  # raised again where the rows are used
+            put(error)
+        else:
+            put(None)
+
+    threading.Thread(target=run, daemon=True, name="bulk-input").start()
+    while (row := await read.get()) is not None:
+        if isinstance(row, Exception):
+            raise row
+        room.release()
+        yield row

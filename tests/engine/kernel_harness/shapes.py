@@ -1,0 +1,254 @@
+"""Operators with shapes at every edge of the kernels' tiles, and with shapes that disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnxruntime as ort
+from onnx import TensorProto
+
+from model_export import operators
+from model_export.builder import GraphBuilder
+from model_export.quantisation import in_blocks, quantised
+from tests.engine.kernel_harness.cases import Case
+
+_FLOATS = TensorProto.FLOAT
+_TYPES = {"float32": _FLOATS, "int32": TensorProto.INT32}
+_RANKS = {"Likeliest": 2, "EncoderAttention": 2}  # of outputs; others 3, caches 4
+_INPUT_SCALE = 0.02
+
+
+def definition(case: Case) -> list[np.ndarray]:
+    """What ONNX Runtime gives for the operator by its definition."""
+    graph = GraphBuilder()
+    for name, value in case.inputs.items():
+        graph.input(name, _TYPES[str(value.dtype)], list(value.shape))
+    for name, value in case.constants.items():
+        graph.weight(name, value)
+    made = graph.ops(
+        case.kind, *case.inputs, *case.constants, outputs=case.outputs,
+        domain=operators.DOMAIN, **case.attributes,
+    )  # fmt: skip
+    for place, value in enumerate(made):
+        integers = case.kind == "Likeliest" and place == 0
+        rank = 4 if len(made) == 3 and place else _RANKS.get(case.kind, 3)
+        shape = [f"{place}.{axis}" for axis in range(rank)]
+        graph.output(value, f"out{place}", TensorProto.INT64 if integers else _FLOATS, shape)
+    model = graph.model(case.kind, "").SerializeToString()
+    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    found: list[np.ndarray] = session.run(None, dict(case.inputs))
+    return found
+
+
+def wanted(case: Case) -> tuple[list[np.ndarray], float]:
+    """What the case must give, and how far a number may be from it.
+
+    An input of a product that is just between two integers may be rounded to either, which shifts a
+    sum by one weight. Of caches only the part up to `past` is defined, and left out here.
+    """
+    outputs = definition(case)
+    if "scales" not in case.constants:
+        return outputs[:1] if case.kind == "CachedAttention" else outputs, 1e-5
+    one = 63 * float(case.constants["scales"].max()) * _INPUT_SCALE
+    return outputs, 2 * one * (1 + float(np.abs(outputs[0]).max()) * ("Gated" in case.kind))
+
+
+class _Numbers:
+    """Random inputs, the same in every run."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = np.random.default_rng(seed)
+
+    def normal(self, *shape: int) -> np.ndarray:
+        return self._random.standard_normal(shape).astype(np.float32)
+
+    def integers(self, low: int, high: int, count: int) -> np.ndarray:
+        return self._random.integers(low, high, count).astype(np.int32)
+
+
+def product(numbers: _Numbers, kind: str, rows: int, inputs: int, columns: int) -> Case:
+    gated = kind == "NormGatedLinear"
+    pairs = [quantised(numbers.normal(inputs, columns) / 8) for _ in range(2 if gated else 1)]
+    weights = [in_blocks(integers) for integers, _ in pairs]
+    constants = {
+        "weight": np.stack(weights, axis=1) if gated else weights[0],
+        "scales": np.stack([scales for _, scales in pairs]) if gated else pairs[0][1],
+        "input_scale": np.array(_INPUT_SCALE, np.float32),
+    }
+    x = {"x": numbers.normal(1, rows, inputs)}
+    if kind == "AddLinear":
+        return Case(kind, {"residual": numbers.normal(1, rows, columns), **x}, constants)
+    constants = {"norm": numbers.normal(inputs), **constants}
+    return Case(kind, x, constants, {"epsilon": 1e-6})
+
+
+def encoder(numbers: _Numbers, lengths: list[int], heads: int, d_kv: int) -> Case:
+    return Case(
+        "EncoderAttention",
+        {
+            "joint": numbers.normal(sum(lengths), 3 * heads * d_kv),
+            "lengths": np.array(lengths, np.int32),
+        },
+        {"biases": 3 * numbers.normal(13, heads)},
+        {"num_heads": heads},
+    )
+
+
+def cross(numbers: _Numbers, rows: int, length: int, heads: int, d_kv: int) -> Case:
+    return Case(
+        "CrossAttention",
+        {
+            "query": numbers.normal(rows, 1, heads * d_kv),
+            "key": numbers.normal(rows, heads, length, d_kv),
+            "value": numbers.normal(rows, heads, length, d_kv),
+            "lengths": numbers.integers(1, length + 1, rows),
+        },
+        {},
+        {"num_heads": heads},
+    )
+
+
+def cached(numbers: _Numbers, rows: int, columns: int, heads: int, d_kv: int) -> Case:
+    return Case(
+        "CachedAttention",
+        {
+            "joint": numbers.normal(rows, 1, 3 * heads * d_kv),
+            "key": numbers.normal(rows, heads, columns, d_kv),
+            "value": numbers.normal(rows, heads, columns, d_kv),
+            "past": numbers.integers(0, columns, rows),
+        },
+        {"biases": 3 * numbers.normal(columns, heads, 1, columns)},
+        {"num_heads": heads},
+        3,
+    )
+
+
+def likeliest(numbers: _Numbers, rows: int, tokens: int) -> Case:
+    return Case("Likeliest", {"logits": numbers.normal(rows, 1, tokens)}, {}, {"size": 1}, 2)
+
+
+def edge_cases() -> list[Case]:
+    """Rows, columns and lengths around the sizes of vectors, tiles and blocks."""
+    numbers = _Numbers(7)
+    return [
+        *(
+            product(numbers, kind, rows, inputs, columns)
+            for kind in ("NormLinear", "AddLinear")
+            for rows, inputs, columns in (
+                (1, 4, 1), (2, 8, 15), (3, 12, 16), (4, 60, 17), (5, 64, 33), (6, 68, 48),
+                (7, 20, 63), (11, 132, 64), (12, 16, 65), (13, 36, 100),
+            )
+        ),
+        product(numbers, "NormLinear", 7, 1028, 300),  # weights of more than one task
+        *(
+            product(numbers, "NormGatedLinear", rows, inputs, columns)
+            for rows, inputs, columns in (
+                (1, 4, 16), (2, 12, 32), (3, 8, 48), (4, 64, 16), (5, 20, 80), (6, 16, 64),
+                (7, 28, 112), (13, 68, 16),
+            )
+        ),
+        *(
+            attention
+            for d_kv in (1, 4, 7, 8, 15, 16, 17, 32, 33, 64, 80, 128, 255, 256)
+            for attention in (
+                encoder(numbers, [1, 5, 16], 2, d_kv),
+                cross(numbers, 3, 17, 2, d_kv),
+            )
+        ),
+        *(cached(numbers, 3, 9, 2, d_kv) for d_kv in (8, 16, 24, 32, 64, 72, 80, 256)),
+        *(encoder(numbers, [length, 1], 1, 8) for length in (1, 2, 3, 15, 31, 33, 64, 65, 130)),
+        *(cross(numbers, 2, length, 5, 20) for length in (1, 3, 4, 8, 16, 33, 64)),
+        *(cached(numbers, 2, columns, 5, 24) for columns in (1, 3, 4, 8, 16, 33, 64)),
+        *(likeliest(numbers, 3, tokens) for tokens in (2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 64)),
+    ]  # fmt: skip
+
+
+def _changed(case: Case, name: str, value: np.ndarray) -> Case:
+    """The case with another value of one input or constant."""
+    inputs, constants = dict(case.inputs), dict(case.constants)
+    (inputs if name in inputs else constants)[name] = value
+    return Case(case.kind, inputs, constants, case.attributes, case.outputs)
+
+
+def lying_cases() -> Iterator[tuple[Case, str]]:
+    """Operators whose shapes disagree, each with what the error must say."""
+    numbers = _Numbers(8)
+    yield from _lying_products(numbers)
+    yield from _lying_encoder(numbers)
+    yield from _lying_decoder(numbers)
+
+
+def _lying_products(numbers: _Numbers) -> Iterator[tuple[Case, str]]:
+    plain = product(numbers, "NormLinear", 3, 16, 40)
+    yield _changed(plain, "x", numbers.normal(1, 3, 12)), "number of inputs"
+    yield _changed(plain, "x", numbers.normal(1, 3, 20)), "number of inputs"
+    yield _changed(plain, "x", np.array(1, np.float32)), "number of inputs"
+    yield _changed(plain, "norm", numbers.normal(12)), "norm must have a number for each input"
+    yield _changed(plain, "norm", numbers.normal(20)), "norm must have a number for each input"
+    yield _changed(plain, "scales", numbers.normal(49)), "a block for each 16 columns"
+    yield _changed(plain, "scales", numbers.normal(16)), "a block for each 16 columns"
+    yield _changed(plain, "scales", numbers.normal(2, 20)), "scales must be (columns)"
+    yield _changed(plain, "scales", numbers.normal(0)), "a block for each 16 columns"
+    yield _changed(plain, "input_scale", numbers.normal(2)), "input_scale must be one number"
+    yield _changed(plain, "input_scale", numbers.normal(0)), "input_scale must be one number"
+    weight = plain.constants["weight"]
+    for wrong in (weight[..., :3], weight[:, :, :8], weight[0], weight[:, :0]):
+        yield _changed(plain, "weight", np.ascontiguousarray(wrong)), "weight must"
+    yield _changed(plain, "weight", np.full_like(weight, 64)), "weights must be within 63"
+    yield _changed(plain, "weight", np.full_like(weight, -64)), "weights must be within 63"
+
+    added = product(numbers, "AddLinear", 3, 16, 40)
+    for shape in ((1, 3, 39), (1, 2, 40), (3, 40), (1, 3, 41)):
+        yield _changed(added, "residual", numbers.normal(*shape)), "residual must have the rows"
+
+    gated = product(numbers, "NormGatedLinear", 3, 16, 32)
+    yield _changed(gated, "weight", gated.constants["weight"][:, :1].copy()), "(blocks, 2,"
+    yield _changed(gated, "weight", gated.constants["weight"][:, 0].copy()), "(blocks, 2,"
+    yield _changed(gated, "scales", numbers.normal(32)), "scales must be (2, columns)"
+    yield _changed(gated, "scales", numbers.normal(1, 32)), "scales must be (2, columns)"
+    yield _changed(gated, "scales", numbers.normal(2, 48)), "a block for each 16 columns"
+
+
+def _lying_encoder(numbers: _Numbers) -> Iterator[tuple[Case, str]]:
+    rows = encoder(numbers, [3, 4], 2, 8)
+    yield _changed(rows, "joint", numbers.normal(7, 47)), "joint must be"
+    yield _changed(rows, "joint", numbers.normal(7, 0)), "from 1 to 256 numbers"
+    yield _changed(rows, "joint", numbers.normal(7, 3 * 2 * 257)), "from 1 to 256 numbers"
+    yield _changed(rows, "joint", numbers.normal(6, 48)), "add up"
+    yield _changed(rows, "joint", numbers.normal(1, 7, 48)), "joint must be"
+    yield _changed(rows, "lengths", np.array([3, 5], np.int32)), "add up"
+    yield _changed(rows, "lengths", np.array([8, -1], np.int32)), "at least 1"
+    yield _changed(rows, "lengths", np.array([2**31 - 1, 7], np.int32)), "at most"
+    yield _changed(rows, "biases", numbers.normal(13, 1)), "biases must be"
+    yield _changed(rows, "biases", numbers.normal(12, 2)), "distances odd"
+    yield _changed(rows, "biases", numbers.normal(0, 2)), "distances odd"
+
+
+def _lying_decoder(numbers: _Numbers) -> Iterator[tuple[Case, str]]:
+    read = cross(numbers, 2, 5, 2, 8)
+    yield _changed(read, "query", numbers.normal(2, 1, 15)), "query must be"
+    yield _changed(read, "query", numbers.normal(1, 1, 16)), "query must be"
+    yield _changed(read, "query", numbers.normal(2, 2, 16)), "query must be"
+    yield _changed(read, "key", numbers.normal(2, 1, 5, 8)), "key must be"
+    yield _changed(read, "key", numbers.normal(2, 2, 5)), "key must be"
+    yield _changed(read, "value", numbers.normal(2, 2, 4, 8)), "value must have the shape of key"
+    yield _changed(read, "lengths", np.array([5], np.int32)), "lengths must be (batch)"
+    yield _changed(read, "lengths", np.array([5, 6], np.int32)), "from 1 to the length"
+    yield _changed(read, "lengths", np.array([5, 0], np.int32)), "from 1 to the length"
+
+    written = cached(numbers, 2, 5, 2, 8)
+    yield _changed(written, "joint", numbers.normal(2, 1, 47)), "joint must be"
+    yield _changed(written, "joint", numbers.normal(3, 1, 48)), "joint must be"
+    yield _changed(written, "key", numbers.normal(2, 3, 5, 8)), "key must be"
+    yield _changed(written, "value", numbers.normal(2, 2, 5, 7)), "value must have the shape"
+    yield _changed(written, "past", np.array([0], np.int32)), "past must be (batch)"
+    yield _changed(written, "past", np.array([0, 5], np.int32)), "past must be from 0"
+    yield _changed(written, "past", np.array([-1, 0], np.int32)), "past must be from 0"
+    yield _changed(written, "biases", numbers.normal(4, 2, 1, 5)), "biases must be"
+    yield _changed(written, "biases", numbers.normal(5, 2, 1, 4)), "biases must be"
+
+    choice = likeliest(numbers, 2, 5)
+    yield _changed(choice, "logits", numbers.normal(2, 5)), "logits must be"
+    yield _changed(choice, "logits", numbers.normal(2, 2, 5)), "logits must be"
+    yield _changed(choice, "logits", numbers.normal(2, 1, 1)), "logits must be"
