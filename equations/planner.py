@@ -13,8 +13,8 @@ Every sum, product, elimination and division is a question to the model. The cal
             planned = end.value                 # a `Planned`: values, lines of work, or a reason
             break
 
-`steps.Step.correct` judges what the model wrote for a step exactly, so that a caller can ask again before
-it goes on; the planner takes what it is sent. One equation in one variable is one step.
+`steps.Step.correct` judges what the model wrote for a step exactly, so that a caller can ask again
+before it goes on; the planner takes what it is sent. One equation in one variable is one step.
 
 How a system is solved: an equation with one unknown is a question as it stands. A value found is
 put into the other equations as a factor of its terms, which the model multiplies in. Where every

@@ -81,6 +81,21 @@ def _cleared_fractions(random: Random) -> Question:
     return Question(_equation(numbers[: counts[0]], numbers[counts[0] :], random))
 
 
+def _nearly_whole(random: Random) -> Question:
+    """A division that leaves nothing, or a remainder whose last digit does not show it."""
+    coefficient = _of_digits(random.randint(1, 6), random)
+    if random.random() < 0.4:
+        coefficient = 10 * (coefficient // 10 or 1)
+    constant = coefficient * _up_to(random.choice((2, 9, 99, 999)), random)
+    if random.random() < 0.7:
+        constant += 10 * _up_to(max(1, abs(coefficient) // 20), random)
+    counts = random.choice((1, 1, 2)), random.choice((1, 1, 2))
+    xs, ks = (
+        _split(total, n, random) for total, n in zip((coefficient, constant), counts, strict=True)
+    )
+    return Question(_equation(xs, ks, random))
+
+
 def _large(random: Random) -> Question:
     """Numbers of up to 12 digits, and whole solutions as long."""
     solution = _of_digits(random.randint(1, PLACES - 1), random)
@@ -190,16 +205,17 @@ def _degenerate(random: Random) -> Question:
 
 _MIXTURE: list[tuple[Callable[[Random], Question], float]] = [
     (_dataset, 0.12),
-    (_test_like, 0.16),
-    (_beyond, 0.11),
+    (_test_like, 0.14),
+    (_beyond, 0.08),
     (_textbook, 0.1),
     (_cleared_fractions, 0.1),
+    (_nearly_whole, 0.10),
     (_large, 0.09),
-    (_many_terms, 0.12),
-    (_sums, 0.05),
-    (_elimination, 0.07),
-    (_substitution, 0.05),
-    (_products, 0.035),
+    (_many_terms, 0.08),
+    (_sums, 0.045),
+    (_elimination, 0.06),
+    (_substitution, 0.06),
+    (_products, 0.065),
     (_degenerate, 0.015),
 ]
 _FAMILIES = [family for family, _ in _MIXTURE]
