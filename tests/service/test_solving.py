@@ -41,7 +41,7 @@ class Doubtful:
 
     def _first(self) -> Hypothesis:
         tokens = self._ids("x0: q1=0 q0=5")
-        runners_up = [*self._ids("k0: q1=1 q0=4"), tokens[0]]
+        runners_up = [*self._ids("k0: q0=1 q0=4"), tokens[0]]
         return Hypothesis(tokens, [-0.01, -0.5, -0.2, -0.01], runners_up, [-9.0, -0.9, -3.0, -9.0])
 
     def _ids(self, text: str) -> list[int]:
@@ -75,7 +75,7 @@ def test_a_wrong_answer_is_mended_by_the_likeliest_alternative(
     assert solution.timings == Timings(0.004, 0.006)
     # Where it was least sure first: the quotient, then the answer; never a doubtless place.
     forced = [codec.decode(prompt.forced) for prompt in engine.prompts]
-    assert forced == ["", "x0: q1=1", "x0: q1=0 q0=4"]
+    assert forced == ["", "x0: q0=1", "x0: q1=0 q0=4"]
 
 
 @pytest.mark.parametrize("second", ["x0: q0=6", None])
