@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import mmap
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from typing import Any, Protocol
@@ -33,6 +34,15 @@ class Copier(Protocol):
         ...
 
 
+def _zeros(shape: Sequence[int], element: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return zeros of which only the pages that are written take memory.
+
+    NumPy asks for huge pages, so one token in a slot for 500 would take 2 MB of it.
+    """
+    pages = mmap.mmap(-1, max(1, math.prod(shape) * element.itemsize))
+    return np.frombuffer(pages, element, math.prod(shape)).reshape(shape)
+
+
 class DeviceArray:
     """An array (parts, rows, heads, length, d_kv) of floats on `device`, `cpu` or `cuda`.
 
@@ -49,7 +59,7 @@ class DeviceArray:
 
     @classmethod
     def zeros(cls, shape: Sequence[int], element: npt.DTypeLike, device: str) -> DeviceArray:
-        zeros = np.zeros(shape, element)  # fresh memory may hold NaN, which no mask hides
+        zeros = _zeros(shape, np.dtype(element))  # fresh memory may hold NaN, which no mask hides
         if device == "cpu":
             return cls(ort.OrtValue.ortvalue_from_numpy(zeros), device)
         value = ort.OrtValue.ortvalue_from_shape_and_type(shape, element, device, 0)
