@@ -38,7 +38,8 @@ HEADS = {  # the start of a request, and the status of its answer
     b"GET /solve/ HTTP/1.1\r\nhost: elsewhere.test\r\nconnection: close\r\n\r\n": 404,
     b"OPTIONS * HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n": 404,
     b"DELETE /solve HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n": 405,
-    b"OPTIONS /solve HTTP/1.1\r\nconnection: close\r\n\r\n": 405,
+    b"OPTIONS /solve HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n": 405,
+    b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n": 400,  # no Host
 }
 BODIES = (
     b"",
