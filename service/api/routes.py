@@ -54,7 +54,7 @@ _TIMES: dict[int | str, dict[str, Any]] = {
 async def solve(body: SolveRequest, request: Request) -> Response:
     """Answer one question with the model, and verify the answer exactly.
 
-    `timing_ms` comes in headers too: `x-queue-time`, `x-inference-time`, `x-total-time`.
+    The headers `x-queue-time`, `x-inference-time` and `x-total-time` repeat `timing_ms`.
     """
     runtime = runtime_of(request)
     record = record_of(request)
@@ -68,7 +68,7 @@ async def solve(body: SolveRequest, request: Request) -> Response:
         solution = await while_connected(request, work)
     record.timings = solution.timings
     answer = answer_of(runtime, solution)
-    # Written here: FastAPI would validate once more what has just been made.
+    # Serialised here: FastAPI would validate the body again.
     return Response(
         answer.model_dump_json(),
         headers=answer.timing_ms.headers(),
@@ -81,10 +81,10 @@ DIRECT = {"/solve": FastRoute(SolveRequest, solve)}
 
 @router.post("/solve/batch", summary="Answer many questions", responses=PROBLEMS)
 async def solve_batch(body: BatchRequest, request: Request) -> BatchResponse:
-    """Answer many questions, in order; one that fails is a problem in its place.
+    """Answer many questions in order; the result of a failed one is a problem.
 
-    `timeout_ms` is the deadline of the whole request: what is not answered by then is a problem
-    with status 504 in its place.
+    `timeout_ms` is the deadline of the whole request. Each question that is not answered by then
+    has a problem with status 504 as its result.
     """
     runtime = runtime_of(request)
     record_of(request).questions = body.questions

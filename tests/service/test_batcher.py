@@ -256,11 +256,11 @@ def test_an_engine_that_hangs_at_its_start_is_started_again() -> None:
 
         starts = 0
 
-        async def start(self, told: Callable[[Report], None]) -> Started:
+        async def start(self, on_report: Callable[[Report], None]) -> Started:
             self.starts += 1
             if self.starts == 1:
                 await asyncio.get_running_loop().create_future()
-            return await super().start(told)
+            return await super().start(on_report)
 
     async def main() -> None:
         limits = BatchLimits(8, 100)
@@ -279,7 +279,7 @@ def test_an_engine_refused_ends_the_start_of_the_others() -> None:
     """One that was still starting counts as failed once it is closed, and must not start again."""
 
     class Refusing(ThreadHost):
-        async def start(self, told: Callable[[Report], None]) -> Started:
+        async def start(self, on_report: Callable[[Report], None]) -> Started:
             raise EngineRefused("no such provider")
 
     class Starting(ThreadHost):
@@ -288,7 +288,7 @@ def test_an_engine_refused_ends_the_start_of_the_others() -> None:
             self.starts = 0
             self.closed = asyncio.Event()
 
-        async def start(self, told: Callable[[Report], None]) -> Started:
+        async def start(self, on_report: Callable[[Report], None]) -> Started:
             self.starts += 1
             await self.closed.wait()
             raise EngineFailed

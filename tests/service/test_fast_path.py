@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from starlette.types import Message, Receive, Scope, Send
 
 from service.api.middleware.fast_path import FastPath, FastRoute
-from service.errors import CallerGone, Overloaded
+from service.errors import ClientDisconnected, Overloaded
 from tests.service.app import serve
 
 LONG = {"content-type": "application/json; charset=utf-8"}  # which only the framework reads
@@ -138,7 +138,7 @@ def test_what_is_traced_goes_the_long_way() -> None:
     assert around.behind == [b'{"number": 5}']
 
 
-@pytest.mark.parametrize(("error", "status"), [(Overloaded(7.2), 429), (CallerGone(), 499)])
+@pytest.mark.parametrize(("error", "status"), [(Overloaded(7.2), 429), (ClientDisconnected(), 499)])
 def test_errors_have_their_answers(error: Exception, status: int) -> None:
     around = Around()
     around.error = error
