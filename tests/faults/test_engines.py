@@ -63,7 +63,7 @@ async def strike(server: Server, blow: signal.Signals, times: int) -> list[int]:
         pytest.param(signal.SIGSTOP, "hung", LONG, marks=pytest.mark.soak),
     ],
 )
-def test_every_engine_struck_again_and_again_under_load(
+def test_engines_killed_repeatedly_under_load(
     tmp_path: Path, blow: signal.Signals, reason: str, times: int
 ) -> None:
     async def load(server: Server) -> tuple[Counter[int], list[int]]:

@@ -132,7 +132,7 @@ def test_a_body_that_grows_too_large_is_refused(bundle: Path) -> None:
     listen(bundle, scenario, max_body_bytes=99)
 
 
-def test_who_goes_on_sending_a_refused_body_is_cut_off(bundle: Path) -> None:
+def test_a_client_that_continues_a_rejected_body_is_cut_off(bundle: Path) -> None:
     async def scenario(wire: Wire) -> None:
         received = await wire.exchange(HEAD + b"content-length: 1000\r\n\r\n" + b"a" * 500)
         assert Reply.read(received).status == 413  # once, and then the end

@@ -61,7 +61,7 @@ def error(response: httpx.Response, status: int) -> str:
     return str(body["error"])
 
 
-def test_questions_are_answered_each_in_its_place(bundle: Path) -> None:
+def test_questions_are_answered_in_order(bundle: Path) -> None:
     async def scenario(client: httpx.AsyncClient) -> None:
         response = await client.post(INFER, json={"id": "7", **question(*QUESTIONS)})
         body = response.json()

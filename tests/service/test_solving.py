@@ -97,7 +97,7 @@ def test_without_a_correct_alternative_the_first_answer_stays(
         ("x = x + 1", 3),  # unverifiable
     ],
 )
-def test_who_needs_no_second_try_gets_none(
+def test_a_correct_first_answer_has_no_second_try(
     manifest: Manifest, codec: TextCodec, question: str, max_tries: int
 ) -> None:
     engine = Doubtful(codec, "x0: q0=4 =4")
