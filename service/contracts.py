@@ -144,7 +144,7 @@ class Started:
 
 @dataclass(frozen=True)
 class EngineExit:
-    """How an engine ended, as far as its host knows."""
+    """The end of an engine, as far as its host knows it."""
 
     pid: int | None = None  # None for an engine without a process of its own
     status: int | None = None  # of the process; a negative one is the signal that killed it

@@ -31,7 +31,7 @@ _TRIES_AT_ONCE = 3  # more at once correct less for each try; fewer take longer
 
 
 class Fallback(StrEnum):
-    """What to do when the model's answer is not correct."""
+    """The action to take if the model's answer is not correct."""
 
     NONE = "none"  # return it with its verdict
     EXACT = "exact"  # solve the equation exactly, if it has one solution

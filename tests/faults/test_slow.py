@@ -57,7 +57,7 @@ def test_slow_clients_are_answered_and_delay_no_other_client(tmp_path: Path) -> 
 
 
 async def one_byte_after_the_other(caller: Caller) -> bool:
-    """Whether the stream comes to its end."""
+    """Return whether the stream ends."""
     assert caller.reader is not None
     read = b""
     while not read.endswith(b"0\r\n\r\n"):

@@ -31,7 +31,7 @@ async def accepted(server: Server, many: list[Caller]) -> None:
     await asyncio.to_thread(until, lambda: server.metric("queue_depth") == depth, "all accepted")
 
 
-def test_only_accepted_requests_are_answered(tmp_path: Path) -> None:
+def test_accepted_requests_are_answered_and_new_ones_get_503(tmp_path: Path) -> None:
     async def scenario(server: Server) -> None:
         async with callers(server.port, MANY) as many, callers(server.port, 2) as others:
             await accepted(server, many)

@@ -52,7 +52,7 @@ def test_all_questions_share_the_time_that_is_left(bundle: Path, count: int) -> 
 
 
 def test_late_questions_of_a_batch_get_504(bundle: Path) -> None:
-    """Also the questions that had not begun, and those are counted like the rest."""
+    """Questions that had not begun get it too, and are counted like the others."""
     engine = Held(bundle)
 
     async def scenario(client: httpx.AsyncClient) -> None:

@@ -628,7 +628,7 @@ def test_requests_that_cannot_meet_their_deadline_are_rejected() -> None:
 
 
 def test_what_is_under_way_counts_too_and_so_does_the_question_itself() -> None:
-    """Of a second each: one in the engine, four wait, and a sixth would be answered after six."""
+    """Each takes a second: one decodes, four wait, and a sixth would be answered after six."""
     clock, gate = Clock(), Gate()
 
     def take_a_second(prompts: list[Tokens]) -> None:

@@ -1,4 +1,4 @@
-"""What a stranger may make the server keep, on real sockets: heads, bodies, time, places."""
+"""Limits on what one client can make the server hold, on real sockets: heads, bodies, time."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_head_within_the_bounds_is_read_however_it_is_cut(bundle: Path) -> Non
 
 @pytest.mark.parametrize("sent", [b"", b"\r\n", b"GET /livez HTTP/1.1\r\nhost: te"])
 def test_a_head_that_does_not_arrive_ends_the_connection(bundle: Path, sent: bytes) -> None:
-    """Also on a connection that has had an answer; who has not begun to ask is told nothing."""
+    """The same holds after an earlier answer. A client that began no request gets no response."""
 
     async def scenario(wire: Wire) -> None:
         assert_late(await wire.exchange(sent))

@@ -11,7 +11,7 @@ from service.hosting.decode_loop import DecodeLoop
 
 
 def answers(clock: Callable[[], float]) -> list[list[int]]:
-    """Who was answered in each report, of six prompts for an engine of one row."""
+    """Return the prompts answered in each report, of six prompts for an engine of one row."""
     orders: list[Sequence[Order]] = [[Join(key, Prompt((7, 8)), False) for key in range(6)]]
     reports: list[Report] = []
 

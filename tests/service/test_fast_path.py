@@ -1,4 +1,4 @@
-"""What goes past the framework is answered as the framework would have it."""
+"""The fast path answers as the framework does."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Asked(BaseModel):
 
 
 class Around:
-    """A short way to `/asked`, and behind it whoever else answers, told the body."""
+    """Return a fast path to `/asked`, in front of an application that receives the body."""
 
     def __init__(self) -> None:
         self.behind: list[bytes] = []
@@ -148,7 +148,7 @@ def test_errors_have_their_answers(error: Exception, status: int) -> None:
 
 
 def _lasting(answer: dict[str, Any]) -> dict[str, Any]:
-    """What does not differ from one time to the next."""
+    """Return the parts of a response that are equal each time."""
     passing = ("timing_ms", "x-request-id", "content-length")
     return {
         name: value

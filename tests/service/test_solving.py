@@ -123,7 +123,7 @@ def test_confidence_is_read_off_the_bundles_calibration(
 
 
 def answer(margins: list[int], start: int = 2) -> Hypothesis:
-    """Of distinct tokens, its end token included, with a runner-up so far behind at each place."""
+    """Return a hypothesis of distinct tokens with a runner-up this far behind at each position."""
     places = range(len(margins))
     return Hypothesis(
         tokens=[start + 2 * place for place in places][:-1],
