@@ -51,7 +51,7 @@ class ClientDisconnected(ServiceError):
     """The client disconnected before its answer; nobody reads this."""
 
     def __init__(self) -> None:
-        super().__init__("the caller has gone")
+        super().__init__("the client disconnected")
 
 
 class LimitExceeded(ServiceError):

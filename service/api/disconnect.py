@@ -20,13 +20,13 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, Result]) -
     """
     working = asyncio.current_task()
     assert working is not None, "not in a task: this is a bug"
-    gone = over = False
+    disconnected = over = False
 
     def leave(listening: asyncio.Task[None]) -> None:
-        nonlocal gone
+        nonlocal disconnected
         # A disconnect in the turn in which the work ends calls this although it is removed.
         if not over and not listening.cancelled():
-            gone = working.cancel()
+            disconnected = working.cancel()
 
     listening = asyncio.create_task(_disconnected(request))
     listening.add_done_callback(leave)
@@ -34,7 +34,7 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, Result]) -
         return await work
     except asyncio.CancelledError:
         # As in `asyncio.timeout`: a cancellation by someone else is not swallowed.
-        if gone and working.uncancel() == 0:
+        if disconnected and working.uncancel() == 0:
             raise ClientDisconnected from None
         raise
     finally:
