@@ -216,7 +216,7 @@ BatchResult = Annotated[BatchAnswer | BatchProblem, Field(discriminator="kind")]
 
 class BatchResponse(BaseModel):
     results: list[BatchResult] = Field(
-        description="In the order of the questions: each an answer or a problem, distinguished by `kind`."
+        description="In the order of the questions: an answer or a problem each, told by `kind`."
     )
 
 
