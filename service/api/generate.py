@@ -42,7 +42,7 @@ async def generate(body: GenerateRequest, request: Request, response: Response) 
         # What fails before the first piece has a status of its own.
         first = await while_connected(request, _next(events))
         return EventStream(first, events)
-    with runtime.request():
+    with runtime.admission.request():
         work = runtime.generator.generate(
             body.text,
             max_new_tokens=body.max_new_tokens,
@@ -59,7 +59,7 @@ async def _events(
     runtime: Runtime, body: GenerateRequest, record: RequestRecord
 ) -> AsyncGenerator[bytes, None]:
     begun = False
-    with runtime.request():
+    with runtime.admission.request():
         news = runtime.generator.stream(
             body.text,
             max_new_tokens=body.max_new_tokens,
