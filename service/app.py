@@ -65,7 +65,7 @@ def create_app(
     openapi.install(app, settings)
     problems.install(app)
     direct = routes.DIRECT if model.manifest.solves else {}
-    middleware.install(app, settings, runtime.metrics, runtime.refusal, direct)
+    middleware.install(app, settings, runtime.metrics, runtime.admission.rejection, direct)
     return app
 
 
@@ -82,7 +82,7 @@ def create_metrics_app(runtime: Runtime, responsive: Callable[[], bool]) -> Fast
     app.include_router(health.metrics_router)
     problems.install(app)
     settings = replace(runtime.settings, api_keys_file=None, cors_origins=())
-    middleware.install(app, settings, runtime.metrics, runtime.refusal, direct={})
+    middleware.install(app, settings, runtime.metrics, runtime.admission.rejection, direct={})
     return app
 
 

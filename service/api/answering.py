@@ -32,7 +32,7 @@ async def solution_of(
     runtime: Runtime, question: str, fallback: Fallback, timeout_s: float, *, wait: bool = False
 ) -> Solution:
     """Return the solution of `question`, and count it. Raises what `Solver.solve` raises."""
-    runtime.asked.add(question)
+    runtime.admission.recent.add(question)
     solution = await runtime.solver.solve(
         question, timeout_s=timeout_s, fallback=fallback, wait=wait
     )

@@ -42,7 +42,7 @@ async def generate(body: GenerateRequest, request: Request, response: Response) 
         # An error before the first piece gets its own status.
         first = await while_connected(request, _next(events))
         return EventStream(first, events)
-    with runtime.request():
+    with runtime.admission.request():
         work = runtime.generator.generate(
             body.text,
             max_new_tokens=body.max_new_tokens,
@@ -59,7 +59,7 @@ async def _events(
     runtime: Runtime, body: GenerateRequest, record: RequestRecord
 ) -> AsyncGenerator[bytes, None]:
     begun = False
-    with runtime.request():
+    with runtime.admission.request():
         news = runtime.generator.stream(
             body.text,
             max_new_tokens=body.max_new_tokens,

@@ -59,11 +59,9 @@ async def solve(body: SolveRequest, request: Request) -> Response:
     runtime = runtime_of(request)
     record = record_of(request)
     record.questions = (body.question,)
-    with runtime.request():
+    with runtime.admission.request():
         limit_s = timeout_s(runtime, body.timeout_ms)
-        refusal = runtime.hopeless(body.question, limit_s)
-        if refusal is not None:
-            raise refusal
+        runtime.admission.require_deadline(body.question, limit_s)
         work = solution_of(runtime, body.question, body.fallback, limit_s)
         solution = await while_connected(request, work)
     record.timings = solution.timings
@@ -93,7 +91,7 @@ async def solve_batch(body: BatchRequest, request: Request) -> BatchResponse:
         solution = await solution_of(runtime, question, body.fallback, left_s, wait=True)
         return answer_of(runtime, solution)
 
-    with runtime.request():
+    with runtime.admission.request():
         work = each(
             runtime,
             body.questions,

@@ -350,7 +350,7 @@ def test_a_full_queue_refuses_before_any_work() -> None:
         with pytest.raises(Overloaded) as refusal:
             await batcher.submit(Prompt((3,)), LONG_S)
         assert refusal.value.retry_after_s >= 1
-        assert batcher.overload() is not None
+        assert batcher.admission.overload() is not None
         assert observer.depth == 2
         gate.open()
         await asyncio.gather(running, *waiting)

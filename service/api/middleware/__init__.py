@@ -9,7 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from service.api.keys import ApiKeys
 from service.api.middleware.access import RequireKey
-from service.api.middleware.admission import Admission
+from service.api.middleware.admission import RequireAdmission
 from service.api.middleware.body import BodyBounds
 from service.api.middleware.fast_path import FastPath, FastRoute
 from service.api.middleware.faults import UnhandledErrors
@@ -30,7 +30,7 @@ def install(
     app: FastAPI,
     settings: Settings,
     metrics: Metrics,
-    refusal: Callable[[], ServiceError | None],
+    rejection: Callable[[], ServiceError | None],
     direct: Mapping[str, FastRoute],
 ) -> None:
     """Add all middleware to `app`, innermost first, so a request passes them in reverse order.
@@ -45,7 +45,7 @@ def install(
     app.add_middleware(
         BodyBounds, max_bytes=settings.max_body_bytes, timeout_s=settings.receive_timeout_s
     )
-    app.add_middleware(Admission, refusal=refusal)
+    app.add_middleware(RequireAdmission, rejection=rejection)
     if settings.api_keys_file is not None:
         app.add_middleware(RequireKey, keys=ApiKeys(settings.api_keys_file))
     if settings.cors_origins:

@@ -97,7 +97,7 @@ async def infer(request: Request) -> Response:
     record = record_of(request)
     record.questions = asked.texts
     started_s = time.perf_counter()
-    with runtime.request():
+    with runtime.admission.request():
         work = task.run(runtime, asked.head.parameters, asked.texts)
         outcomes = await while_connected(request, work)
     total_s = time.perf_counter() - started_s
