@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-Knots = Sequence[tuple[float, float]]  # (log-probability, share that was right), both ascending
+Knots = Sequence[tuple[float, float]]  # (log-probability, share of right answers), both ascending
 
 
 def confidence(knots: Knots, logprob: float) -> float:

@@ -84,7 +84,7 @@ def test_what_is_no_question_is_a_problem(bundle: Path) -> None:
     listen(bundle, scenario)
 
 
-def test_a_body_of_another_type_is_told_which(bundle: Path) -> None:
+def test_a_body_of_another_type_says_which_type_is_expected(bundle: Path) -> None:
     async def scenario(wire: Wire) -> None:
         for head in (
             POST,
