@@ -29,14 +29,14 @@ def few_handles_left(transport: asyncio.BaseTransport) -> bool:
 
 
 class RefusedConnections:
-    """Count refused connections, and log them at most once a second."""
+    """Count connections refused for one reason, and log them at most once a second."""
 
     def __init__(self) -> None:
         self._refused = 0
         self._logged_s = -_LOG_EVERY_S
 
-    def count(self, now_s: float) -> None:
+    def count(self, now_s: float, reason: str) -> None:
         self._refused += 1
         if now_s - self._logged_s >= _LOG_EVERY_S:
-            _LOG.error("refused %d connections: too few file handles are free", self._refused)
+            _LOG.error("refused %d connections: %s", self._refused, reason)
             self._refused, self._logged_s = 0, now_s

@@ -46,11 +46,13 @@ class ConnectionBounds:
 
     receive_timeout_s: float = 30.0  # for a head to arrive, and again for its body
     max_connections: int = 1024
-    refused: Callable[[], None] = lambda: None  # callback for a connection over the limit
+    refused: Callable[[], None] = lambda: None  # callback that counts a refused connection
     closing: bool = False  # every answer closes its connection
 
 
-_REFUSED = RefusedConnections()  # of all servers in the process
+# Of all servers in the process.
+_FEW_HANDLES = RefusedConnections()
+_MANY_CONNECTIONS = RefusedConnections()
 
 
 class _Refused(Exception):
@@ -92,11 +94,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refusal = HTTPStatus.BAD_REQUEST
         self._overdue: asyncio.TimerHandle | None = None
         if few_handles_left(transport):
-            _REFUSED.count(self.loop.time())
+            _FEW_HANDLES.count(self.loop.time(), "too few file handles are free")
             self.bounds.refused()
             transport.abort()
             return
         if len(self.connections) > self.bounds.max_connections:
+            reason = f"there are {self.bounds.max_connections}"
+            _MANY_CONNECTIONS.count(self.loop.time(), reason)
             self.bounds.refused()
             transport.write(_answer(HTTPStatus.SERVICE_UNAVAILABLE, ()))
             transport.close()

@@ -32,7 +32,6 @@ _LINGER_S = 2.0  # after the drain, for a last request on each pooled connection
 _LAST_ANSWERS_S = 3  # then, for answers that are still being sent
 _STALLED_S = 30.0  # without a tick of the event loop; then /livez of the metrics port is 503
 _OTHER_FILES = 200  # open files other than connections: engines, models, the log
-_WARNING_S = 1.0  # between two log lines about refused connections
 
 
 def config_of(app: FastAPI, settings: Settings, bounds: ConnectionBounds) -> uvicorn.Config:
@@ -80,10 +79,11 @@ class DrainingServer(uvicorn.Server):
         self._runtime = runtime
         self._announce_requested = False
         self._ticked_s = time.monotonic()
-        self._warned_s = 0.0
         settings = runtime.settings
         self._bounds = ConnectionBounds(
-            settings.receive_timeout_s, _affordable(settings.max_connections), self._count_refused
+            settings.receive_timeout_s,
+            _affordable(settings.max_connections),
+            runtime.metrics.connection_refused,
         )
         super().__init__(config_of(app, settings, self._bounds))
         self._sockets = bound_sockets(settings.host, settings.port, "CYBERSOLVE_PORT")
@@ -195,12 +195,6 @@ class DrainingServer(uvicorn.Server):
     def _responsive(self) -> bool:
         """Return whether the event loop ran recently; the metrics server's thread calls this."""
         return time.monotonic() - self._ticked_s < _STALLED_S
-
-    def _count_refused(self) -> None:
-        self._runtime.metrics.connection_refused()
-        if (now := time.monotonic()) - self._warned_s >= _WARNING_S:
-            self._warned_s = now
-            _LOG.warning("refusing connections: there are %d", self._bounds.max_connections)
 
 
 def _affordable(connections: int) -> int:
