@@ -34,11 +34,13 @@ class ThreadHost:
         *,
         provider: str = "CPUExecutionProvider",
         clock: Callable[[], float] = time.monotonic,
+        last_step_s: float = _LAST_STEP_S,
     ) -> None:
         self._engine = engine
         self._limits = limits
         self._provider = provider
         self._clock = clock
+        self._last_step_s = last_step_s
         self._life: _Life | None = None
 
     @property
@@ -70,7 +72,7 @@ class ThreadHost:
     async def close(self) -> None:
         if self._life is not None:
             self._life.inbox.put(None)
-            await asyncio.to_thread(self._life.thread.join, _LAST_STEP_S)
+            await asyncio.to_thread(self._life.thread.join, self._last_step_s)
 
 
 class _Life:

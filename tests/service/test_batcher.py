@@ -54,6 +54,7 @@ def run(
     cached_answers: int = 0,
     hang_timeout_s: float = 60.0,
     clock: Callable[[], float] | None = None,
+    last_step_s: float = LONG_S,
 ) -> Remembering:
     """Run `scenario` around a started batcher, drain it, and give what its observer saw."""
     observer = Remembering()
@@ -62,7 +63,7 @@ def run(
         limits = BatchLimits(rows, tokens=100_000)
         now = clock or Clock()
         batcher = Batcher(
-            [ThreadHost(engine, limits, clock=now) for engine in engines],
+            [ThreadHost(engine, limits, clock=now, last_step_s=last_step_s) for engine in engines],
             limits,
             max_queue=max_queue,
             cached_answers=cached_answers,
@@ -476,7 +477,7 @@ def test_drain_is_bounded_and_answers_the_rest() -> None:
         results = await asyncio.gather(*accepted, return_exceptions=True)
         assert [type(result) for result in results] == [ShuttingDown] * 3
 
-    run(scenario, EchoEngine(gate, rows=1), rows=1)
+    run(scenario, EchoEngine(gate, rows=1), rows=1, last_step_s=0.001)
 
 
 def test_nothing_is_taken_before_the_start() -> None:
