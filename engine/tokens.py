@@ -24,6 +24,11 @@ class TextCodec:
             return self._words.encode(text)
         return tuple(self._tokenizer.encode(text).ids)
 
+    def token_id(self, token: str) -> int | None:
+        """Return the id of a token; `None` where the vocabulary does not have it."""
+        id_: int | None = self._tokenizer.token_to_id(token)
+        return id_
+
     def decode(self, ids: Sequence[int]) -> str:
         if self._words is not None:
             return self._words.decode(ids)

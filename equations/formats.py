@@ -12,9 +12,10 @@ from fractions import Fraction
 from equations import work
 from equations.linear import Equation, render_question
 from equations.parser import parse
-from equations.prompt import digits_vocabulary, space_digits, write_digits, write_spaced
+from equations.prompt import space_digits, write_digits, write_spaced
 from equations.work import Work
 
+_DIGITS_WORD = "L+0x0^0"  # in the vocabulary of every model that reads `digits`
 CONFIG_KEY = "prompt_format"  # under which a checkpoint's configuration records its format
 
 
@@ -73,4 +74,4 @@ def detect(recorded: object, token_id: Callable[[str], int | None]) -> str:
     """
     if recorded is not None:
         return str(recorded)
-    return "digits" if token_id(digits_vocabulary()[-1]) is not None else "text"
+    return "digits" if token_id(_DIGITS_WORD) is not None else "text"

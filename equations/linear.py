@@ -31,20 +31,31 @@ class Term(NamedTuple):
     """`size * x` if `is_coefficient`, else the constant `size`; subtracted if `negative`.
 
     The sign stands apart because the dataset writes `-0` and means it when wordings are compared.
+    `multiplier` is a second factor, not negative, that is still to be multiplied in: `3*14*x`.
     """
 
     size: Rational
     is_coefficient: bool
     negative: bool
+    multiplier: int = 1
 
     @classmethod
     def of(cls, value: Rational, *, is_coefficient: bool) -> Term:
         negative = value < 0
         return cls(-value if negative else value, is_coefficient, negative)
 
+    @classmethod
+    def product(cls, one: int, other: int, *, is_coefficient: bool) -> Term:
+        """Return the product of two numbers as a term, the shorter one as multiplier."""
+        multiplier, size = sorted((abs(one), abs(other)))
+        if not multiplier:
+            return cls(0, is_coefficient, negative=False)
+        return cls(size, is_coefficient, (one < 0) != (other < 0), multiplier)
+
     @property
     def value(self) -> Rational:
-        return -self.size if self.negative else self.size
+        size = whole(self.size * self.multiplier)
+        return -size if self.negative else size
 
 
 @dataclass(frozen=True)
@@ -63,8 +74,8 @@ class Equation:
         common = self.common_denominator()
         coefficient = constant = 0
         for side, sign in ((self.left, 1), (self.right, -1)):
-            for size, is_coefficient, negative in side:
-                parts = size.numerator * (common // size.denominator)
+            for size, is_coefficient, negative, multiplier in side:
+                parts = size.numerator * (common // size.denominator) * multiplier
                 signed = -sign * parts if negative else sign * parts
                 if is_coefficient:
                     coefficient += signed
@@ -122,6 +133,7 @@ def _side(terms: tuple[Term, ...], variable: str) -> str:
 
 
 def _magnitude(term: Term, variable: str) -> str:
+    size = str(term.size) if term.multiplier == 1 else f"{term.multiplier}*{term.size}"
     if not term.is_coefficient:
-        return str(term.size)
-    return variable if term.size == 1 else f"{term.size}*{variable}"
+        return size
+    return variable if size == "1" else f"{size}*{variable}"

@@ -19,7 +19,9 @@ from equations.errors import EquationError
 from equations.formats import CONFIG_KEY, FORMATS, detect
 
 _QUESTIONS = Path("data/interpolate/algebra__linear_1d.txt")
-_MAX_SOURCE_TOKENS = 200  # 8 terms of each kind at 12 digits, and the end token, come to 193
+_MAX_SOURCE_TOKENS = 400  # 16 terms of each kind at 12 digits, and the end token, come to 385
+# No power of two: KV cache slots that far apart would share cache lines' sets.
+_MAX_NEW_TOKENS = 500
 
 
 class RunError(ValueError):
@@ -160,11 +162,18 @@ def _training(run: Path, arguments: argparse.Namespace) -> dict[str, Any] | None
     return {
         "settings": settings,
         "steps": losses[-1]["step"],
-        "examples": losses[-1]["step"] * settings["batch_size"],
+        **_seen(losses[-1]["step"], settings),
         "loss": losses[-1]["loss"],
         "hardware": arguments.hardware,
         "data": json.loads((run / "data.json").read_text()),
     }
+
+
+def _seen(steps: int, settings: dict[str, Any]) -> dict[str, int]:
+    """Return how much a run has learnt from: tokens, of batches of about as many, or examples."""
+    if "batch_tokens" in settings:
+        return {"tokens": steps * settings["batch_tokens"]}
+    return {"examples": steps * settings["batch_size"]}
 
 
 def _commit() -> str | None:
@@ -235,13 +244,13 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     add("run", type=Path, help="run folder of `training train` or `finetune`, or a checkpoint")
     add("--out", type=Path, default=Path("models/cybersolve-mini"), help="the bundle's folder")
     add("--name", default="cybersolve-mini", help="the model's name in every answer")
-    add("--version", default="1.3.0", help="the model's version in every answer")
+    add("--version", default="2.0.0", help="the model's version in every answer")
     add("--prompt-format", choices=FORMATS,
         help="what the model reads; if not given, the checkpoint tells")  # fmt: skip
     add("--precision", choices=["fp32", "fp16", "int8"], default="int8",
         help="of the products; fp16 leaves those that overflow it in fp32")  # fmt: skip
     add("--max-source-tokens", type=int, default=_MAX_SOURCE_TOKENS, help="of what may be asked")
-    add("--max-new-tokens", type=int, default=96, help="where generation is cut off")
+    add("--max-new-tokens", type=int, default=_MAX_NEW_TOKENS, help="where generation is cut off")
     add("--questions", type=Path, default=_QUESTIONS,
         help="dataset file to compare with PyTorch on")  # fmt: skip
     add("--texts", type=Path,

@@ -12,8 +12,11 @@ from equations.formats import FORMATS
 _SMALL = """\
 This T5 of {parameters:,} parameters solves linear equations in one variable. It reads a question as
 digit tokens and writes its work: running sums of the coefficients and the constants, then a long
-division. It was trained from scratch on questions from the DeepMind mathematics generator
-(`algebra__linear_1d`, Saxton et al. 2019). Licence: Apache-2.0.
+division. Where the division leaves a remainder, the answer is the fraction of the two sums. Terms
+may be products of two numbers, so that systems of equations and composed questions are solved as a
+series of such equations (`equations.planner`). The distribution of its training questions is that
+of the DeepMind mathematics generator (`algebra__linear_1d`, Saxton et al. 2019), extended by
+fractions, decimals, longer numbers, more terms and the steps of systems. Licence: Apache-2.0.
 """
 _TUNED = """\
 This T5 of {parameters:,} parameters solves linear equations in one variable. It reads a question as
@@ -21,11 +24,11 @@ text and writes the bare answer. It is {base}, fine-tuned on `algebra__linear_1d
 mathematics dataset (Saxton et al. 2019).
 """
 _SMALL_LIMITS = """\
-- The model solves linear equations in one variable whose solution is an integer between -555 and
-  555. Training has solutions between about -160 and 160. The model answers anything else wrongly,
-  and the service's verdict says so.
-- A question may have at most 8 terms with the variable and 8 without. Numbers may have at most 12
-  digits.
+- A question may have at most 16 terms with the variable and 16 without. Numbers may have at most
+  12 digits, after fractions and decimals are multiplied out. A worked form ends at {most} tokens.
+- A fraction is read from the two sums that the model writes, and reduced by the reader.
+- Which steps solve a system is planned by the reader; each sum, product and division of a step is
+  written by the model. A question of several steps is wrong where one of them is.
 - Errors grow with the number and the length of the terms. Real failures:
 """
 _TUNED_LIMITS = """\
@@ -44,9 +47,9 @@ _CARD = """\
 
 Exact match counts whole answers of plain greedy decoding and has a 95% interval. Where the first
 answer is wrong, the service asks the model for alternatives and verifies each of them; the last
-column includes these. Training covers the difficulties `easy`, `medium` and `hard`. `interpolate`
-(the benchmark's test) lies within them. The other splits have longer numbers or more terms than
-training.
+column includes these. `interpolate` is the benchmark's test. `easy`, `medium` and `hard` have the
+difficulties that the dataset trains on; the splits after `hard` have longer numbers, more terms or
+other forms.
 
 {parity}
 
@@ -98,7 +101,9 @@ def write_card(manifest: Manifest) -> str:
         name=manifest.name,
         version=manifest.version,
         what=what.rstrip(),
-        limits=(_SMALL_LIMITS if small else _TUNED_LIMITS).rstrip(),
+        limits=(_SMALL_LIMITS if small else _TUNED_LIMITS)
+        .format(most=manifest.limits.max_new_tokens)
+        .rstrip(),
         evaluation=_evaluation(evaluation) if evaluation else "Not evaluated yet.",
         parity=parity,
         training=_training(training),
@@ -133,7 +138,7 @@ def _training(training: Mapping[str, Any] | None) -> str:
     settings = json.dumps(training["settings"])
     return "\n".join(
         [
-            f"- {training['examples']:,} examples ({training['steps']:,} steps), "
+            f"- {_seen(training)} ({training['steps']:,} steps), "
             f"final training loss {training['loss']:.4f}.",
             f"- Hardware: {training['hardware']}.",
             f"- Data: generated with `{json.dumps(training['data']['generated'])}`, "
@@ -141,6 +146,12 @@ def _training(training: Mapping[str, Any] | None) -> str:
             f"- Settings: `{settings}`",
         ]
     )
+
+
+def _seen(training: Mapping[str, Any]) -> str:
+    if "tokens" in training:
+        return f"About {training['tokens']:,} tokens of questions and worked forms"
+    return f"{training['examples']:,} examples"
 
 
 def _parity(precision: str, parity: Mapping[str, int]) -> str:

@@ -20,7 +20,7 @@ from equations.parser import parse
 from equations.prompt import OutOfRange
 from equations.verify import Verdict, verify
 from service.alternatives import Alternatives
-from service.confidence import confidence
+from service.confidence import choices, confidence, score
 from service.contracts import Answered, Submit, Timings
 from service.errors import QuestionTooLong
 from service.phases import Phases
@@ -55,6 +55,7 @@ class Solution:
     work: list[str] | None
     text: str  # the model's output
     logprob: float | None  # of the output; null if the model was not used
+    score: float | None  # the value that the confidence is calibrated on
     confidence: float | None  # calibrated probability that the model's answer is right
     tries: int  # verified answers of the model
     timings: Timings
@@ -94,6 +95,7 @@ class Solver:
         self._format = format_of(manifest)
         self._max_source_tokens = manifest.limits.max_source_tokens
         self._calibration = manifest.calibration
+        self._choices = choices(codec.token_id)
 
     async def solve(
         self,
@@ -180,6 +182,7 @@ class Solver:
         if written.answer is None and verification.verdict is Verdict.WRONG:
             reason = _NO_ANSWER
         logprob = answered.hypothesis.logprob
+        certainty = score(answered.hypothesis, self._choices)
         return Solution(
             answer=written.answer,
             variable=equation.variable,
@@ -190,7 +193,8 @@ class Solver:
             work=written.lines(equation.variable),
             text=text,
             logprob=logprob,
-            confidence=confidence(self._calibration, logprob) if self._calibration else None,
+            score=certainty,
+            confidence=confidence(self._calibration, certainty) if self._calibration else None,
             tries=1,
             timings=answered.timings,
             total_s=time.perf_counter() - started,
@@ -209,6 +213,7 @@ def _exact(equation: Equation, started: float, model: Solution | None = None) ->
         work=None,
         text=model.text if model else "",
         logprob=model.logprob if model else None,
+        score=model.score if model else None,
         confidence=model.confidence if model else None,
         tries=model.tries if model else 0,
         timings=model.timings if model else Timings(0.0, 0.0),

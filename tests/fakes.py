@@ -9,7 +9,7 @@ from engine.contracts import Prompt, Tokens
 from engine.echo import EchoEngine
 from engine.tokens import TextCodec
 from equations import work
-from equations.prompt import read_digits
+from equations.prompt import SUMS, read_digits
 
 
 class Clock:
@@ -76,9 +76,11 @@ class RightEngine(EchoEngine):
         self._codec = codec
 
     def _work(self, prompt: Prompt) -> Tokens:
-        equation = read_digits(self._codec.decode(prompt.source))
+        asked = self._codec.decode(prompt.source)
+        divide = not asked.startswith(f"{SUMS} ")
+        equation = read_digits(asked.removeprefix(f"{SUMS} "))
         try:
-            text = work.write(equation, Random(0))
+            text = work.write(equation, Random(0), divide=divide)
         except ValueError:
             return []
         return self._codec.encode(text)[:-1]

@@ -56,7 +56,12 @@ def _train(arguments: argparse.Namespace) -> None:
     settings = Settings(
         **{field.name: getattr(arguments, field.name) for field in fields(Settings)}
     )
-    train(settings, data_folder=arguments.data, run_folder=arguments.run_folder)
+    train(
+        settings,
+        data_folder=arguments.data,
+        run_folder=arguments.run_folder,
+        compiled=arguments.compile,
+    )
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -101,8 +106,8 @@ def _calibrate(arguments: argparse.Namespace) -> None:
 
     model = Bundle(Path(arguments.model), second_try=False, show_progress=True)
     made = [p for problems in _questions(arguments).values() for p in model.predict(problems)]
-    pairs = [(p.logprob, p.exact) for p in made if p.logprob is not None]
-    knots = calibration.fit([logprob for logprob, _ in pairs], [exact for _, exact in pairs])
+    pairs = [(p.score, p.exact) for p in made if p.score is not None]
+    knots = calibration.fit([score for score, _ in pairs], [exact for _, exact in pairs])
     arguments.out.write_text(json.dumps(knots) + "\n")
     right = sum(exact for _, exact in pairs)
     print(f"{arguments.out}: {len(knots)} knots, from {len(pairs):,} answers, {right:,} right")
@@ -229,14 +234,19 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", choices=PRESETS, default=default.preset, help="the shape")
     parser.add_argument("--steps", type=int, default=default.steps, help="of the schedule")
     parser.add_argument(
-        "--batch-size", type=int, default=default.batch_size, help="examples a step"
+        "--batch-tokens", type=int, default=default.batch_tokens, help="tokens a step"
     )
     parser.add_argument("--lr", type=float, default=default.lr, help="peak rate of AdamW")
     parser.add_argument("--warmup-steps", type=int, default=default.warmup_steps, help="linear")
+    parser.add_argument(
+        "--decay-steps", type=int, default=default.decay_steps, help="at the end, linear"
+    )
+    parser.add_argument("--base", help="folder of an earlier checkpoint to start from")
     parser.add_argument("--seed", type=int, default=default.seed, help="weights and data order")
+    parser.add_argument("--compile", action="store_true", help="needs a C++ compiler; faster")
     parser.add_argument(
         "--precision",
-        choices=["auto", "fp32", "bf16"],
+        choices=["fp32", "bf16"],
         default=default.precision,
         help="of the forward pass",
     )

@@ -1,23 +1,22 @@
-"""Problems to batches of token ids, reproducibly: batch `n` depends on the seed and `n` alone."""
+"""Batches of the mixture as token ids. Batch `n` depends on the seed and `n` alone."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from random import Random
 
-import numpy as np
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from equations import prompt, work
-from equations.parser import parse
-from training.data import Problem
-from training.errors import RunError
-from training.vocabulary import PAD_ID
+from training import mixture
+from training.vocabulary import EOS_ID, PAD_ID, Vocabulary
 
-_BATCHES_PER_POOL = 50  # examples are sorted by length within a pool, to save padding
+_BATCHES_PER_POOL = 200  # examples of like lengths meet within a pool: 7% padding, 20% with 50
+
+Example = tuple[list[int], list[int]]  # source and target ids
 
 
 @dataclass(frozen=True)
@@ -27,19 +26,17 @@ class Batch:
 
 
 class Batches:
-    """An endless, seekable stream of batches: epochs of shuffled pools of like lengths."""
+    """An endless, seekable stream of batches of about `batch_tokens` tokens, in pools of like
+    lengths. No question whose prompt is in `held_out` occurs.
+    """
 
     def __init__(
-        self, problems: Sequence[Problem], tokenizer: Tokenizer, batch_size: int, seed: int
+        self, vocabulary: Vocabulary, batch_tokens: int, seed: int, held_out: Collection[str] = ()
     ) -> None:
-        self._problems = problems
-        self._tokenizer = tokenizer
-        self._batch_size = batch_size
+        self._ids = {token: index for index, token in enumerate(vocabulary.tokens)}
+        self._batch_tokens = batch_tokens
         self._seed = seed
-        self._pools = len(problems) // (batch_size * _BATCHES_PER_POOL)
-        if self._pools == 0:
-            need = batch_size * _BATCHES_PER_POOL
-            raise RunError(f"{len(problems)} problems; expected at least one pool of {need}")
+        self._held_out = frozenset(held_out)
 
     def after(self, step: int) -> Iterator[Batch]:
         """Batches from number `step` on, counted from 0."""
@@ -49,30 +46,54 @@ class Batches:
             pool, first = pool + 1, 0
 
     def _pool(self, number: int) -> list[Batch]:
-        epoch, place = divmod(number, self._pools)
-        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._problems))
-        size = self._batch_size * _BATCHES_PER_POOL
-        chosen = [self._problems[i] for i in order[place * size : (place + 1) * size]]
-        chance = random.Random(f"{self._seed}/{number}")
-        examples = [example for p in chosen if (example := self._example(p, chance)) is not None]
-        examples.sort(key=lambda example: (len(example[1]), len(example[0])))
-        groups = np.array_split(np.arange(len(examples)), _BATCHES_PER_POOL)
-        chance.shuffle(groups)
-        return [_collate([examples[i] for i in group]) for group in groups]
+        random = Random(f"{self._seed}/{number}")
+        wanted = self._batch_tokens * _BATCHES_PER_POOL
+        examples: list[Example] = []
+        while wanted > 0:
+            if (example := self._example(random)) is not None:
+                examples.append(example)
+                wanted -= _tokens(example)
+        examples.sort(key=lambda example: (len(example[1]) // 3, len(example[0])))
+        batches = [_collate(group) for group in _equal_groups(examples)]
+        random.shuffle(batches)
+        return batches
 
-    def _example(
-        self, problem: Problem, chance: random.Random
-    ) -> tuple[list[int], list[int]] | None:
-        """Source and target ids; `None` for the rare question beyond the form's places."""
-        equation = parse(problem.question)
+    def _example(self, random: Random) -> Example | None:
+        """Source and target ids; `None` for a question beyond the form's places, or held out."""
+        question = mixture.sample(random)
         try:
-            source, target = prompt.write_digits(equation), work.write(equation, chance)
+            source = prompt.write_digits(question.equation)
+            if source in self._held_out:
+                return None
+            target = work.write(question.equation, random, divide=question.divide)
         except ValueError:
             return None
-        return self._tokenizer.encode(source).ids, self._tokenizer.encode(target).ids
+        if not question.divide:
+            source = f"{prompt.SUMS} {source}"
+        return self._encoded(source), self._encoded(target)
+
+    def _encoded(self, text: str) -> list[int]:
+        return [*map(self._ids.__getitem__, text.split()), EOS_ID]
 
 
-def _collate(examples: list[tuple[list[int], list[int]]]) -> Batch:
+def _tokens(example: Example) -> int:
+    return len(example[0]) + len(example[1])
+
+
+def _equal_groups(examples: Sequence[Example]) -> Iterator[Sequence[Example]]:
+    """`_BATCHES_PER_POOL` neighbourhoods of about as many tokens each."""
+    so_far = list(accumulate(map(_tokens, examples)))
+    start = 0
+    for group in range(1, _BATCHES_PER_POOL + 1):
+        end = start + 1
+        most = len(examples) - (_BATCHES_PER_POOL - group)  # none of those to come is empty
+        while end < most and so_far[end] <= so_far[-1] * group / _BATCHES_PER_POOL:
+            end += 1
+        yield examples[start:end]
+        start = end
+
+
+def _collate(examples: Sequence[Example]) -> Batch:
     sources, targets = zip(*examples, strict=True)
     return Batch(_padded(sources), _padded(targets))
 

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from transformers import T5ForConditionalGeneration
 
 from equations.formats import FORMATS, Format
+from equations.parser import SeveralUnknowns
 from equations.prompt import OutOfRange
 from model_export.greedy import greedy
 from training.checkpoint import format_of, load
@@ -105,7 +106,7 @@ def predict(
 def _source(tokenizer: Tokenizer, problem: Problem, format_: Format) -> list[int]:
     try:
         text = format_.encode(problem.question)
-    except OutOfRange:
+    except (OutOfRange, SeveralUnknowns):
         return []
     ids: list[int] = tokenizer.encode(text).ids
     return ids

@@ -25,9 +25,9 @@ _SOLUTION_SHARE = 1 / 4  # of the entropy, as the generator shares it out
 Pair = tuple[str, str]  # question, answer
 
 
-def linear_1d(low: float, high: float) -> Callable[[], Pair]:
-    """Return a sampler of the dataset's questions, with entropy uniform in [`low`, `high`]."""
-    make = _module("modules.algebra").train(lambda _: (low, high))["linear_1d"]
+def dataset(low: float, high: float, module: str = "linear_1d") -> Callable[[], Pair]:
+    """Return a sampler of `algebra__<module>`, with entropy uniform in [`low`, `high`]."""
+    make = _module("modules.algebra").train(lambda _: (low, high))[module]
 
     def sample() -> Pair:
         problem = make()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from equations.parser import parse
+from equations.parser import parse_question
 from training.partial import Partial, Step, compare, first_failed_step, writes_work
 from training.prediction import Prediction
 
@@ -25,14 +25,20 @@ class Graded:
 
 def grade(prediction: Prediction) -> Graded:
     """Grade a prediction. Raises `ValueError` if the right answer is not a number."""
-    equation = parse(prediction.problem.question)
-    terms = [term for term in (*equation.left, *equation.right) if term.size]
-    coefficients = sum(term.is_coefficient for term in terms)
+    question = parse_question(prediction.problem.question)
+    single = question.single()
+    products = [
+        product
+        for equation in question.system.equations
+        for product in (*equation.left, *equation.right)
+        if product.size
+    ]
+    coefficients = sum(bool(product.variables) for product in products)
     return Graded(
         prediction,
         compare(prediction.answer, prediction.problem.answer),
-        first_failed_step(equation.with_integers(), prediction.text),
+        first_failed_step(single.with_integers(), prediction.text) if single else None,
         writes_work(prediction.text),
         coefficients,
-        len(terms) - coefficients,
+        len(products) - coefficients,
     )

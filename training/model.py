@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import GenerationConfig, T5Config, T5ForConditionalGeneration
 
+from training import forward
 from training.vocabulary import EOS_ID, PAD_ID, Vocabulary
 
-MAX_NEW_TOKENS = 96
+MAX_NEW_TOKENS = 500  # the longest worked forms of training have about 300
 
 
 @dataclass(frozen=True)
@@ -81,21 +82,19 @@ class SmallT5(nn.Module):
         self.t5.set_input_embeddings(FactoredEmbedding(factors, preset.d_model, std=0.5))
         self.t5.lm_head = FactoredHead(factors, preset.d_model, vocabulary.targets)
 
-    def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        """Mean cross-entropy of `target` (batch, length) after `source`; padding is `PAD_ID`."""
-        mask = source != PAD_ID
-        states = self.t5.encoder(input_ids=source, attention_mask=mask).last_hidden_state
+    def forward(self, source: Tensor, target: Tensor, dtype: torch.dtype) -> Tensor:
+        """Mean cross-entropy of `target` (batch, length) after `source`; padding is `PAD_ID`.
+
+        Computed in `dtype`; weights and their gradients keep the type they have.
+        """
+        padded = source == PAD_ID
+        encoded = forward.encode(self.t5, self.t5.shared(source).to(dtype), padded)
         start = torch.full_like(target[:, :1], PAD_ID)
-        states = self.t5.decoder(
-            input_ids=torch.cat([start, target[:, :-1]], dim=1),
-            encoder_hidden_states=states,
-            encoder_attention_mask=mask,
-            use_cache=False,
-        ).last_hidden_state
-        logits = self.t5.lm_head(states)
-        return functional.cross_entropy(
-            logits.float().flatten(0, 1), target.flatten(), ignore_index=PAD_ID
-        )
+        before = torch.cat([start, target[:, :-1]], dim=1)
+        states = forward.decode(self.t5, self.t5.shared(before).to(dtype), encoded, padded)
+        table = self.t5.lm_head.rows.table(self.t5.lm_head.targets).to(dtype)
+        wanted = target != PAD_ID
+        return forward.cross_entropy(states[wanted], table, target[wanted])
 
     def plain(self) -> T5ForConditionalGeneration:
         """The same model with plain embedding tables, as transformers loads it.

@@ -13,6 +13,7 @@ from fractions import Fraction
 from equations import work
 from equations.linear import Equation
 from equations.verify import read_answer
+from equations.work_tokens import NO_QUOTIENT
 
 PLACES = ("units", "tens", "hundreds")  # 10^0, 10^1, 10^2
 _WORKED = re.compile(r"x[0-9]:")  # every worked form starts so
@@ -24,7 +25,7 @@ class Step(StrEnum):
     COEFFICIENT = "net coefficient"
     CONSTANT = "net constant"
     DIVISION = "division"
-    ANSWER = "answer"  # copied from the quotient's digits
+    ANSWER = "answer"  # copied from the quotient's digits, by models before version 2
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ def first_failed_step(equation: Equation, text: str) -> Step | None:
         return Step.COEFFICIENT
     if written.constant != -net.constant:
         return Step.CONSTANT
-    if work.read_quotient(text) != solution:
+    quotient = work.read_quotient(text)
+    if quotient != solution and not text.endswith(NO_QUOTIENT):
         return Step.DIVISION
     answer = read_answer(written.answer or "")
     return Step.ANSWER if answer != solution else None

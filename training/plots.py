@@ -16,7 +16,7 @@ from training.report import NO_NUMBER, NO_WORK
 Splits = Mapping[str, Mapping[str, Any]]
 _INK, _FAINT, _GREY = "#222222", "#e4e4e4", "#b8b8b8"
 _FEW = 20  # questions of one length: fewer say too little for a point
-_COLOURS = {split: colormaps["tab10"](index) for index, split in enumerate(SPLITS)}
+_COLOURS = {split: colormaps["tab20"](index) for index, split in enumerate(SPLITS)}
 
 
 def draw(report: Mapping[str, Any], folder: Path) -> dict[str, str]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from equations.parser import parse
+from equations.parser import parse_question
+from equations.system import verify_values
 from equations.verify import Verdict, verify
 from training.data import Problem
 
@@ -18,6 +19,7 @@ class Prediction:
     answer: str | None
     verdict: Verdict  # of the greedy answer
     logprob: float | None = None  # of all tokens of `text` and the end token, natural logarithm
+    score: float | None = None  # what the confidence is calibrated on (`service.confidence`)
     confidence: float | None = None  # calibrated probability that `answer` is right
     # The answer of a teacher-forced pass, and its log-probability of the right answer.
     teacher_forced: str | None = None
@@ -50,5 +52,10 @@ def judged(
     problem: Problem, text: str, answer: str | None, logprob: float | None = None
 ) -> Prediction:
     """Return a greedy answer with its verdict by substitution."""
-    verdict = verify(parse(problem.question), answer or "").verdict
+    question = parse_question(problem.question)
+    single = question.single()
+    if single is None:
+        verdict = verify_values(question.system, {question.asked or "": answer or ""}).verdict
+    else:
+        verdict = verify(single, answer or "").verdict
     return Prediction(problem, text, answer, verdict, logprob)

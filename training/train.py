@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,20 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from training import curve, data
+from equations.parser import SeveralUnknowns, parse
+from equations.prompt import OutOfRange, write_digits
+from training import curve, data, forward
 from training.batches import Batch, Batches
 from training.errors import RunError
 from training.evaluate import exact_match
 from training.model import PRESETS, SmallT5, save_plain
 from training.run_folder import Log, claim
 from training.vocabulary import Vocabulary
+from training.warm_start import warm_start
 
 _CLIP_NORM = 1.0
 _LOSS_DECAY = 0.98  # of the running mean that the log shows
-_MONITORED = 500  # test questions answered at each evaluation, for the learning curve alone
+_MONITORED_TOKENS = 96  # of an answer to one; one that goes on is wrong
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,14 @@ class Settings:
 
     preset: str = "mini"
     steps: int = 17_000
-    batch_size: int = 64
+    batch_tokens: int = 3_000  # of prompts and worked forms, about 75 examples
     lr: float = 2e-3
     warmup_steps: int = 300
+    decay_steps: int = 6_000  # at the end, over which the learning rate falls
     seed: int = 0
-    # Of the forward pass; weights and optimiser states stay fp32. auto: bf16 on CUDA, fp32 on CPU.
-    precision: str = "auto"
+    base: str | None = None  # folder of an earlier checkpoint to start from
+    # Of the forward pass; weights and optimiser states stay fp32.
+    precision: str = "bf16"
 
 
 def train(
@@ -47,16 +53,21 @@ def train(
     log_every: int = 100,
     save_every: int = 500,
     evaluate_every: int = 2_000,
+    monitored: int = 500,
     stop_after: int | None = None,
+    compiled: bool = False,
 ) -> None:
     """Train in `run_folder`, from its checkpoint if it has one, to the end of the schedule.
 
     Writes `settings.json`, `data.json`, `log.jsonl` and `checkpoint.pt`; at each evaluation and at
-    the end also `curve.png` and the plain checkpoint in `model/`. `stop_after` ends early at that
-    step, as a kill would.
+    the end also the plain checkpoint in `model/`, and `curve.png` from its answers to the first
+    `monitored` test questions. `stop_after` ends early at that step, as a kill would. `compiled`
+    trains faster after a minute or two of compilation.
     Raises `RunError` if the folder holds a run of other settings, `data.DataError` for bad data.
     """
     claim(run_folder, asdict(settings), data_folder)
+    if compiled:
+        forward.compiled()
     torch.manual_seed(settings.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trainer = _Trainer(settings, device)
@@ -64,10 +75,10 @@ def train(
     log = Log(run_folder / "log.jsonl", trainer.step)
 
     batches = Batches(
-        data.read_training(data_folder), trainer.tokenizer, settings.batch_size, settings.seed
+        trainer.model.vocabulary, settings.batch_tokens, settings.seed, _held_out(data_folder)
     )
-    monitored = data.read(data.split_file(data_folder, data.TEST_SPLIT))[:_MONITORED]
-    if not monitored:
+    problems = data.read(data.split_file(data_folder, data.TEST_SPLIT))[:monitored]
+    if not problems:
         raise RunError(f"{data_folder} has no test questions to draw the learning curve from")
     last = min(settings.steps, stop_after or settings.steps)
     bar = tqdm(total=settings.steps, initial=trainer.step, unit="step", mininterval=5)
@@ -82,12 +93,23 @@ def train(
         if step % evaluate_every == 0 or step == settings.steps:
             plain = trainer.model.plain()
             save_plain(plain, trainer.tokenizer, run_folder / "model")
-            score = exact_match(plain.to(device), trainer.tokenizer, monitored)
+            plain.generation_config.max_new_tokens = _MONITORED_TOKENS
+            score = exact_match(plain.to(device), trainer.tokenizer, problems)
             log.write(step=step, exact_match=score)
             curve.draw(run_folder / "log.jsonl", run_folder / "curve.png")
         if step % save_every == 0 or step == last:
             trainer.save(run_folder / "checkpoint.pt")
     bar.close()
+
+
+def _held_out(data_folder: Path) -> set[str]:
+    """Return the prompts of the questions that models are scored on, systems aside."""
+    found = set()
+    for split in data.evaluation_splits(data_folder):
+        for problem in data.read(data.split_file(data_folder, split)):
+            with suppress(OutOfRange, SeveralUnknowns):
+                found.add(write_digits(parse(problem.question).with_integers()))
+    return found
 
 
 class _Trainer:
@@ -98,7 +120,10 @@ class _Trainer:
         self._settings = settings
         self._device = device
         self.tokenizer = vocabulary.tokenizer()
-        self.model = SmallT5(PRESETS[settings.preset], vocabulary).to(device)
+        self.model = SmallT5(PRESETS[settings.preset], vocabulary)
+        if settings.base is not None:
+            warm_start(self.model, Path(settings.base))
+        self.model.to(device)
         self._optimiser = torch.optim.AdamW(
             self.model.parameters(),
             lr=settings.lr,
@@ -110,20 +135,21 @@ class _Trainer:
         self.mean_loss = math.nan
 
     def lr(self) -> float:
-        """Linear warm-up, then cosine down to a hundredth of the peak."""
+        """Linear warm-up, level, then linear down to a hundredth of the peak.
+
+        So a run can be made longer or shorter on the way, by moving its end.
+        """
         settings = self._settings
-        if self.step < settings.warmup_steps:
-            return settings.lr * (self.step + 1) / settings.warmup_steps
-        done = (self.step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
-        return settings.lr * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, done))) / 2)
+        rising = (self.step + 1) / settings.warmup_steps
+        falling = 0.01 + 0.99 * (settings.steps - self.step) / settings.decay_steps
+        return settings.lr * max(0.01, min(1.0, rising, falling))
 
     def update(self, batch: Batch) -> None:
         for group in self._optimiser.param_groups:
             group["lr"] = self.lr()
-        precision = self._settings.precision
-        half = precision == "bf16" or (precision == "auto" and self._device.type == "cuda")
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=half):
-            loss: Tensor = self.model(batch.source.to(self._device), batch.target.to(self._device))
+        dtype = torch.bfloat16 if self._settings.precision == "bf16" else torch.float32
+        source, target = batch.source.to(self._device), batch.target.to(self._device)
+        loss: Tensor = self.model(source, target, dtype)
         self.model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP_NORM)

@@ -7,11 +7,12 @@ for a prefix of the vocabulary and no more.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from equations import prompt, work
+from equations import prompt, work_tokens
 
 PAD, EOS, UNKNOWN = "<pad>", "</s>", "<unk>"
 _SPECIAL = [PAD, EOS, UNKNOWN]
@@ -28,7 +29,7 @@ class Vocabulary:
 
     @classmethod
     def digits(cls) -> Vocabulary:
-        targets = [*_SPECIAL, *work.vocabulary()]
+        targets = [*_SPECIAL, *work_tokens.vocabulary()]
         return cls([*targets, *prompt.digits_vocabulary()], len(targets))
 
     def tokenizer(self) -> Tokenizer:
@@ -44,15 +45,21 @@ class Vocabulary:
 
     def factors(self) -> torch.Tensor:
         """Factor ids of each token, shape (tokens, 3), int64; 0 stands for no factor."""
-        ids: dict[str, int] = {_NO_FACTOR: 0}
+        ids = {name: index for index, name in enumerate(self.factor_names())}
+        return torch.tensor([[ids[name] for name in names] for names in self._made_of()])
+
+    def factor_names(self) -> list[str]:
+        """Every factor by its id."""
+        return list(dict.fromkeys([_NO_FACTOR, *chain.from_iterable(self._made_of())]))
+
+    def _made_of(self) -> list[tuple[str, ...]]:
         rows = []
         for index, token in enumerate(self.tokens):
             if index < len(_SPECIAL):
                 names: tuple[str, ...] = (token,)
             elif index < self.targets:
-                names = work.factors(token)
+                names = work_tokens.factors(token)
             else:
                 names = prompt.digits_factors(token)
-            names += (_NO_FACTOR,) * (3 - len(names))
-            rows.append([ids.setdefault(name, len(ids)) for name in names])
-        return torch.tensor(rows)
+            rows.append(names + (_NO_FACTOR,) * (3 - len(names)))
+        return rows

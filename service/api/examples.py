@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_MODEL = {"name": "cybersolve-mini", "version": "1.3.0"}
+_MODEL = {"name": "cybersolve-mini", "version": "2.0.0"}
 _TIMING_MS = {"queue": 0.152, "inference": 5.826, "total": 9.312}
 _UNFINISHED = {
     "type": "about:blank",
@@ -36,7 +36,7 @@ def _answer(**fields: Any) -> dict[str, Any]:
     """Return the body of a correct answer by the model, changed by `fields`."""
     usual = {
         "answer": None, "variable": "x", "verdict": "correct", "reason": None, "source": "model",
-        "equation": None, "work": None, "confidence": 0.9947, "tries": 1, "model": _MODEL,
+        "equation": None, "work": None, "confidence": 0.999, "tries": 1, "model": _MODEL,
         "timing_ms": _TIMING_MS,
     }  # fmt: skip
     return {**usual, **fields}
@@ -47,7 +47,7 @@ _SOLVE = (
         "dataset", "A question in the words of the benchmark", 200,
         _answer(
             answer="-6", variable="c", equation="24 = 1601*c - 1605*c",
-            work=["4*c = -24", "c = -6"], confidence=0.8742,
+            work=["4*c = -24", "c = -6"], confidence=0.9891,
         ),
         {"question": "Solve 24 = 1601*c - 1605*c for c."},
     ),
@@ -59,8 +59,8 @@ _SOLVE = (
     Example(
         "no_solution", "An equation without a solution", 200,
         _answer(
-            answer="-5", verdict="unverifiable", reason="no solution", equation="x = x + 1",
-            work=["0*x = 1", "x = -5"], confidence=0.8742,
+            verdict="unverifiable", reason="no solution", equation="x = x + 1",
+            work=["0*x = 1", "no solution"], confidence=0.9994,
         ),
         {"question": "x = x + 1"},
     ),
@@ -127,8 +127,8 @@ _GENERATE = (
     Example(
         "whole", "All that the bundled model writes for its own prompt format", 200,
         {
-            "text": "x0: x3~0^0 x#3e0 x&0,0 k1: k-5~0^0 k2~0^1 k#2e1 k&-5,0 q0=5 =5",
-            "tokens": 11, "finish_reason": "end", "model": _MODEL, "timing_ms": _TIMING_MS,
+            "text": "x0: x3~0^0 x#3e0 x&0,0 k1: k-5~0^0 k2~0^1 k#2e1 k&-5,0 q0=5",
+            "tokens": 10, "finish_reason": "end", "model": _MODEL, "timing_ms": _TIMING_MS,
         },
         {"text": _PROMPT},
     ),
@@ -143,18 +143,18 @@ _GENERATE = (
         "too_much", "More tokens than the model writes", 422,
         {
             "type": "about:blank", "title": "Unprocessable Entity", "status": 422,
-            "detail": "max_new_tokens is 300; the model writes at most 96",
+            "detail": "max_new_tokens is 600; the model writes at most 500",
         },
-        {"text": _PROMPT, "max_new_tokens": 300},
+        {"text": _PROMPT, "max_new_tokens": 600},
     ),
 )  # fmt: skip
 
 _INFO = Example(
     "bundled", "The bundled model on a CPU", 200,
     {
-        "name": "cybersolve-mini", "version": "1.3.0", "solves": True, "precision": "int8",
-        "provider": "CPUExecutionProvider", "kernels": "avx512vnni", "parameters": 4613888,
-        "max_source_tokens": 200, "max_new_tokens": 96, "max_batch_questions": 1000,
+        "name": "cybersolve-mini", "version": "2.0.0", "solves": True, "precision": "int8",
+        "provider": "CPUExecutionProvider", "kernels": "avx512vnni", "parameters": 7249408,
+        "max_source_tokens": 400, "max_new_tokens": 500, "max_batch_questions": 1000,
         "max_body_bytes": 1_000_000, "default_timeout_ms": 30000.0, "provenance": {},
     },
 )  # fmt: skip
@@ -164,7 +164,7 @@ _INFER = (
     Example(
         "two_outputs", "One question, two of the outputs", 200,
         {
-            "model_name": "cybersolve-mini", "model_version": "1.3.0", "id": "7",
+            "model_name": "cybersolve-mini", "model_version": "2.0.0", "id": "7",
             "outputs": [
                 {"name": "answer", "datatype": "BYTES", "shape": [1], "data": ["5"]},
                 {"name": "verdict", "datatype": "BYTES", "shape": [1], "data": ["correct"]},

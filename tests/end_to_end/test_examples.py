@@ -11,7 +11,7 @@ import pytest
 from service.api.examples import EXAMPLES, Example
 from tests.end_to_end.conftest import Server
 
-MODEL = {"model_name": "cybersolve-mini", "model_version": "1.3.0"}
+MODEL = {"model_name": "cybersolve-mini", "model_version": "2.0.0"}
 CASES = [(path, example) for path, examples in EXAMPLES.items() for example in examples]
 
 

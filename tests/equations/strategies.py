@@ -7,10 +7,15 @@ from hypothesis import strategies as st
 from equations.linear import Equation, Term
 
 sizes = st.integers(0, 10**6).map(Fraction)
-terms = st.builds(Term, sizes, st.booleans(), st.booleans())
+terms = st.builds(Term, sizes, st.booleans(), st.booleans(), st.just(1))
 sides = st.lists(terms, min_size=1, max_size=4).map(tuple)
 variables = st.sampled_from("abcxyzABC")
 equations = st.builds(Equation, sides, sides, variables)
+products = st.builds(
+    Term, st.integers(0, 10**6), st.booleans(), st.booleans(), st.integers(0, 999) | st.just(1)
+)
+product_sides = st.lists(products, max_size=4).map(tuple)
+with_products = st.builds(Equation, product_sides, product_sides, variables)
 
 
 @st.composite

@@ -6,14 +6,14 @@ from random import Random
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from equations import prompt, work
+from equations import prompt, work, work_tokens
 from equations.errors import EquationError
 from equations.limits import MAX_DIGITS
 from equations.linear import Equation, Term, render
 from equations.parser import parse
 from equations.reading.question import Question, read
 from equations.verify import Verdict, read_answer, verify
-from tests.equations.strategies import equations, solvable
+from tests.equations.strategies import equations, solvable, with_products
 
 
 @given(equations.filter(lambda e: any(t.is_coefficient for t in (*e.left, *e.right))))
@@ -148,14 +148,22 @@ def test_the_digits_prompt_is_reversible(equation: Equation) -> None:
     assert read.right == tuple(t for t in equation.right if t.size)
 
 
-@given(solvable(), st.integers())
+@given(with_products, st.integers())
 def test_written_work_reads_back(equation: Equation, seed: int) -> None:
-    """The worked form holds the net coefficient, the net constant and the answer."""
+    """The worked form holds the net coefficient, the net constant and the answer, if any."""
     solution = equation.solution()
-    assert solution is not None
     read = work.read(work.write(equation, Random(seed)))
     net = equation.net()
-    assert read == work.Work(int(net.coefficient), -int(net.constant), str(solution))
+    answer = None if solution is None else str(solution)
+    assert read == work.Work(int(net.coefficient), -int(net.constant), answer)
+    sums = work.read(work.write(equation, Random(seed), divide=False))
+    assert sums == work.Work(int(net.coefficient), -int(net.constant), None)
+
+
+@given(with_products)
+def test_the_digits_prompt_keeps_products(equation: Equation) -> None:
+    """`read_digits(write_digits(e))` has the net form of `e`."""
+    assert prompt.read_digits(prompt.write_digits(equation)).net() == equation.net()
 
 
 @given(solvable(), st.integers())
@@ -165,20 +173,20 @@ def test_whatever_digits_are_chosen_the_quotient_is_the_solution(
     assert work.read_quotient(work.write(equation, Random(seed))) == equation.solution()
 
 
-@given(solvable(), st.integers())
+@given(solvable() | with_products, st.integers())
 def test_vocabularies_are_complete(equation: Equation, seed: int) -> None:
     assert set(prompt.write_digits(equation).split()) <= set(prompt.digits_vocabulary())
-    assert set(work.write(equation, Random(seed)).split()) <= set(work.vocabulary())
+    assert set(work.write(equation, Random(seed)).split()) <= set(work_tokens.vocabulary())
 
 
 @given(st.text(max_size=200))
 def test_any_text_reads_as_work(text: str) -> None:
-    """`work.read` and `read_quotient` never raise, and an answer found is an integer."""
+    """`work.read` and `read_quotient` never raise, and an answer found is a number."""
     work.read_quotient(text)
     answer = work.read(text).answer
-    assert answer is None or int(answer) == read_answer(answer)
+    assert answer is None or str(read_answer(answer)) == answer.replace("-0", "0")
 
 
 def test_vocabularies_do_not_overlap_or_repeat() -> None:
-    tokens = prompt.digits_vocabulary() + work.vocabulary()
+    tokens = prompt.digits_vocabulary() + work_tokens.vocabulary()
     assert len(tokens) == len(set(tokens))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from equations.parser import parse
+from equations.parser import parse, parse_question
 from training import data
 from training.data import DataError, Problem
 
@@ -47,9 +47,13 @@ def test_there_are_questions_of_every_difficulty(fresh: Path) -> None:
     assert data.evaluation_splits(fresh) == list(data.EVALUATION_SPLITS)
     files = [data.read(data.split_file(fresh, split)) for split in data.EVALUATION_SPLITS]
     assert {len(problems) for problems in files} == {60}
-    assert len({problem.question for problems in files for problem in problems}) == 7 * 60
+    distinct = {problem.question for problems in files for problem in problems}
+    assert len(distinct) == len(data.EVALUATION_SPLITS) * 60
     for problem in (problem for problems in files for problem in problems):
-        assert parse(problem.question).solution() == int(problem.answer)
+        question = parse_question(problem.question)
+        assert problem.is_system == (question.single() is None)
+        assert question.asked is not None
+        assert str(question.solve().values[question.asked]) == problem.answer
 
 
 def test_other_splits_leave_the_test_questions_as_they_are(fresh: Path, tmp_path: Path) -> None:

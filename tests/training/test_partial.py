@@ -97,7 +97,8 @@ def test_edit_distance_by_hand() -> None:
         ("q1=6 k0~0^0 k#0 q0=0", "q1=5 k-3~0^0 k3~0^1 k#3e1 k&-3,0 q0=9 q0=1", None),  # comes to 60
         (" q1=6 k0~0^0 k#0 q0=0", "", Step.DIVISION),
         ("=6 .0", "=5 .9", Step.ANSWER),
-        ("=6 .0", "", Step.ANSWER),
+        (" =6 .0", "", None),  # the quotient is the answer
+        ("q1=6 k0~0^0 k#0 q0=0 =6 .0", "q1=5 k-3~0^0 k3~0^1 k#3e1 k&-3,0 q0=9 k3~0^0 /", None),
         (WORKED, "=6 .0", None),  # a bare answer
         (WORKED, "", None),
     ],

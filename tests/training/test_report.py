@@ -28,10 +28,9 @@ def bare(answer: str | None, confidence: float | None = None) -> Prediction:
 
 
 def worked(problem: Problem, answer: str) -> Prediction:
-    """The right work, but for its last line."""
+    """The right work, but for its last quotient digit."""
     text = work.write(parse(problem.question), Random(0)).rpartition("=")[0]
-    text += f"={' .'.join(answer)}"
-    return judged(problem, text, answer)
+    return judged(problem, f"{text}={answer}", answer)
 
 
 def test_a_split_is_counted() -> None:
@@ -78,7 +77,7 @@ def test_the_second_try_counts_what_greedy_decoding_missed() -> None:
 def test_failed_steps_are_counted_among_wrong_answers() -> None:
     made = [worked(SIX, "6"), worked(SIX, "7"), bare("4")]
     counts = report([("easy", made)])["splits"]["easy"]["first_failed"]
-    assert {name: n for name, n in counts.items() if n} == {"answer": 1, "no worked form": 1}
+    assert {name: n for name, n in counts.items() if n} == {"division": 1, "no worked form": 1}
 
 
 def test_confidence_is_scored_where_there_is_any() -> None:
@@ -141,7 +140,7 @@ def test_every_prediction_is_a_row(tmp_path: Path) -> None:
     publish(results, FACTS, failures=0, folder=tmp_path)
     copied, right, nothing = parquet.read_table(tmp_path / "predictions.parquet").to_pylist()
     assert (copied["split"], copied["first_failed"], copied["absolute_error"]) == (
-        "easy", "answer", 1.0,
+        "easy", "division", 1.0,
     )  # fmt: skip
     assert (right["exact"], right["confidence"], right["units_right"]) == (True, 0.75, True)
     assert (nothing["split"], nothing["answer"], nothing["edits"]) == ("hard", None, 1)
