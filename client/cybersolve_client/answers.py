@@ -60,6 +60,7 @@ class Info:
     solves: bool  # whether the model solves equations; others map text to text
     precision: str
     provider: str | None  # None until an engine runs
+    kernels: str | None  # level of the CPU kernels, or none; None until an engine runs
     parameters: int
     max_source_tokens: int
     max_new_tokens: int
