@@ -40,8 +40,8 @@ class Doubtful:
         return Answered(hypothesis(self._ids(self._second)), Timings(0.003, 0.004))
 
     def _first(self) -> Hypothesis:
-        tokens = self._ids("x0: q0=5 =5")
-        runners_up = [*self._ids("k0: q0=4 =4"), tokens[0]]
+        tokens = self._ids("x0: q1=0 q0=5")
+        runners_up = [*self._ids("k0: q0=1 q0=4"), tokens[0]]
         return Hypothesis(tokens, [-0.01, -0.5, -0.2, -0.01], runners_up, [-9.0, -0.9, -3.0, -9.0])
 
     def _ids(self, text: str) -> list[int]:
@@ -68,17 +68,17 @@ def solve(
 def test_a_wrong_answer_is_mended_by_the_likeliest_alternative(
     manifest: Manifest, codec: TextCodec
 ) -> None:
-    engine = Doubtful(codec, "x0: q0=4 =4")
+    engine = Doubtful(codec, "x0: q0=4")
     solution = solve(manifest, codec, engine)
     assert (solution.answer, solution.verdict, solution.source) == ("4", "correct", "model")
     assert solution.tries == 3
     assert solution.timings == Timings(0.004, 0.006)
     # Where it was least sure first: the quotient, then the answer; never a doubtless place.
     forced = [codec.decode(prompt.forced) for prompt in engine.prompts]
-    assert forced == ["", "x0: q0=4", "x0: q0=5 =4"]
+    assert forced == ["", "x0: q0=1", "x0: q1=0 q0=4"]
 
 
-@pytest.mark.parametrize("second", ["x0: q0=6 =6", None])
+@pytest.mark.parametrize("second", ["x0: q0=6", None])
 def test_without_a_correct_alternative_the_first_answer_stays(
     manifest: Manifest, codec: TextCodec, second: str | None
 ) -> None:
@@ -92,15 +92,13 @@ def test_without_a_correct_alternative_the_first_answer_stays(
     [
         ("3x = 12", 1),  # not wanted
         ("3x = 15", 3),  # right at once
-        ("3x = 1", 3),  # the worked form has no fractions, ...
-        ("x = 5000", 3),  # ... nor so many places
         ("x = x + 1", 3),  # unverifiable
     ],
 )
 def test_a_correct_first_answer_has_no_second_try(
     manifest: Manifest, codec: TextCodec, question: str, max_tries: int
 ) -> None:
-    engine = Doubtful(codec, "x0: q0=4 =4")
+    engine = Doubtful(codec, "x0: q0=4")
     assert solve(manifest, codec, engine, question, max_tries=max_tries).tries == 1
     assert len(engine.prompts) == 1
 
@@ -108,7 +106,7 @@ def test_a_correct_first_answer_has_no_second_try(
 def test_the_exact_fallback_comes_after_the_second_try(
     manifest: Manifest, codec: TextCodec
 ) -> None:
-    solver = Solver(manifest, codec, Doubtful(codec, "=6").submit, max_tries=2)
+    solver = Solver(manifest, codec, Doubtful(codec, "q0=6").submit, max_tries=2)
     solution = asyncio.run(solver.solve("3x = 12", timeout_s=9.0, fallback=Fallback.EXACT))
     assert (solution.answer, solution.source, solution.tries) == ("4", "exact", 2)
 
