@@ -1,1 +1,1 @@
-"""The microservice: batches questions, answers them with a T5 on ONNX Runtime, verifies each."""
+"""The microservice: batch questions, answer them with a T5 on ONNX Runtime, verify each answer."""

@@ -19,17 +19,17 @@ class Alternatives:
     def __init__(self, source: tuple[int, ...], *, eos_id: int) -> None:
         self._source = source
         self._eos_id = eos_id
-        self._untried: list[tuple[float, tuple[int, ...]]] = []  # a heap, likeliest first
+        self._untried: list[tuple[float, tuple[int, ...]]] = []  # a heap, the likeliest first
 
     def add(self, prompt: Prompt, seen: Hypothesis) -> None:
         """Add an answer to deviate from, at the positions that `prompt` did not force.
 
-        Ending early is not an alternative, because a truncated answer is no answer.
+        Ending early is not an alternative, because a truncated answer is not an answer.
         """
         for position in range(len(prompt.forced), len(seen.logprobs)):
             runner_up = seen.runners_up[position]
             margin = seen.logprobs[position] - seen.runner_up_logprobs[position]
-            likelihood = seen.logprob - margin  # as if what follows were as likely as it was
+            likelihood = seen.logprob - margin  # assumes that what follows is as likely as before
             if runner_up != self._eos_id and not math.isnan(likelihood):
                 forced = (*seen.tokens[:position], runner_up)
                 heapq.heappush(self._untried, (-likelihood, forced))

@@ -1,4 +1,4 @@
-"""The HTTP application: routes around a runtime, and the lifespan of both."""
+"""Create the HTTP application: its routes, its runtime and the lifespan of both."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _LOG = logging.getLogger(__name__)
 def create_app(
     settings: Settings, model: Model, tracer_provider: TracerProvider | None = None
 ) -> FastAPI:
-    """The application around a loaded model; its engines start once it listens.
+    """Return the application for a loaded model; its engines start once it listens.
 
-    Raises `KeysError` for a file of API keys that cannot be used.
+    Raises `KeysError` for an invalid file of API keys.
     """
 
     @asynccontextmanager
@@ -46,9 +46,9 @@ def create_app(
         description="Solves equations written as text; every answer is verified exactly.",
         openapi_tags=openapi.TAGS,
         lifespan=lifespan,
-        redirect_slashes=False,  # to wherever the Host header says
+        redirect_slashes=False,  # a redirect would go where the Host header says
         telemetry=telemetry(tracer_provider),
-        generate_unique_id_function=lambda route: route.name,  # generated clients name calls by it
+        generate_unique_id_function=lambda route: route.name,  # names of calls in generated clients
         docs_url=None,  # FastAPI's own pages load their scripts from elsewhere
         redoc_url=None,
     )
@@ -65,15 +65,15 @@ def create_app(
     openapi.install(app, settings)
     problems.install(app)
     direct = routes.DIRECT if model.manifest.solves else {}
-    middleware.install(app, settings, runtime.metrics, runtime.refusal, direct)
+    middleware.install(app, settings, runtime.metrics, runtime.admission.rejection, direct)
     return app
 
 
 def create_metrics_app(runtime: Runtime, responsive: Callable[[], bool]) -> FastAPI:
-    """Return an app with metrics and health alone, for a port that only operators reach: no key.
+    """Return an app with metrics and health alone, for a port that only operators can reach.
 
-    It may run in another thread than the service; `responsive` says whether the service's event
-    loop still runs.
+    It requires no key. It may run in another thread than the service; `responsive` returns whether
+    the service's event loop still runs.
     """
     app = FastAPI(openapi_url=None, redirect_slashes=False, telemetry={"tracing": False})
     app.state.runtime = runtime
@@ -82,12 +82,12 @@ def create_metrics_app(runtime: Runtime, responsive: Callable[[], bool]) -> Fast
     app.include_router(health.metrics_router)
     problems.install(app)
     settings = replace(runtime.settings, api_keys_file=None, cors_origins=())
-    middleware.install(app, settings, runtime.metrics, runtime.refusal, direct={})
+    middleware.install(app, settings, runtime.metrics, runtime.admission.rejection, direct={})
     return app
 
 
 def _report_failure(starting: asyncio.Task[None]) -> None:
-    """An engine refused says why in one line, where the process ends; the rest are bugs."""
+    """Log an unexpected failure. The process reports `EngineRefused` in one line as it exits."""
     if starting.cancelled() or isinstance(error := starting.exception(), EngineRefused):
         return
     if error is not None:

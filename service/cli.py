@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         configure_logging(settings.log_format)
         status: int = arguments.run(arguments, settings)
     except _EXPECTED as error:
-        flush_log()  # so that the reason is the last line
+        flush_log()  # the reason must be the last line
         print(f"error: {error}", file=sys.stderr)
         return int(getattr(arguments, "failed", 1))
     return status
@@ -45,14 +45,14 @@ def _serve(_: argparse.Namespace, settings: Settings) -> int:
     from service.server import DrainingServer
 
     if settings.api_keys_file is not None:
-        ApiKeys(settings.api_keys_file)  # what is wrong with it is said before a model is loaded
+        ApiKeys(settings.api_keys_file)  # report its faults before a model is loaded
     app = create_app(settings, load_model(settings))
-    # What lives as long as the process need not be looked through again and again: 4% of a request.
+    # The garbage collector need not scan objects that live as long as the process: 4% of a request.
     gc.collect()
     gc.freeze()
     runtime = app.state.runtime
     server = DrainingServer(app, runtime)
-    with suppress(KeyboardInterrupt):  # uvicorn raises Ctrl-C again once it is done
+    with suppress(KeyboardInterrupt):  # uvicorn raises Ctrl-C again when it has finished
         server.run()
     if runtime.refused is not None:
         raise runtime.refused

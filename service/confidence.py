@@ -14,7 +14,7 @@ from math import exp, log1p
 from engine.contracts import Hypothesis
 from equations.work_tokens import quotient_digits
 
-Knots = Sequence[tuple[float, float]]  # (log-probability, share that was right), both ascending
+Knots = Sequence[tuple[float, float]]  # (log-probability, share of right answers), both ascending
 
 
 def choices(token_id: Callable[[str], int | None]) -> frozenset[int]:

@@ -1,4 +1,4 @@
-"""What the rooms of the service say to each other. Standard library only."""
+"""Types that the packages of the service share. Standard library only."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from engine.contracts import Hypothesis, Prompt
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds that a request waited in the queue, and from leaving it to its last token."""
+    """Seconds that a request waited in the queue, and from there to its last token."""
 
     queue_s: float
     inference_s: float
-    encode_s: float = 0.0  # of the latter, until its source had been read
+    encode_s: float = 0.0  # the part of inference until the source was encoded
 
     def __add__(self, later: Timings) -> Timings:
         return Timings(
@@ -33,14 +33,14 @@ class Timings:
 
 @dataclass(frozen=True)
 class Answered:
-    """What was written for one job, and when."""
+    """The output for one job, with its timings."""
 
     hypothesis: Hypothesis
     timings: Timings
 
 
 class Submit(Protocol):
-    """The batcher's `submit`, for those who know nothing of batching."""
+    """The type of `Batcher.submit`, for modules that do not import batching."""
 
     def __call__(
         self, prompt: Prompt, timeout_s: float, *, wait: bool = False
@@ -49,13 +49,13 @@ class Submit(Protocol):
 
 @dataclass(eq=False)
 class Job:
-    """One prompt under way and its callers: one, or several that sent the same prompt."""
+    """One prompt under way and its callers: one, or several with the same prompt."""
 
     key: int
     prompt: Prompt
-    replies: list[asyncio.Future[Answered]]  # settled exactly once, each
+    replies: list[asyncio.Future[Answered]]  # each settled exactly once
     enqueued_s: float  # on the batcher's clock
-    on_tokens: Callable[[list[int]], None] | None = None  # called with the tokens written so far
+    on_tokens: Callable[[list[int]], None] | None = None  # callbacks that receive the tokens so far
 
     @property
     def length(self) -> int:
@@ -65,7 +65,7 @@ class Job:
     def abandoned(self) -> bool:
         """Return whether no caller waits any more: all were answered, disconnected or timed out.
 
-        It stays so: no caller joins an abandoned job.
+        This is final, because no caller joins an abandoned job.
         """
         return all(reply.done() for reply in self.replies)
 
@@ -75,7 +75,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Join:
-    """Begin with a prompt as soon as a row is free; `streaming`: report its tokens step by step."""
+    """Decode a prompt as soon as a row is free; `streaming`: report its tokens at every step."""
 
     key: int
     prompt: Prompt
@@ -84,7 +84,7 @@ class Join:
 
 @dataclass(frozen=True)
 class Leave:
-    """Forget a prompt, under way or not; nobody waits for it."""
+    """Discard a prompt, under way or not, because no caller waits for it."""
 
     key: int
 
@@ -94,8 +94,9 @@ Order = Join | Leave
 
 @dataclass(frozen=True)
 class Joined:
-    """Prompts that joined together, and when. Times are of `time.monotonic`, which all processes
-    of a machine share.
+    """Prompts that joined together, and when.
+
+    Times are of `time.monotonic`, which all processes of a machine share.
     """
 
     keys: list[int]
@@ -110,41 +111,43 @@ class Finished:
     joined_s: float
     encoded_s: float
     finished_s: float
-    engine_s: float  # its share of the engine's time: each step's time divided by the rows in it
+    engine_s: float  # its engine time: the time of each of its steps divided by the rows in it
 
 
 @dataclass
 class Report:
-    """What an engine has done since its last report."""
+    """The work of an engine since its last report."""
 
     joined: list[Joined] = field(default_factory=list)
     steps: list[tuple[int, float]] = field(default_factory=list)  # (rows, seconds)
-    written: dict[int, list[int]] = field(default_factory=dict)  # whole so far, of streaming rows
+    written: dict[int, list[int]] = field(
+        default_factory=dict
+    )  # all tokens so far of streaming rows
     finished: list[Finished] = field(default_factory=list)
-    failed: list[int] = field(default_factory=list)  # the engine raised while they were under way
-    withdrawn_s: list[float] = field(default_factory=list)  # engine time of rows that left
+    failed: list[int] = field(default_factory=list)  # rows under way when the engine raised
+    withdrawn_s: list[float] = field(default_factory=list)  # engine time of withdrawn rows
 
     @property
     def urgent(self) -> bool:
-        """Whether somebody waits for it."""
+        """Return whether a caller waits for it."""
         return bool(self.finished or self.failed or self.written)
 
 
 @dataclass(frozen=True)
 class Started:
-    """What a host says of its engine once it takes prompts."""
+    """The properties of an engine, reported once it accepts prompts."""
 
     rows: int
-    provider: str  # ONNX Runtime's name
-    kernels: str = "none"  # the level of the CPU kernels that the engine runs, or none
+    provider: str  # ONNX Runtime's name for it
+    kernels: str = "none"  # level of the CPU kernels in use, or `none`
 
 
 @dataclass(frozen=True)
 class EngineExit:
-    """How an engine ended, as far as its host can tell."""
+    """The end of an engine, as far as its host knows it."""
 
-    pid: int | None = None  # None: it had no process of its own
-    status: int | None = None  # of the process; negative: the signal that killed it
+    pid: int | None = None  # None for an engine without a process of its own
+    status: int | None = None  # of the process; a negative one is the signal that killed it
     out_of_memory: bool = False  # the kernel killed it to free memory
 
     def __str__(self) -> str:
@@ -164,27 +167,27 @@ def _signal_name(number: int) -> str:
 
 
 class Host(Protocol):
-    """Runs one engine apart from the event loop. Methods belong to the loop."""
+    """Run one engine outside the event loop. Call the methods in the loop only."""
 
     @property
     def live_pid(self) -> int | None:
-        """The engine's process; None where it has none of its own, or none now."""
+        """Return the pid of the engine's process; None if it has none of its own, or none now."""
         ...
 
-    async def start(self, told: Callable[[Report], None]) -> Started:
-        """Start the engine, or start it again after `ended`; `told` is called in the loop.
+    async def start(self, on_report: Callable[[Report], None]) -> Started:
+        """Start the engine, or restart it after `ended`. Call `on_report` in the loop.
 
-        Raises `EngineRefused` where no further attempt can help, and `EngineNotStarted` or an
+        Raises `EngineRefused` if no further attempt can help, and `EngineNotStarted` or an
         `OSError` otherwise.
         """
         ...
 
     def order(self, orders: Sequence[Order]) -> None:
-        """Send orders; they are dropped where the engine has ended."""
+        """Send orders; drop them if the engine has ended."""
         ...
 
     async def ended(self) -> EngineExit:
-        """Return once the engine reports no more: it crashed, was killed or was closed."""
+        """Return once the engine crashed, was killed or was closed, and reports no more."""
         ...
 
     def kill(self) -> None:
@@ -192,20 +195,20 @@ class Host(Protocol):
         ...
 
     async def close(self) -> None:
-        """End the engine between two steps, or kill it if it does not come to that."""
+        """End the engine between two steps, or kill it if it does not respond."""
         ...
 
 
 class Observer(Protocol):
-    """Receives what the batcher does; `service.metrics` counts it."""
+    """Callbacks for the events of the batcher, which `service.metrics` counts."""
 
     def queued(self, depth: int) -> None: ...
 
     def refused(self, reason: str) -> None: ...
 
-    def abandoned(self, reason: str) -> None: ...  # a caller disconnected, a deadline passed
+    def abandoned(self, reason: str) -> None: ...  # a client disconnected, a deadline passed
 
-    def reused(self, how: str) -> None: ...  # an answer that was not computed: shared, cached
+    def reused(self, how: str) -> None: ...  # an answer without computation: shared, cached
 
     def joined(self, waits_s: list[float], lengths: list[int]) -> None: ...
 

@@ -1,14 +1,14 @@
-"""Why an accepted or refused request has no answer. `service.api.problems` gives each a status."""
+"""Errors that end a request without an answer. `service.api.problems` maps each to a status."""
 
 from __future__ import annotations
 
 
 class ServiceError(Exception):
-    """A request that ends without an answer. `str(error)` is for the caller: no internals."""
+    """A request ends without an answer. `str(error)` is for the client and has no internals."""
 
 
 class Overloaded(ServiceError):
-    """The queue is full, or too long for the deadline; nothing was done for this request."""
+    """The queue is full, or too long for the deadline; the request was rejected before any work."""
 
     def __init__(self, retry_after_s: float, detail: str = "the queue is full") -> None:
         super().__init__(detail)
@@ -16,21 +16,21 @@ class Overloaded(ServiceError):
 
 
 class NotReady(ServiceError):
-    """The model is not warm yet, or the worker is dead."""
+    """The model is not warm yet, or no engine is up."""
 
     def __init__(self) -> None:
         super().__init__("the model is not ready")
 
 
 class ShuttingDown(ServiceError):
-    """The service drains and takes no new requests."""
+    """The service drains and accepts no new requests."""
 
     def __init__(self) -> None:
         super().__init__("the service is shutting down")
 
 
 class DeadlineExceeded(ServiceError):
-    """The deadline passed before the answer was there."""
+    """The deadline passed before the answer."""
 
     def __init__(self) -> None:
         super().__init__("the deadline passed before the answer was there")
@@ -44,23 +44,23 @@ class EngineFailed(ServiceError):
 
 
 class EngineNotStarted(Exception):
-    """An engine that did not start this time; says why, in one line for the log."""
+    """An engine did not start this time; says why, in one line for the log."""
 
 
-class CallerGone(ServiceError):
-    """The caller disconnected before the answer was there; nobody reads this."""
+class ClientDisconnected(ServiceError):
+    """The client disconnected before its answer; nobody reads this."""
 
     def __init__(self) -> None:
-        super().__init__("the caller has gone")
+        super().__init__("the client disconnected")
 
 
 class LimitExceeded(ServiceError):
-    """More than the model or the service takes, whatever the text says."""
+    """The request exceeds a limit of the model or the service."""
 
 
 class QuestionTooLong(LimitExceeded):
-    """More tokens than the model reads, or terms and digits beyond its prompt format."""
+    """The question has more tokens than the model reads, or does not fit its prompt format."""
 
 
 class EngineRefused(Exception):
-    """An engine that cannot be had with these settings; says why, in one line for the operator."""
+    """An engine cannot start with these settings; says why, in one line for the operator."""

@@ -8,7 +8,7 @@ from dataclasses import fields
 
 from service.settings import PREFIX, Settings, default_of
 
-# The common ones; the others are set by their variables alone.
+# The common settings. The others have variables only.
 FLAGS = (
     "host",
     "port",

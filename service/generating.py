@@ -15,15 +15,17 @@ from service.contracts import Answered, Submit, Timings
 from service.errors import LimitExceeded, QuestionTooLong
 
 Stream = Callable[[Prompt, float], AsyncGenerator[list[int] | Answered, None]]
-# A sentencepiece token has at most 16 characters; more text than this is refused unread, because
-# to tokenise a megabyte would keep every other caller waiting.
+# A sentencepiece token has at most 16 characters. Longer texts are rejected before they are
+# tokenised, because a megabyte would block every other caller.
 _CHARACTERS_A_TOKEN = 32
-_UNFINISHED = "\N{REPLACEMENT CHARACTER}"  # bytes of a character whose last token is still to come
+_UNFINISHED = (
+    "\N{REPLACEMENT CHARACTER}"  # bytes of a character whose last token is not generated yet
+)
 
 
 class FinishReason(StrEnum):
-    END = "end"  # the model came to an end
-    LENGTH = "length"  # it was stopped at the most tokens it may write
+    END = "end"  # the model ended the text
+    LENGTH = "length"  # the limit of tokens was reached
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Written:
 
 
 class Generator:
-    """Generate with the model of one bundle; `submit` and `stream` are the batcher's."""
+    """Generate text with the model of one bundle; `submit` and `stream` are the batcher's."""
 
     def __init__(
         self, manifest: Manifest, codec: TextCodec, submit: Submit, stream: Stream

@@ -1,4 +1,4 @@
-"""Sockets that listen: bound before anything is loaded or started, closed without a loss."""
+"""Listening sockets: bound before anything is loaded, closed without losing connections."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _LOG = logging.getLogger(__name__)
 
 
 def bound_sockets(host: str, port: int, knob: str) -> list[socket.socket]:
-    """Return a bound socket for each address of `host`; a `port` of 0 is one that is free.
+    """Return a bound socket for each address of `host`; a `port` of 0 means any free port.
 
-    Raises `SettingsError` that says why there is none; `knob` is the variable that sets the port.
+    Raises `SettingsError` if there is none; `knob` is the variable that sets the port.
     """
     where = f"{host}:{port}"
     try:
@@ -42,12 +42,12 @@ def bound_sockets(host: str, port: int, knob: str) -> list[socket.socket]:
 def accepted_last(listener: socket.socket) -> list[socket.socket]:
     """Close the listener and return the connections of its backlog, without blocking.
 
-    Closing alone would reset them; now only one that arrives in between can be.
+    Closing alone would reset them. Now only one that arrives in between can be reset.
     """
     connections: list[socket.socket] = []
     with listener:
         listener.setblocking(False)
-        listener.listen(0)  # the kernel takes no more: a new client is refused when it retries
+        listener.listen(0)  # the kernel accepts no more: a new client is refused when it retries
         while (connection := _accepted(listener)) is not None:
             connections.append(connection)
     return connections

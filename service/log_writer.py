@@ -12,14 +12,14 @@ import queue
 import select
 import threading
 
-MAX_PENDING_BYTES = 1 << 20  # of lines that wait for the file: some 5,000 requests
-_FLUSH_S = 1.0  # at the end of the process, for what waits
+MAX_PENDING_BYTES = 1 << 20  # bytes of lines that wait for the file: some 5,000 requests
+_FLUSH_S = 1.0  # for waiting lines at the end of the process
 
 
 class LogWriter(logging.Handler):
-    """Writes formatted records to the file descriptor `fd` from a thread of its own.
+    """Write formatted records to the file descriptor `fd` from a thread of its own.
 
-    A file that cannot be written (a full disk, a closed pipe) loses lines, and nothing else.
+    If the file cannot be written (a full disk, a closed pipe), only lines are lost.
     """
 
     def __init__(self, fd: int, max_pending_bytes: int = MAX_PENDING_BYTES) -> None:
@@ -36,7 +36,7 @@ class LogWriter(logging.Handler):
 
     @property
     def dropped_lines(self) -> int:
-        """Count the lines that were not written: too many waited, or the file refused them."""
+        """Return the number of lines that were not written: too many waited, or writing failed."""
         return self._refused_lines + self._lost_lines
 
     def emit(self, record: logging.LogRecord) -> None:

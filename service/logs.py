@@ -1,8 +1,8 @@
-"""Format of the service's log lines: for people, or a JSON object each for machines.
+"""Format the service's log lines, for people or as one JSON object a line.
 
-Lines go to stderr, by a thread (`service.log_writer`). A line's own fields are given as
-`extra={"fields": {...}}`. uvicorn's lines take the same way, because nothing here or there gives
-its loggers handlers of their own.
+A thread writes the lines to stderr (`service.log_writer`). A line's own fields are passed as
+`extra={"fields": {...}}`. uvicorn's lines are formatted alike, because its loggers have no
+handlers of their own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 
 def configure_logging(style: str, *, stream: TextIO | None = None) -> None:
-    """Give all of the process's logging the style `text` or `json`.
+    """Format all logging of the process as `text` or `json`.
 
     Lines go to stderr without blocking the caller, or at once to `stream`.
     """
@@ -30,7 +30,7 @@ def configure_logging(style: str, *, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    # No line shows them, and to find them out is a quarter of what it costs (the names are those of
+    # No line shows these values, and to collect them is a quarter of a line's cost (see
     # "Optimization" in Python's logging HOWTO).
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
@@ -49,7 +49,7 @@ def flush_log() -> None:
 
 
 def dropped_lines() -> int:
-    """Return how many lines this process has logged that were not written."""
+    """Return the number of log lines of this process that were not written."""
     handlers = logging.getLogger().handlers
     return sum(each.dropped_lines for each in handlers if isinstance(each, LogWriter))
 
@@ -67,7 +67,7 @@ class TextLines(logging.Formatter):
 
 
 def _shown(value: object) -> str:
-    """As JSON has it; of numbers the encoder makes a long way."""
+    """Return `value` as JSON. Numbers take a shortcut, because the encoder is slow for them."""
     return repr(value) if type(value) in (int, float) else _encode(value)
 
 
@@ -93,7 +93,7 @@ def _fields(record: logging.LogRecord) -> Mapping[str, Any]:
 
 
 def _rfc3339(created_s: float) -> str:
-    """In UTC, to the millisecond."""
+    """Return a time in UTC, to the millisecond."""
     return f"{_to_the_second(int(created_s))}.{int(created_s % 1 * 1000):03d}Z"
 
 

@@ -1,4 +1,4 @@
-"""Every metric of the service: its name, labels and buckets. Base units; see docs/metrics.md."""
+"""Define every metric of the service, in base units; docs/metrics.md describes them."""
 
 from __future__ import annotations
 
@@ -39,12 +39,14 @@ def _onnxruntime_version() -> str:
 
 
 def by_labels(metric: Labelled) -> Callable[..., Labelled]:
-    """Its series for given labels; found once, because to find it costs more than to count."""
+    """Return a function from labels to series. It caches them, because a lookup costs more than to
+    count.
+    """
     return lru_cache(maxsize=None)(metric.labels)
 
 
 class _DroppedLines(Collector):
-    """The process's log lines that were dropped, counted by the log itself."""
+    """A collector of the number of dropped log lines, which the log counts."""
 
     def collect(self) -> Iterator[Metric]:
         yield CounterMetricFamily(
@@ -53,10 +55,10 @@ class _DroppedLines(Collector):
 
 
 class Metrics:
-    """Implements `service.contracts.Observer`; one registry each, so that tests do not share."""
+    """Implement `service.contracts.Observer`, each with a registry of its own."""
 
     def __init__(self, engine_pids: Pids = dict) -> None:
-        """`engine_pids` returns the processes of the engines, which may change, by engine."""
+        """`engine_pids` returns the current processes of the engines, by engine."""
         registry = self._registry = CollectorRegistry()
         registry.register(_DroppedLines())
         processes.register(registry, engine_pids)
@@ -126,13 +128,13 @@ class Metrics:
         build.labels(version("cybersolve"), python_version(), _onnxruntime_version()).set(1)
 
     def model_loaded(self, manifest: Manifest, started: Started) -> None:
-        """Name the model, and what the engines run it with."""
+        """Set the labels of the model, and of the provider and kernels that run it."""
         labels = (manifest.name, manifest.version, manifest.precision, started.provider)
         self._model.labels(*labels).set(1)
         self._kernels.labels(started.kernels).set(1)
 
     def request(self, route: str, status: int, duration_s: float) -> None:
-        """One that was answered; `route` is one of the document's, or one name for all others."""
+        """Count an answered request. `route` is a documented route, or one name for all others."""
         self._requests(route, status).inc()
         self._request_duration(route).observe(duration_s)
 
@@ -179,5 +181,5 @@ class Metrics:
         self._engine_ends(reason).inc()
 
     def exposition(self) -> bytes:
-        """All metrics in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)

@@ -15,7 +15,7 @@ _NO_SPAN = nullcontext()
 
 
 class Phases:
-    """Make spans inside the span of the current request; do nothing where it has none."""
+    """Make spans inside the span of the current request; do nothing if it has none."""
 
     def __init__(self, provider: TracerProvider | None = None) -> None:
         self._tracer = trace.get_tracer(_NAME, tracer_provider=provider)

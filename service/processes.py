@@ -1,7 +1,7 @@
 """Memory, CPU and open files of the service's processes, read from /proc when they are asked for.
 
-The HTTP process has the metrics that every Prometheus client has (`process_*`). Engines have the
-same figures with the label `engine`, its index. Where there is no /proc there are no samples.
+The HTTP process has the usual metrics of Prometheus clients (`process_*`). Engines have the same
+metrics with their index as the label `engine`. Without /proc there are no samples.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ Pids = Callable[[], Mapping[str, int]]  # by engine
 class Usage:
     """Resources that one process uses."""
 
-    cpu_s: float  # user and system, since its start
+    cpu_s: float  # user and system time since its start
     resident_bytes: int
     open_fds: int
     max_fds: float
 
 
 def usage_of(pid: int, proc: Path = PROC) -> Usage | None:
-    """Return the resources of a process, or None where it has ended or there is no /proc."""
+    """Return the resources of a process, or None if it has ended or there is no /proc."""
     folder = proc / str(pid)
     try:
         stat = (folder / "stat").read_bytes().rpartition(b")")[2].split()
@@ -62,7 +62,7 @@ def memory_limit_bytes(proc: Path = PROC, cgroup: Path = CGROUP) -> int | None:
 
 
 class Processes(Collector):
-    """The resources of the engines' processes, and the memory that all processes may use."""
+    """A collector of the engines' resources and of the memory that all processes may use."""
 
     def __init__(self, pids: Pids, proc: Path = PROC, cgroup: Path = CGROUP) -> None:
         self._pids = pids

@@ -1,9 +1,9 @@
-"""uvicorn's HTTP protocol with bounds on what a client may make it keep before any application sees
-a request: how many connections there are, how large a head is, how long a request takes to arrive,
-how many wait in line.
+"""uvicorn's HTTP protocol with limits that apply before an application sees a request.
 
-uvicorn with httptools bounds none of these; its keep-alive timeout begins with the first answer.
-The size of a body and the answer to a slow one are for `service.api.middleware.body`.
+They limit the number of connections, the size of a head, the time that a request takes to arrive,
+and the number of pipelined requests. uvicorn with httptools limits none of these; its keep-alive
+timeout begins with the first answer. `service.api.middleware.body` limits the size of bodies and
+answers slow ones.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.handles import RefusedConnections, few_handles_left
 
-MAX_HEAD_BYTES = 32_768  # of request line and headers together, or of a chunked body's trailers
+MAX_HEAD_BYTES = (
+    32_768  # bytes of request line and headers together, or of the trailers of a chunked body
+)
 MAX_HEADERS = 100
-MAX_PIPELINED = 32  # requests of one connection behind the one that is being answered
+MAX_PIPELINED = 32  # pipelined requests behind the one that is being answered
 
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")  # RFC 9110, 7.2
 _HOP_BY_HOP = (b"connection", b"upgrade", b"http2-settings")
@@ -40,23 +42,25 @@ _DETAILS = {
 
 @dataclass
 class ConnectionBounds:
-    """The limits of all connections of one server, and whether its answers close them."""
+    """The limits for the connections of one server, and whether answers close them."""
 
-    receive_timeout_s: float = 30.0  # for a head to arrive, and then for its body
+    receive_timeout_s: float = 30.0  # for a head to arrive, and again for its body
     max_connections: int = 1024
-    refused: Callable[[], None] = lambda: None  # a connection over the limit
-    closing: bool = False  # every answer from now on is the last of its connection
+    refused: Callable[[], None] = lambda: None  # callback that counts a refused connection
+    closing: bool = False  # every answer closes its connection
 
 
-_REFUSED = RefusedConnections()  # of all servers of the process
+# Of all servers in the process.
+_FEW_HANDLES = RefusedConnections()
+_MANY_CONNECTIONS = RefusedConnections()
 
 
 class _Refused(Exception):
-    """Raised in a callback of httptools, which then stops reading the connection."""
+    """Raised in a callback of httptools to stop reading the connection."""
 
 
 class _Offer(NamedTuple):
-    """A request that offers another protocol, as its head was read."""
+    """The head of a request that offers another protocol."""
 
     method: bytes
     url: bytes
@@ -83,18 +87,20 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._in_head = True
-        self._head_bytes = 0  # as they came
-        self._read_bytes = 0  # of the head, as the parser has given them
-        self._between_bytes = 0  # of a body's framing since its last piece
+        self._head_bytes = 0  # as received
+        self._read_bytes = 0  # bytes of the head that the parser has reported
+        self._between_bytes = 0  # bytes of a body's framing since its last piece
         self._offer: _Offer | None = None
         self._refusal = HTTPStatus.BAD_REQUEST
         self._overdue: asyncio.TimerHandle | None = None
         if few_handles_left(transport):
-            _REFUSED.count(self.loop.time())
+            _FEW_HANDLES.count(self.loop.time(), "too few file handles are free")
             self.bounds.refused()
             transport.abort()
             return
         if len(self.connections) > self.bounds.max_connections:
+            reason = f"there are {self.bounds.max_connections}"
+            _MANY_CONNECTIONS.count(self.loop.time(), reason)
             self.bounds.refused()
             transport.write(_answer(HTTPStatus.SERVICE_UNAVAILABLE, ()))
             transport.close()
@@ -118,8 +124,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if head_bytes > MAX_HEAD_BYTES:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         elif self._overdue is None and (self._head_bytes or not self._in_head):
-            # A part of a request. For a body: once for it to arrive, and as long again for its
-            # client to read why it was refused. Most requests arrive whole and need no timer.
+            # A part of a request has arrived. A body has this time to arrive, and its client as
+            # long again to read why it was rejected. Most requests arrive whole and need no timer.
             self._expect_within(self.bounds.receive_timeout_s * (1 if self._in_head else 2))
 
     def _feed(self, data: bytes) -> None:
@@ -131,11 +137,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(self._refusal)
 
     def _decline(self, rest: bytes) -> None:
-        """Read a request that offers another protocol again, as one that does not.
+        """Parse a request that offers another protocol again, without the offer.
 
-        httptools takes what follows such a head for the other protocol, and loses its body.
+        httptools treats the bytes after such a head as the other protocol, and loses the body.
         """
-        if self._offer is None:  # CONNECT, whose target is no resource of ours
+        if self._offer is None:  # CONNECT, whose target is not one of our resources
             self._refuse(HTTPStatus.BAD_REQUEST)
             return
         head, self._offer = self._offer.declined(), None
@@ -156,7 +162,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._read(len(name) + len(value) + 4)
         if not self._in_head:
-            return  # a trailer, which must not pass for a header (RFC 9110, 6.5.1)
+            return  # a trailer, which must not be merged into the headers (RFC 9110, 6.5.1)
         if len(self.headers) >= MAX_HEADERS:
             raise self._refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         super().on_header(name, value)
@@ -183,7 +189,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if self._in_head:  # of an offer, whose body is still to be read
+        if self._in_head:  # an offer, whose body is not read yet
             return
         self._in_head = True
         self._expect_nothing()
@@ -192,7 +198,7 @@ class BoundedProtocol(HttpToolsProtocol):
     # -- called by the server ----------------------------------------------------------------------
 
     def close_after_answer(self) -> None:
-        """Close the connection after the answer in progress. Does nothing while there is none."""
+        """Close the connection after the answer in progress; do nothing if there is none."""
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False
 
@@ -216,7 +222,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._overdue = None
 
     def _refuse(self, status: HTTPStatus) -> None:
-        """Close the connection, with `status` when its request has no answer yet."""
+        """Close the connection, with `status` if its request has no answer yet."""
         if self.transport.is_closing():
             return
         if self._unanswered():

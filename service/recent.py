@@ -1,4 +1,4 @@
-"""What was asked lately, word for word: its answer may be kept or under way."""
+"""Remember recent questions word for word: their answers may be cached or in progress."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from equations.limits import MAX_CHARACTERS
 
 
 class RecentQuestions:
-    """The latest questions, up to `size`; the one asked longest ago goes first.
+    """The latest questions, up to `size`; the least recent is discarded first.
 
-    A text too long to be understood is none of them: a stranger's megabytes are not kept.
+    A text too long to be understood is not kept, so that clients cannot fill the memory.
     """
 
     def __init__(self, size: int) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from engine.bundle import TOKENIZER, Manifest, load_manifest
@@ -16,14 +16,13 @@ from engine.tokens import TextCodec
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
 from service.contracts import Answered, Host
-from service.errors import EngineRefused, NotReady, ServiceError, ShuttingDown
+from service.errors import EngineRefused, NotReady, ShuttingDown
 from service.generating import Generator
 from service.hosting.out_of_memory import OutOfMemoryKills
 from service.hosting.plan import EnginePlan
 from service.hosting.process import ProcessHost
 from service.metrics import Metrics
 from service.phases import Phases
-from service.recent import RecentQuestions
 from service.settings import Settings
 from service.solving import Solver, format_of
 
@@ -78,7 +77,7 @@ def layout(manifest: Manifest, settings: Settings) -> tuple[int, int]:
 
 
 class Runtime:
-    """Model, batcher, and what is asked of them. Methods belong to one event loop.
+    """A model, its batcher and their admission control. Methods belong to one event loop.
 
     There is a `solver` where the model solves equations.
     """
@@ -102,6 +101,7 @@ class Runtime:
             hang_timeout_s=settings.hang_timeout_s,
             observer=self.metrics,
         )
+        self.admission = self.batcher.admission
         self.generator = Generator(model.manifest, model.codec, self._submit, self.batcher.stream)
         if model.manifest.solves:
             self.solver = Solver(
@@ -111,12 +111,8 @@ class Runtime:
                 max_tries=settings.max_tries,
                 phases=self._phases,
             )
-        self.asked = RecentQuestions(settings.cached_answers + settings.max_queue)
         self.refused: EngineRefused | None = None  # why there will be no engine
-        self._unready = self._draining = False
-        self._requests = 0
-        self._quiet = asyncio.Event()
-        self._quiet.set()
+        self._unready = False
 
     @property
     def ready(self) -> bool:
@@ -132,42 +128,6 @@ class Runtime:
             raise ShuttingDown
         if not self.ready:
             raise NotReady
-
-    def refusal(self) -> ServiceError | None:
-        """Why the next request would not be answered, counted as refused; `None` if it might."""
-        return self._closed() or self.batcher.overload()
-
-    def hopeless(self, question: str, timeout_s: float) -> ServiceError | None:
-        """Why `question` would not be answered in time, found out before it is parsed and counted
-        as refused; `None` if it might be, as one that was asked lately.
-        """
-        return None if question in self.asked else self.batcher.overload(timeout_s)
-
-    def _closed(self) -> ServiceError | None:
-        if self._draining:
-            self.metrics.refused("shutting_down")
-            return ShuttingDown()
-        if not self.batcher.engines_up:
-            self.metrics.refused("not_ready")
-            return NotReady()
-        return None
-
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        """The time of one accepted request, which `stop` lets finish.
-
-        Raises `ShuttingDown` once draining and `NotReady` while there is no engine.
-        """
-        if (refusal := self._closed()) is not None:
-            raise refusal
-        self._requests += 1
-        self._quiet.clear()
-        try:
-            yield
-        finally:
-            self._requests -= 1
-            if self._requests == 0:
-                self._quiet.set()
 
     def _engine_pids(self) -> dict[str, int]:
         """Return the processes of the engines that run now, by the engine's index."""
@@ -191,16 +151,16 @@ class Runtime:
         self.metrics.model_loaded(self.model.manifest, self.batcher.started)
 
     async def stop(self, within_s: float | None = None) -> None:
-        """Take no more requests and let the accepted finish, within the time that settings give.
+        """Reject new requests and let the accepted ones finish, within the time that settings give.
 
-        Once stopped, to stop again does nothing.
+        Stopping again does nothing.
         """
-        self._unready = self._draining = True
+        self._unready = True
         if within_s is None:
             within_s = self.settings.drain_timeout_s
         started = time.monotonic()
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                await self._quiet.wait()
+                await self.admission.drain()
         left_s = within_s - (time.monotonic() - started)
         await self.batcher.drain(max(0.0, left_s))

@@ -26,23 +26,22 @@ from service.settings import Settings
 _Handlers = Mapping[int, Callable[[int, FrameType | None], None]]
 
 _LOG = logging.getLogger(__name__)
-_KEEP_ALIVE_S = 65  # over the 60 of common load balancers: they must not ask a closing connection
+_KEEP_ALIVE_S = 65  # over the 60 of load balancers, which must not use a closing connection
 _POLL_S = 0.1  # between two checks for a signal, as often as uvicorn
 _LINGER_S = 2.0  # after the drain, for a last request on each pooled connection
-_LAST_ANSWERS_S = 3  # and then for answers still on their way out
-_STALLED_S = 30.0  # without a tick of the event loop: then /livez of the metrics port is 503
-_OTHER_FILES = 200  # open files that are no connections: engines, models, the log
-_WARNING_S = 1.0  # between two log lines about refused connections
+_LAST_ANSWERS_S = 3  # then, for answers that are still being sent
+_STALLED_S = 30.0  # without a tick of the event loop; then /livez of the metrics port is 503
+_OTHER_FILES = 200  # open files other than connections: engines, models, the log
 
 
 def config_of(app: FastAPI, settings: Settings, bounds: ConnectionBounds) -> uvicorn.Config:
-    """Return what every server listens with: bounds, no banner, the process's own log."""
+    """Return the configuration of every server: limits, no banner, the process's own log."""
     return uvicorn.Config(
         app,
         host=settings.host,
         http=bounded_protocol(bounds),
         ws="none",
-        access_log=False,  # `RequestScope` writes a line that says more
+        access_log=False,  # `RequestScope` logs requests in more detail
         log_config=None,
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
@@ -51,23 +50,27 @@ def config_of(app: FastAPI, settings: Settings, bounds: ConnectionBounds) -> uvi
 
 
 class MetricsServer(uvicorn.Server):
-    """Serve the metrics port from a thread and an event loop of its own, from the start of the
-    service until it has drained. A busy service still answers health within a second.
+    """Serve the metrics port from a thread with an event loop of its own.
+
+    It runs from the start of the service until the drain has ended. A busy service still answers
+    health checks within a second.
     """
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        yield  # they are for the service itself
+        yield  # signals are for the service itself
 
 
 class DrainingServer(uvicorn.Server):
-    """Drains on SIGTERM, SIGINT and SIGHUP: unready at once, then accepted requests are answered,
-    and the listeners close last.
+    """Drain on SIGTERM, SIGINT and SIGHUP.
 
-    uvicorn alone closes its sockets first, so that load balancers find a refused connection where
-    `/readyz` should tell them 503. A second SIGINT ends the wait: requests under way get 503.
-    SIGUSR1 announces the shutdown: the service is unready and every answer closes its connection,
-    but requests are accepted until one of the other signals arrives.
+    The service becomes unready at once, then accepted requests are answered, and the listeners
+    close last.
+
+    uvicorn alone closes its sockets first, so load balancers get a refused connection instead of
+    503 from `/readyz`. A second SIGINT ends the drain: requests under way get 503. SIGUSR1
+    announces the shutdown: the service is unready and every answer closes its connection, but
+    requests are accepted until one of the other signals arrives.
 
     Both ports are bound at once. Raises `SettingsError` when one cannot be bound.
     """
@@ -76,10 +79,11 @@ class DrainingServer(uvicorn.Server):
         self._runtime = runtime
         self._announce_requested = False
         self._ticked_s = time.monotonic()
-        self._warned_s = 0.0
         settings = runtime.settings
         self._bounds = ConnectionBounds(
-            settings.receive_timeout_s, _affordable(settings.max_connections), self._count_refused
+            settings.receive_timeout_s,
+            _affordable(settings.max_connections),
+            runtime.metrics.connection_refused,
         )
         super().__init__(config_of(app, settings, self._bounds))
         self._sockets = bound_sockets(settings.host, settings.port, "CYBERSOLVE_PORT")
@@ -124,7 +128,7 @@ class DrainingServer(uvicorn.Server):
             await answering
 
     async def on_tick(self, counter: int) -> bool:
-        """Return whether to end: on a signal, or once no engine can ever start."""
+        """Return whether to shut down: on a signal, or once no engine can ever start."""
         self._ticked_s = time.monotonic()
         if self._announce_requested:
             self._announce_shutdown()
@@ -154,14 +158,16 @@ class DrainingServer(uvicorn.Server):
         if not draining.done():
             draining.cancel()
             await self._runtime.stop(within_s=0.0)
-            self.force_exit = False  # their 503 is still on its way out; a third ends that too
+            self.force_exit = (
+                False  # the 503 answers are still being sent; a third signal ends that too
+            )
 
     async def _stop_listening(self) -> None:
         """Close the listeners; connections that wait in their backlogs are accepted, not reset."""
         backlogs = [listener.dup() for server in self.servers for listener in server.sockets]
         for server in self.servers:
             server.close()
-        # All are accepted before the first is served: a client that is answered may connect again.
+        # Accept all before the first is served, because a client that is answered may reconnect.
         waiting = [each for backlog in backlogs for each in accepted_last(backlog)]
         loop = asyncio.get_running_loop()
         for connection in waiting:
@@ -173,7 +179,7 @@ class DrainingServer(uvicorn.Server):
         return protocol(self.config, self.server_state, self.lifespan.state)
 
     async def _linger(self) -> None:
-        """Wait for a last request on each pooled connection: its answer says `connection: close`.
+        """Wait for a last request on each pooled connection; its answer has `connection: close`.
 
         Closing a connection while its client sends would reset it and lose the request.
         """
@@ -187,14 +193,8 @@ class DrainingServer(uvicorn.Server):
         self._announce_requested = True
 
     def _responsive(self) -> bool:
-        """Return whether the event loop ran lately. Called by the metrics server's thread."""
+        """Return whether the event loop ran recently; the metrics server's thread calls this."""
         return time.monotonic() - self._ticked_s < _STALLED_S
-
-    def _count_refused(self) -> None:
-        self._runtime.metrics.connection_refused()
-        if (now := time.monotonic()) - self._warned_s >= _WARNING_S:
-            self._warned_s = now
-            _LOG.warning("refusing connections: there are %d", self._bounds.max_connections)
 
 
 def _affordable(connections: int) -> int:
@@ -207,9 +207,9 @@ def _affordable(connections: int) -> int:
 
 @contextmanager
 def _handled(handlers: _Handlers) -> Iterator[None]:
-    """Handle these signals until the block ends; one that was ignored (`nohup`) stays ignored.
+    """Handle these signals until the block ends; an ignored one (`nohup`) stays ignored.
 
-    Does nothing outside the main thread, which alone may set handlers.
+    Do nothing outside the main thread, which alone may set handlers.
     """
     before = {}
     with suppress(ValueError):

@@ -1,6 +1,6 @@
-"""A question to a verified answer: parse, prompt, generate, read, verify; try again where wrong.
+"""Solve a question: parse, prompt, generate, read and verify; try alternatives to a wrong answer.
 
-Knows nothing of HTTP: the API, the command line and tests use it alike.
+This module knows nothing of HTTP; the API, the command line and tests use it.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from service.errors import QuestionTooLong
 from service.phases import Phases
 
 _NO_ANSWER = "the model gave no answer"
-_TRY_S = 60.0  # longer than any deadline leaves
-_TRIES_AT_ONCE = 3  # more at once mend less for each try, fewer take longer
+_TRY_S = 60.0  # longer than any deadline
+_TRIES_AT_ONCE = 3  # more at once correct less for each try; fewer take longer
 
 
 class Fallback(StrEnum):
-    """What to do when the model's answer is not correct."""
+    """The action to take if the model's answer is not correct."""
 
-    NONE = "none"  # give it all the same, honestly judged
-    EXACT = "exact"  # solve the equation exactly, where it has one solution
+    NONE = "none"  # return it with its verdict
+    EXACT = "exact"  # solve the equation exactly, if it has one solution
 
 
 class Source(StrEnum):
@@ -44,7 +44,7 @@ class Source(StrEnum):
 
 @dataclass(frozen=True)
 class Solution:
-    """One question, answered and judged."""
+    """The answer to one question, with its verdict."""
 
     answer: str | None
     variable: str
@@ -53,11 +53,11 @@ class Solution:
     source: Source
     equation: str  # in the dataset's wording, with integer terms
     work: list[str] | None
-    text: str  # what the model wrote
-    logprob: float | None  # of that text; null where the model was not asked
-    score: float | None  # what the confidence is calibrated on
+    text: str  # the model's output
+    logprob: float | None  # of the output; null if the model was not used
+    score: float | None  # the value that the confidence is calibrated on
     confidence: float | None  # calibrated probability that the model's answer is right
-    tries: int  # answers that the model gave and that were verified
+    tries: int  # verified answers of the model
     timings: Timings
     total_s: float
 
@@ -73,9 +73,9 @@ def format_of(manifest: Manifest) -> Format:
 
 
 class Solver:
-    """Answers questions with the model of one bundle; `submit` is the batcher's.
+    """Solve questions with the model of one bundle; `submit` is the batcher's.
 
-    A question whose first answer is wrong has up to `max_tries` answers tried in all.
+    If the first answer is wrong, up to `max_tries` answers are tried in all.
     """
 
     def __init__(
@@ -141,13 +141,13 @@ class Solver:
         return source
 
     def _worth_another_try(self, equation: Equation) -> bool:
-        """Not where the model could not write the solution if it knew it."""
+        """Return whether alternatives may help: the model must be able to write the solution."""
         return self._max_tries > 1 and self._format.expressible(equation.solution())
 
     async def _try_again(
         self, equation: Equation, first: Answered, greedy: Solution, source: tuple[int, ...]
     ) -> Solution:
-        """A correct alternative, or else the first answer again."""
+        """Return a correct alternative, or else the first answer."""
         search = Alternatives(source, eos_id=self._eos_id)
         search.add(Prompt(source), first.hypothesis)
         best, timings, tries = greedy, first.timings, 1
@@ -161,13 +161,13 @@ class Solver:
             timings = timings + slowest.timings
             for prompt, answered in answers.items():
                 search.add(prompt, answered.hypothesis)
-                solution = self._judge(equation, answered, started=0.0)  # until it is given
+                solution = self._judge(equation, answered, started=0.0)  # `solve` sets the total
                 if solution.verdict is Verdict.CORRECT and best is greedy:
                     best = solution
         return replace(best, tries=tries, timings=timings)
 
     async def _answers(self, prompts: list[Prompt]) -> dict[Prompt, Answered]:
-        """What came of `prompts`, likeliest first. One that fails costs nobody the first answer."""
+        """Return the answers to `prompts`, likeliest first, without those that failed."""
         outcomes = await asyncio.gather(
             *(self._submit(prompt, _TRY_S) for prompt in prompts), return_exceptions=True
         )
@@ -202,7 +202,7 @@ class Solver:
 
 
 def _exact(equation: Equation, started: float, model: Solution | None = None) -> Solution:
-    """The exact solution, where the model's own is wrong or it could not be asked."""
+    """Return the exact solution, for a wrong answer or a question that the model cannot read."""
     return Solution(
         answer=str(equation.solution()),
         variable=equation.variable,

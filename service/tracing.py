@@ -1,7 +1,7 @@
 """Read the W3C trace context of a request, and configure FastAPI's own spans.
 
 Without a span provider (the extra `otel` and OpenTelemetry's standard variables) no spans are made,
-and a request's trace is the one that the caller's `traceparent` names.
+and a request belongs to the trace in the client's `traceparent`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from opentelemetry import trace
 from opentelemetry.trace import TracerProvider
 from starlette.types import Scope
 
-PROBES = ("/livez", "/readyz", "/metrics", "/v2/health/")  # every few seconds, and all alike
+PROBES = ("/livez", "/readyz", "/metrics", "/v2/health/")  # every few seconds, and all the same
 _TRACEPARENT = re.compile(
     rb"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<parent>[0-9a-f]{16})"
     rb"-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?"
@@ -24,7 +24,7 @@ _TRACEPARENT = re.compile(
 
 @dataclass(frozen=True)
 class TraceContext:
-    """The caller's place in its trace. Ids are lower-case hex, 32 and 16 digits."""
+    """The client's trace and span. Ids are lower-case hex, 32 and 16 digits."""
 
     trace_id: str
     parent_id: str
@@ -32,10 +32,10 @@ class TraceContext:
 
 
 def trace_context(headers: Iterable[tuple[bytes, bytes]]) -> TraceContext | None:
-    """What `traceparent` says, or `None` where there is none, or not one, or it is not valid.
+    """Return the context of `traceparent`, or `None` if it is missing, repeated or invalid.
 
-    https://www.w3.org/TR/trace-context-1/#traceparent-header: an invalid one is as none; a version
-    from the future may have more behind what this one knows.
+    https://www.w3.org/TR/trace-context-1/#traceparent-header: an invalid header is ignored;
+    later versions may append fields.
     """
     given = [value for name, value in headers if name == b"traceparent"]
     if len(given) != 1 or (match := _TRACEPARENT.fullmatch(given[0])) is None:
@@ -50,7 +50,7 @@ def trace_context(headers: Iterable[tuple[bytes, bytes]]) -> TraceContext | None
 
 
 def trace_id(scope: Scope) -> str | None:
-    """Of the span that is being recorded, or else of the caller's trace; 32 digits of hex."""
+    """Return the trace id of the recorded span, or else of the client's trace: 32 hex digits."""
     span = trace.get_current_span()
     if span.is_recording():
         return f"{span.get_span_context().trace_id:032x}"
@@ -59,10 +59,10 @@ def trace_id(scope: Scope) -> str | None:
 
 
 def telemetry(provider: TracerProvider | None) -> TelemetryConfig:
-    """What FastAPI is to trace, for `provider` or else for what the environment names.
+    """Return FastAPI's telemetry configuration, for `provider` or else from the environment.
 
-    Only requests: of metrics there are those of `service.metrics`, and its logs would have what
-    callers wrote.
+    Only requests are traced. `service.metrics` has the metrics, and FastAPI's logs would contain
+    the clients' texts.
     """
     config: TelemetryConfig = {
         "metrics": False,

@@ -62,17 +62,19 @@ def shared_folder(
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with 10,000 interpolation and 6,000 training questions, freshly generated."""
+    """Return a folder with 2,000 interpolation and 1,200 training questions, freshly generated."""
 
     def fill(folder: Path) -> None:
-        data.generate(folder, train=6_000, test=10_000, seed=SEED, workers=2, show_progress=False)
+        data.generate(
+            folder, train=1_200, test=2_000, seed=SEED, workers=2, chunk=500, show_progress=False
+        )
 
     return shared_folder(tmp_path_factory, "dataset", fill)
 
 
 @pytest.fixture(scope="session")
 def problems(dataset: Path) -> list[data.Problem]:
-    """Return the 10,000 interpolation questions of `dataset`."""
+    """Return the 2,000 interpolation questions of `dataset`."""
     return data.read(data.split_file(dataset, data.TEST_SPLIT))
 
 

@@ -162,14 +162,15 @@ def generate(
     evaluation: int = 0,
     seed: int,
     workers: int,
+    chunk: int = _CHUNK,
     show_progress: bool = True,
 ) -> None:
     """Write `test` interpolation questions, `evaluation` of each other evaluation split, and
     `train` training questions, a third for each difficulty; no file where none is asked for.
 
-    Each chunk of 5,000 has its own seed, made of `seed`, the split and its number: the files depend
-    neither on the number of workers nor on their order. Evaluation questions are distinct, in one
-    file and across them, and never occur in the training files.
+    Each `chunk` of questions has its own seed, made of `seed`, the split and its number: the files
+    depend neither on the number of workers nor on their order. Evaluation questions are distinct,
+    in one file and across them, and never occur in the training files.
     """
     others = [split for split in EVALUATION_SPLITS if split != TEST_SPLIT]
     counts = {TEST_SPLIT: test}
@@ -182,7 +183,7 @@ def generate(
                 total=count, desc=split, unit="q", disable=not show_progress, file=sys.stderr
             )
             problems: list[Problem] = []
-            for problem in _stream(pool, split, count, seed):
+            for problem in _stream(pool, split, count, seed, chunk):
                 if len(problems) == count:
                     break
                 if problem.question in exclude:
@@ -198,14 +199,16 @@ def generate(
     (folder / GENERATED).write_text(json.dumps(asked) + "\n")
 
 
-def _stream(pool: ProcessPoolExecutor, split: str, count: int, seed: int) -> Iterator[Problem]:
+def _stream(
+    pool: ProcessPoolExecutor, split: str, count: int, seed: int, chunk: int
+) -> Iterator[Problem]:
     """Endless problems of a split, chunk by chunk in order; the first `count` in parallel."""
     index = list(SPLITS).index(split)
-    first = -(-count // _CHUNK)
-    sizes = [min(_CHUNK, count - i * _CHUNK) for i in range(first)]
+    first = -(-count // chunk)
+    sizes = [min(chunk, count - i * chunk) for i in range(first)]
     seeds = [(seed, index, number) for number in range(first)]
-    for chunk in pool.map(_sample_chunk, [split] * first, sizes, seeds):
-        yield from chunk
+    for sampled in pool.map(_sample_chunk, [split] * first, sizes, seeds):
+        yield from sampled
     number = first
     while True:  # what the exclusion of evaluation questions took away
         yield from pool.submit(_sample_chunk, split, 100, (seed, index, number)).result()

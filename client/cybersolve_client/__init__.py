@@ -1,4 +1,4 @@
-"""A client of a CyberSolve service: `Client`, or `AsyncClient` with the same calls for asyncio."""
+"""Call a CyberSolve service with `Client`, or with `AsyncClient`, which has the same methods."""
 
 from cybersolve_client.answers import Answer, Generation, Info, Model, Problem
 from cybersolve_client.asynchronous import AsyncClient, AsyncStream

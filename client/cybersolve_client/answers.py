@@ -1,4 +1,4 @@
-"""What the service says, as values. Members that a newer service adds are left aside."""
+"""Dataclasses for the service's responses. Members that a newer service adds are ignored."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 Fallback = Literal["none", "exact"]
 Verdict = Literal["correct", "wrong", "unverifiable"]
-_CONTEXT = 30  # characters drawn on either side of a fault
+_CONTEXT = 30  # characters shown on either side of a fault
 
 
 @dataclass(frozen=True)
@@ -19,16 +19,16 @@ class Model:
 
 @dataclass(frozen=True)
 class Answer:
-    """One question, answered by the model and judged exactly."""
+    """An answer of the model to one question, with its exact verdict."""
 
-    answer: str | None  # None where the model wrote no readable answer
+    answer: str | None  # None if the model wrote no readable answer
     variable: str
     verdict: Verdict
-    reason: str | None  # why that verdict, where it does not explain itself
+    reason: str | None  # why the verdict is not `correct`, if it has a reason
     source: Literal["model", "exact"]
     equation: str
     work: tuple[str, ...] | None  # the model's own steps
-    confidence: float | None  # how sure the model was before its answer was verified
+    confidence: float | None  # calibrated, before verification
     tries: int
     model: Model
     timing_ms: Mapping[str, float]  # queue, inference, total
@@ -41,11 +41,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Generation:
-    """A whole text that the model wrote."""
+    """A complete text that the model generated."""
 
     text: str
     tokens: int
-    finish_reason: str  # end, or length where it was cut off
+    finish_reason: str  # `end`, or `length` if the text was cut off
     model: Model
     timing_ms: Mapping[str, float]
     request_id: str
@@ -53,13 +53,14 @@ class Generation:
 
 @dataclass(frozen=True)
 class Info:
-    """The model served, and the limits in force."""
+    """The served model and the limits of the service."""
 
     name: str
     version: str
-    solves: bool  # equations, rather than any other task of text to text
+    solves: bool  # whether the model solves equations; others map text to text
     precision: str
     provider: str | None  # None until an engine runs
+    kernels: str | None  # level of the CPU kernels, or none; None until an engine runs
     parameters: int
     max_source_tokens: int
     max_new_tokens: int
@@ -71,7 +72,9 @@ class Info:
 
 @dataclass(frozen=True)
 class Problem:
-    """Why there is no answer (RFC 9457). `span` and `expected`: a question was not understood."""
+    """Why there is no answer (RFC 9457). `span` and `expected` are set for a question that was not
+    understood.
+    """
 
     status: int
     title: str
@@ -79,11 +82,11 @@ class Problem:
     type: str = "about:blank"
     span: tuple[int, int] | None = None  # characters [start, end) of the question
     expected: str | None = None
-    errors: tuple[Mapping[str, Any], ...] = ()  # faults of a body, by place
+    errors: tuple[Mapping[str, Any], ...] = ()  # faults of the body, each with its location
     request_id: str | None = None
 
     def drawing(self, question: str) -> str:
-        """The neighbourhood of the fault in `question`, and carets under it; empty without one."""
+        """Return `question` around the fault, with carets under it; empty without a span."""
         if self.span is None:
             return ""
         start, end = self.span
@@ -95,7 +98,7 @@ class Problem:
 
 
 def read_answer(body: Mapping[str, Any], request_id: str) -> Answer:
-    """Raises `KeyError` or `TypeError` for what is no answer, as the functions below."""
+    """Return the answer. Raises `KeyError` or `TypeError` otherwise, as the functions below."""
     work = body["work"]
     return Answer(
         answer=body["answer"],

@@ -19,9 +19,9 @@ from cybersolve_client.steps import Call, Result, Send, Sleep, require_http, tra
 
 
 class AsyncClient:
-    """Asks one service. Tasks may share it; `aclose` it, or use it in an `async with`.
+    """A client of one service, which tasks may share. Call `aclose`, or use it in an `async with`.
 
-    Every call raises `CyberSolveError`s and takes `timeout` seconds at most, retries included.
+    Every method raises `CyberSolveError` and takes at most `timeout` seconds, retries included.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class AsyncClient:
         clock: Clock | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """`clock` and `transport` are for tests, and for proxies and certificates of one's own."""
+        """Tests replace `clock`. A `transport` can set a proxy or certificates."""
         self._clock = clock or Clock()
         self._calls = Calls(
             api_key=api_key, timeout_s=timeout, retries=retries or Retries(), clock=self._clock
@@ -49,7 +49,7 @@ class AsyncClient:
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> Answer:
-        """Solve one question; `fallback="exact"` solves exactly where the model is not correct."""
+        """Solve one question; `fallback="exact"` replaces an answer that is not correct."""
         return await self._run(self._calls.solve(question, fallback, timeout, request_id))
 
     async def solve_many(
@@ -62,8 +62,8 @@ class AsyncClient:
     ) -> list[Answer | Problem]:
         """Return an answer or a problem for each question, in order.
 
-        Sends as many requests as the server's limits need; `timeout` is for each of them. An error
-        that ends the call has the `outcomes` of the requests before it.
+        Sends as few requests as the server's limits allow; `timeout` applies to each. An error that
+        ends the call has the `outcomes` of the requests before it.
         """
         return await self._run(self._calls.solve_many(questions, fallback, timeout, request_id))
 
@@ -75,7 +75,7 @@ class AsyncClient:
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> Generation:
-        """Return the whole text that the model writes for `text`."""
+        """Return the complete text that the model generates for `text`."""
         return await self._run(self._calls.generate(text, max_new_tokens, timeout, request_id))
 
     @asynccontextmanager
@@ -87,7 +87,7 @@ class AsyncClient:
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> AsyncIterator[AsyncStream]:
-        """Stream the text that the model writes for `text`, in pieces."""
+        """Stream the text that the model generates for `text`, in pieces."""
         call = self._calls.stream(text, max_new_tokens, timeout, request_id)
         response, events = await self._run(call)
         try:
@@ -96,15 +96,18 @@ class AsyncClient:
             await response.aclose()
 
     async def info(self) -> Info:
-        """Return the model served and the limits in force."""
+        """Return the served model and the limits of the service."""
         return await self._run(self._calls.info())
 
     async def ready(self) -> bool:
-        """Return whether the server takes questions now."""
+        """Return whether the server accepts questions now."""
         return await self._run(self._calls.ready())
 
     async def wait_until_ready(self, timeout: float = 60.0) -> None:
-        """Wait. Raises why it is not ready (`Unavailable`, `ConnectionRefused`) after `timeout`."""
+        """Wait until the server is ready.
+
+        Raises the last error (`Unavailable`, `ConnectionRefused`) after `timeout`.
+        """
         await self._run(self._calls.wait_until_ready(timeout))
 
     async def aclose(self) -> None:
@@ -153,7 +156,7 @@ class AsyncClient:
 
 
 class AsyncStream:
-    """The pieces of a text; `generation` is the whole of it, once they have all been read."""
+    """An iterator over the pieces of a text; `generation` is the complete text at its end."""
 
     def __init__(self, response: httpx.Response, events: Events) -> None:
         self._response = response

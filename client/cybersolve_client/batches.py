@@ -1,20 +1,20 @@
-"""Many questions, cut into as few requests as the server's limits allow."""
+"""Split many questions into as few requests as the server's limits allow."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
 
-_AROUND_BYTES = 200  # of a body, beside its questions
+_AROUND_BYTES = 200  # bytes of a body beside its questions
 
 
 def batches(
     questions: Sequence[str], *, most_questions: int, most_bytes: int
 ) -> Iterator[Sequence[str]]:
-    """Slices of `questions` in order. One that is too large for any body has a slice of its own."""
+    """Yield slices of `questions` in order. A question too large for a body is alone in one."""
     start, size = 0, _AROUND_BYTES
     for index, question in enumerate(questions):
-        question_bytes = len(json.dumps(question)) + 2  # the comma and the space between them
+        question_bytes = len(json.dumps(question)) + 2  # the comma and space between two
         if index > start and (
             index - start == most_questions or size + question_bytes > most_bytes
         ):

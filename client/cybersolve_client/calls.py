@@ -1,7 +1,7 @@
 """Every call of the API, written once for both clients.
 
-A call is a generator: it yields what is to be done (`Send`, `Sleep`), is given what came of it, and
-returns its result. The clients only do what is yielded, one by blocking and one by awaiting.
+A call is a generator. It yields steps (`Send`, `Sleep`), receives the result of each, and returns
+its own result. The clients only execute the steps: one blocks, the other awaits.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _LOOK_EVERY_S = 0.1  # whether it is ready
 
 
 class Calls:
-    """The calls of one client."""
+    """The API calls of one client."""
 
     def __init__(
         self, *, api_key: str | None, timeout_s: float, retries: Retries, clock: Clock
@@ -100,7 +100,7 @@ class Calls:
         timeout_s: float | None,
         request_id: str | None,
     ) -> Call[tuple[httpx.Response, Events]]:
-        """A response whose bytes are for the events."""
+        """Return a streamed response, whose bytes the caller reads as events."""
         deadline = self._deadline(timeout_s)
         asking = _generating(text, max_new_tokens, stream=True)
         response = yield from self._ask(asking, deadline, request_id)
@@ -121,7 +121,7 @@ class Calls:
             yield Sleep(_LOOK_EVERY_S)
 
     def _unready(self, deadline: Deadline) -> Call[CyberSolveError | None]:
-        """Return why the server takes no questions, or None. Raises what waiting cannot mend."""
+        """Return why the server is not ready, or None. Raises errors that waiting cannot mend."""
         asking = Asking("GET", "/readyz")
         try:
             yield from self._ask(asking, deadline, None, retries=Retries(attempts=1))
@@ -138,9 +138,9 @@ class Calls:
         timeout_s: float | None,
         request_id: str | None,
     ) -> Call[list[Answer | Problem]]:
-        """Send one request, and further ones for the questions that the server refused as busy.
+        """Send one request, and again the questions that the server rejected as busy.
 
-        Once there is an outcome for each, a further request that fails leaves them as they are.
+        If a further request fails, the outcomes of the first one stand.
         """
         deadline = self._deadline(timeout_s)
         outcomes: dict[int, Answer | Problem] = {}
@@ -173,7 +173,7 @@ class Calls:
         question: str = "",
         retries: Retries | None = None,
     ) -> Call[httpx.Response]:
-        """The response to a request, which is sent again while that is worth it."""
+        """Return the response to a request, which is retried after transient errors."""
         retries = retries or self._retries
         headers = {**self._headers, REQUEST_ID: request_id or uuid.uuid4().hex}
         attempt = 0

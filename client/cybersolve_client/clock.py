@@ -1,4 +1,4 @@
-"""Time as the client sees it; tests give it another."""
+"""The client's clock, which tests replace."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import time
 
 
 class Clock:
-    """Seconds of a clock that never goes back, of the wall's, and waiting."""
+    """Monotonic time, wall-clock time and sleeping."""
 
     def monotonic_s(self) -> float:
         return time.monotonic()
 
     def wall_s(self) -> float:
-        """Since 1970, UTC."""
+        """Return seconds since 1970, UTC."""
         return time.time()
 
     def sleep(self, seconds: float) -> None:
@@ -24,7 +24,7 @@ class Clock:
 
 
 class Deadline:
-    """The end of the time that one call has, its retries and waits among them."""
+    """The deadline of one call, which includes its retries and waits."""
 
     def __init__(self, clock: Clock, timeout_s: float) -> None:
         self._clock = clock

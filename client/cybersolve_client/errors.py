@@ -1,4 +1,4 @@
-"""Errors of a call, and the one that each status maps to."""
+"""Errors of a call, and the table from status to error."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ TOO_LONG = "urn:problem-type:cybersolve:too-long-for-model"  # the `type` of suc
 
 
 class CyberSolveError(Exception):
-    """A call without an answer. `problem` is what the server said, where it said something.
+    """A call without an answer. `problem` is the server's problem, if it sent one.
 
-    `outcomes` of a failed `solve_many` are those of the batches before, in order: the call may go
-    on with the questions from `len(outcomes)`.
+    `outcomes` of a failed `solve_many` are the results of earlier batches, in order. To continue,
+    send the questions from `len(outcomes)` on.
     """
 
     def __init__(self, message: str, problem: Problem | None = None) -> None:
@@ -23,16 +23,16 @@ class CyberSolveError(Exception):
 
     @property
     def request_id(self) -> str | None:
-        """The id to quote to the operators of the server."""
+        """Return the request id, for support requests to the server's operators."""
         return self.problem.request_id if self.problem else None
 
 
 class InvalidRequest(CyberSolveError):
-    """The request cannot be sent, or the server will never accept it. `problem` says why."""
+    """The request cannot be sent, or the server will never accept it; see `problem`."""
 
 
 class NotUnderstood(InvalidRequest):
-    """The question is not an equation that the service reads. `str` draws its span."""
+    """The question is not an equation that the service understands. `str` marks its span."""
 
     def __init__(self, problem: Problem, question: str) -> None:
         where = f"{problem.detail}; expected {problem.expected}"
@@ -45,7 +45,7 @@ class NotUnderstood(InvalidRequest):
 class TooLongForModel(InvalidRequest):
     """The model cannot read the question or text: too many tokens, terms or digits.
 
-    An equation is solved all the same with `fallback="exact"`.
+    With `fallback="exact"` such an equation is solved exactly.
     """
 
 
@@ -62,7 +62,7 @@ class ServerError(CyberSolveError):
 
 
 class _Transient(CyberSolveError):
-    """Retried. `retry_after_s` is the server's `Retry-After`, where it sent one."""
+    """An error that is retried. `retry_after_s` is the server's `Retry-After`, if it sent one."""
 
     def __init__(
         self, message: str, problem: Problem | None = None, retry_after_s: float | None = None
@@ -84,11 +84,11 @@ class ConnectionFailed(CyberSolveError):
 
 
 class CannotConnect(ConnectionFailed, _Transient):
-    """No connection could be made, so nothing was sent; `str` is the system's reason."""
+    """No connection could be made, so nothing was sent. `str` is the operating system's reason."""
 
 
 class ConnectionRefused(CannotConnect):
-    """The host is there, but nothing listens on the port."""
+    """The host responds, but nothing listens on the port."""
 
 
 class HostNotFound(CannotConnect):
@@ -109,7 +109,7 @@ _BY_STATUS: Mapping[int, type[CyberSolveError]] = {
 
 
 def error_of(problem: Problem, question: str, retry_after_s: float | None) -> CyberSolveError:
-    """Return the error for `problem`; `question` is the one of the request, if it had one."""
+    """Return the error for `problem`; `question` is that of the request, if it had one."""
     status = problem.status
     if status == 422 and problem.span is not None:
         return NotUnderstood(problem, question)

@@ -1,6 +1,6 @@
-"""A generation as it comes: server-sent events (html.spec.whatwg.org), one JSON object each.
+"""Read a streamed generation: server-sent events (html.spec.whatwg.org), one JSON object each.
 
-Lines end in LF or CRLF. httpx would also end them at characters that JSON may have in a text.
+Lines end in LF or CRLF. httpx would also split at characters that a JSON text may contain.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from cybersolve_client.errors import ConnectionFailed, DeadlineExceeded, ServerE
 
 
 class Events:
-    """What the server said so far; fed with bytes as they come."""
+    """A parser of events that is fed bytes as they arrive."""
 
     def __init__(self, request_id: str, deadline: Deadline) -> None:
         self.generation: Generation | None = None
@@ -25,8 +25,9 @@ class Events:
         self._data: list[str] = []
 
     def feed(self, chunk: bytes) -> Iterator[str]:
-        """The pieces of text that `chunk` completes. Raises the error that the server ended with,
-        and `DeadlineExceeded`.
+        """Return the pieces of text that `chunk` completes.
+
+        Raises the error that ended the stream, and `DeadlineExceeded`.
         """
         if self._deadline.left_s == 0.0:
             raise DeadlineExceeded("the time of the call was over before the text was")
@@ -37,7 +38,7 @@ class Events:
                 yield piece
 
     def finish(self) -> None:
-        """Raises `ConnectionFailed` where the stream ended before the text did."""
+        """Raise `ConnectionFailed` if the stream ended before the text did."""
         if self.generation is None:
             raise ConnectionFailed("the stream ended before the text did")
 

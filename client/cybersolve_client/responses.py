@@ -1,4 +1,4 @@
-"""Read HTTP responses: the result of a call, or the problem in its place."""
+"""Read HTTP responses as the result of a call or as a problem."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ REQUEST_ID = "x-request-id"
 
 
 def answer_of(response: httpx.Response) -> Answer:
-    """Raises `ServerError` for a success that is something else, as the functions below."""
+    """Return the answer. Raises `ServerError` for any other success, as the functions below."""
     return _read(response, lambda body: read_answer(body, request_id_of(response)))
 
 
 def outcomes_of(response: httpx.Response, count: int) -> list[Answer | Problem]:
-    """Return the `count` results of a batch: an answer or a problem each."""
+    """Return the `count` results of a batch; each is an answer or a problem."""
     request_id = request_id_of(response)
 
     def outcome(body: Any) -> Answer | Problem:
@@ -54,7 +54,7 @@ def info_of(response: httpx.Response) -> Info:
 
 
 def problem_of(response: httpx.Response) -> Problem:
-    """Return the server's problem, or one made of a proxy's response."""
+    """Return the server's problem, or one built from a proxy's response."""
     try:
         return read_problem(response.json(), request_id_of(response))
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -62,7 +62,7 @@ def problem_of(response: httpx.Response) -> Problem:
 
 
 def request_id_of(response: httpx.Response) -> str:
-    """The server's; or the client's, where something in between left it out."""
+    """Return the server's request id, or the client's if a proxy removed it."""
     given: str = response.headers.get(REQUEST_ID) or response.request.headers[REQUEST_ID]
     return given
 

@@ -1,4 +1,4 @@
-"""What a call wants done, as values, and what may come of it."""
+"""Steps of a call as values, and the results that they may have."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from cybersolve_client.errors import (
     TLSFailed,
 )
 
-_MOST_TIMEOUT_MS = 600_000  # that the service takes
+_MOST_TIMEOUT_MS = 600_000  # that the service accepts
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Send:
-    """A request. The body of a response to a `stream` is read only where it is an error's."""
+    """An HTTP request. With `stream`, the body of the response is read only if it is an error."""
 
     method: str
     path: str
@@ -46,12 +46,12 @@ class Sleep:
     seconds: float
 
 
-Call = Generator[Send | Sleep, httpx.Response | None, Result]  # None comes of a `Sleep`
+Call = Generator[Send | Sleep, httpx.Response | None, Result]  # None is the result of a `Sleep`
 
 
 @dataclass(frozen=True)
 class Asking:
-    """What is asked for, whatever the attempt."""
+    """The parts of a request that are equal in all attempts."""
 
     method: str
     path: str
@@ -69,7 +69,7 @@ class Asking:
 
 
 def require_http(base_url: str) -> str:
-    """Return `base_url`. Raises `ValueError` for one without a scheme or a host."""
+    """Return `base_url`. Raises `ValueError` if it has no scheme or host."""
     url = httpx.URL(base_url)
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError(f"base_url is {base_url!r}; expected http://HOST or https://HOST")
@@ -78,7 +78,7 @@ def require_http(base_url: str) -> str:
 
 @contextmanager
 def transport_faults() -> Iterator[None]:
-    """Raise the errors of httpx as those of this package."""
+    """Translate the errors of httpx into those of this package."""
     try:
         yield
     except httpx.RequestError as error:
@@ -110,7 +110,7 @@ def _error_of(error: httpx.RequestError) -> CyberSolveError:
 
 
 def _connect_error(error: httpx.ConnectError) -> type[ConnectionFailed]:
-    """Return the error for the system's own, which httpx keeps as a cause."""
+    """Return the error for the operating system's, which httpx keeps as a cause."""
     causes = list(_causes(error))
     for kind, result in _OF_THE_SYSTEM.items():
         if any(isinstance(cause, kind) for cause in causes):
@@ -119,7 +119,7 @@ def _connect_error(error: httpx.ConnectError) -> type[ConnectionFailed]:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """`error`, its causes and theirs: several addresses of a host fail as a group."""
+    """Yield `error` and all its causes; several addresses of a host fail as a group."""
     yield error
     for cause in (error.__cause__ or error.__context__, *getattr(error, "exceptions", ())):
         if cause is not None:

@@ -19,9 +19,9 @@ from cybersolve_client.steps import Call, Result, Send, Sleep, require_http, tra
 
 
 class Client:
-    """Asks one service. Threads may share it; `close` it, or use it in a `with`.
+    """A client of one service, which threads may share. Call `close`, or use it in a `with`.
 
-    Every call raises `CyberSolveError`s and takes `timeout` seconds at most, retries included.
+    Every method raises `CyberSolveError` and takes at most `timeout` seconds, retries included.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Client:
         clock: Clock | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """`clock` and `transport` are for tests, and for proxies and certificates of one's own."""
+        """Tests replace `clock`. A `transport` can set a proxy or certificates."""
         self._clock = clock or Clock()
         self._calls = Calls(
             api_key=api_key, timeout_s=timeout, retries=retries or Retries(), clock=self._clock
@@ -49,7 +49,7 @@ class Client:
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> Answer:
-        """Solve one question; `fallback="exact"` solves exactly where the model is not correct."""
+        """Solve one question; `fallback="exact"` replaces an answer that is not correct."""
         return self._run(self._calls.solve(question, fallback, timeout, request_id))
 
     def solve_many(
@@ -62,8 +62,8 @@ class Client:
     ) -> list[Answer | Problem]:
         """Return an answer or a problem for each question, in order.
 
-        Sends as many requests as the server's limits need; `timeout` is for each of them. An error
-        that ends the call has the `outcomes` of the requests before it.
+        Sends as few requests as the server's limits allow; `timeout` applies to each. An error that
+        ends the call has the `outcomes` of the requests before it.
         """
         return self._run(self._calls.solve_many(questions, fallback, timeout, request_id))
 
@@ -75,7 +75,7 @@ class Client:
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> Generation:
-        """Return the whole text that the model writes for `text`."""
+        """Return the complete text that the model generates for `text`."""
         return self._run(self._calls.generate(text, max_new_tokens, timeout, request_id))
 
     @contextmanager
@@ -87,7 +87,7 @@ class Client:
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> Iterator[Stream]:
-        """Stream the text that the model writes for `text`, in pieces."""
+        """Stream the text that the model generates for `text`, in pieces."""
         call = self._calls.stream(text, max_new_tokens, timeout, request_id)
         response, events = self._run(call)
         try:
@@ -96,15 +96,18 @@ class Client:
             response.close()
 
     def info(self) -> Info:
-        """Return the model served and the limits in force."""
+        """Return the served model and the limits of the service."""
         return self._run(self._calls.info())
 
     def ready(self) -> bool:
-        """Return whether the server takes questions now."""
+        """Return whether the server accepts questions now."""
         return self._run(self._calls.ready())
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
-        """Wait. Raises why it is not ready (`Unavailable`, `ConnectionRefused`) after `timeout`."""
+        """Wait until the server is ready.
+
+        Raises the last error (`Unavailable`, `ConnectionRefused`) after `timeout`.
+        """
         self._run(self._calls.wait_until_ready(timeout))
 
     def close(self) -> None:
@@ -153,7 +156,7 @@ class Client:
 
 
 class Stream:
-    """The pieces of a text; `generation` is the whole of it, once they have all been read."""
+    """An iterator over the pieces of a text; `generation` is the complete text at its end."""
 
     def __init__(self, response: httpx.Response, events: Events) -> None:
         self._response = response

@@ -1,1 +1,1 @@
-"""The HTTP side: what comes in, what goes out, and which status each error has."""
+"""The HTTP interface: routes, bodies of requests and responses, and the status of each error."""

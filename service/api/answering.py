@@ -1,4 +1,4 @@
-"""Answer one question, or many of one request; shared by the routes."""
+"""Answer one question, or the questions of one request; shared by the routes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def runtime_of(request: Request) -> Runtime:
 
 
 def timeout_s(runtime: Runtime, timeout_ms: int | None) -> float:
-    """Return the deadline of a request in seconds; `timeout_ms` is `None` where it names none."""
+    """Return the timeout of a request in seconds: `timeout_ms`, or the default for `None`."""
     return timeout_ms / 1000 if timeout_ms else runtime.settings.default_timeout_s
 
 
@@ -32,7 +32,7 @@ async def solution_of(
     runtime: Runtime, question: str, fallback: Fallback, timeout_s: float, *, wait: bool = False
 ) -> Solution:
     """Return the solution of `question`, and count it. Raises what `Solver.solve` raises."""
-    runtime.asked.add(question)
+    runtime.admission.recent.add(question)
     solution = await runtime.solver.solve(
         question, timeout_s=timeout_s, fallback=fallback, wait=wait
     )
@@ -54,10 +54,10 @@ async def each(
 ) -> list[Result | Fault]:
     """Return the result of `one` for each of `texts`, in order.
 
-    All share one deadline: `one` gets a text and the seconds that are left, and texts whose turn
-    comes too late get `DeadlineExceeded`. A fault `in_place` stands where the result would; any
-    other fault ends all of them. Raises that fault, and `LimitExceeded` for more texts than a
-    batch may have.
+    All texts share one deadline: `one` is called with a text and the seconds that are left, and
+    texts that start too late get `DeadlineExceeded`. An error of the types `in_place` is the
+    result of its text; any other error ends the batch and is raised. Raises `LimitExceeded` for
+    more texts than a batch may have.
     """
     limit = runtime.settings.max_batch_questions
     if len(texts) > limit:
@@ -70,7 +70,7 @@ async def each(
 
     async def settled(text: str) -> Result | Fault:
         async with slots:
-            await asyncio.sleep(0)  # lets other requests in between refused questions
+            await asyncio.sleep(0)  # lets other requests run between rejected questions
             try:
                 left_s = deadline_s - loop.time()
                 if left_s <= 0:

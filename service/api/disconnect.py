@@ -1,4 +1,4 @@
-"""A caller that leaves stops paying: its unfinished work is cancelled."""
+"""Cancel the unfinished work of a request when its client disconnects."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 
-from service.errors import CallerGone
+from service.errors import ClientDisconnected
 
 Result = TypeVar("Result")
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
-    """The result of `work`, or `CallerGone` with `work` cancelled if the caller disconnects first.
+    """Return the result of `work`; cancel it and raise `ClientDisconnected` on a disconnect.
 
-    The body must have been read: what the connection says next is that it is gone.
+    The body must have been read: the next message of the connection is then its disconnect.
     """
     working = asyncio.current_task()
     assert working is not None, "not in a task: this is a bug"
-    gone = over = False
+    disconnected = over = False
 
     def leave(listening: asyncio.Task[None]) -> None:
-        nonlocal gone
-        # Who leaves in the very turn in which the work ends has this called although it is removed.
+        nonlocal disconnected
+        # A disconnect in the turn in which the work ends calls this although it is removed.
         if not over and not listening.cancelled():
-            gone = working.cancel()
+            disconnected = working.cancel()
 
     listening = asyncio.create_task(_disconnected(request))
     listening.add_done_callback(leave)
     try:
         return await work
     except asyncio.CancelledError:
-        # As `asyncio.timeout` does: another's cancellation, should there be one, goes on.
-        if gone and working.uncancel() == 0:
-            raise CallerGone from None
+        # As in `asyncio.timeout`: a cancellation by someone else is not swallowed.
+        if disconnected and working.uncancel() == 0:
+            raise ClientDisconnected from None
         raise
     finally:
         over = True

@@ -1,4 +1,4 @@
-"""Server-sent events (WHATWG HTML, section 9.2), written while their source goes on."""
+"""Server-sent events (WHATWG HTML, section 9.2), written as their source yields them."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from service.api.disconnect import while_connected
-from service.errors import CallerGone
+from service.errors import ClientDisconnected
 
 
 def event(data: BaseModel, name: str | None = None) -> bytes:
-    """One event; JSON has no line breaks, so that one `data` line holds it."""
+    """Return one event. JSON has no line breaks, so one `data` line holds it."""
     head = f"event: {name}\n" if name else ""
     return f"{head}data: {data.model_dump_json()}\n\n".encode()
 
 
 class EventStream(Response):
-    """Sends `first` and the `rest` as they come; a caller that leaves closes their source."""
+    """Send `first` and the `rest` as they arrive; close their source on a disconnect."""
 
     media_type = "text/event-stream"
 
     def __init__(self, first: bytes, rest: AsyncGenerator[bytes, None]) -> None:
-        # No proxy may gather events before it passes them on.
+        # Proxies must not buffer events.
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._first = first
         self._rest = rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with suppress(CallerGone):
+        with suppress(ClientDisconnected):
             await while_connected(Request(scope, receive), self._send(send))
 
     async def _send(self, send: Send) -> None:

@@ -1,6 +1,6 @@
-"""The examples in the API's documentation: what is asked, and what the bundled model answers.
+"""Examples for the API reference: requests, and the responses of the bundled model.
 
-`tests/end_to_end/test_examples.py` asks all of them, so that they stay true.
+`tests/end_to_end/test_examples.py` sends all requests and compares the responses.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Example:
     summary: str
     status: int
     response: Any
-    request: Any = None  # the body, of a POST
-    media_type: str = "application/json"  # of the response, where it is no problem
+    request: Any = None  # the body of a POST
+    media_type: str = "application/json"  # of the response, unless it is a problem
 
 
 def _answer(**fields: Any) -> dict[str, Any]:
-    """An answer that is correct and the model's own, but for `fields`."""
+    """Return the body of a correct answer by the model, changed by `fields`."""
     usual = {
         "answer": None, "variable": "x", "verdict": "correct", "reason": None, "source": "model",
         "equation": None, "work": None, "confidence": 0.999, "tries": 1, "model": _MODEL,

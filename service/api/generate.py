@@ -1,4 +1,4 @@
-"""`POST /generate`: plain text to text, whole or as server-sent events."""
+"""`POST /generate`: generate text from text, whole or as server-sent events."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ _EVENTS = {
     responses={**PROBLEMS, 200: _EVENTS},
 )
 async def generate(body: GenerateRequest, request: Request, response: Response) -> object:
-    """What the model writes for a text, as it is: no prompt is added, nothing is verified."""
+    """Return the model's output for a text. No prompt is added, and nothing is verified."""
     runtime = runtime_of(request)
     record = record_of(request)
     record.questions = (body.text,)
     if body.stream:
         events = _events(runtime, body, record)
-        # What fails before the first piece has a status of its own.
+        # An error before the first piece gets its own status.
         first = await while_connected(request, _next(events))
         return EventStream(first, events)
-    with runtime.request():
+    with runtime.admission.request():
         work = runtime.generator.generate(
             body.text,
             max_new_tokens=body.max_new_tokens,
@@ -59,7 +59,7 @@ async def _events(
     runtime: Runtime, body: GenerateRequest, record: RequestRecord
 ) -> AsyncGenerator[bytes, None]:
     begun = False
-    with runtime.request():
+    with runtime.admission.request():
         news = runtime.generator.stream(
             body.text,
             max_new_tokens=body.max_new_tokens,

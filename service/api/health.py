@@ -1,4 +1,7 @@
-"""Life, readiness, metrics and what is served; metrics apart, as their port may be."""
+"""Routes for liveness, readiness, metrics and information about the model.
+
+Metrics have a router of their own, because they may have a port of their own.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +24,16 @@ metrics_router = APIRouter(tags=["operate"], responses=_FAULTS)
 
 
 def life_router(responsive: Callable[[], bool] = lambda: True) -> APIRouter:
-    """Return a router whose `/livez` is 503 while `responsive` says that the event loop stalls.
+    """Return a router whose `/livez` is 503 while `responsive` returns false.
 
-    The default is for a router that runs on that loop: if it answers, the loop runs.
+    `responsive` tells whether the service's event loop runs. The default is for a router that runs
+    on that loop: if it answers at all, the loop runs.
     """
     life = APIRouter(tags=["operate"], responses=_FAULTS)
 
     @life.get("/livez", summary="Is the process alive?")
     async def livez() -> Status:
-        """The process answers."""
+        """Return 200 while the process responds."""
         if not responsive():
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "the event loop has stalled")
         return Status(status="live")
@@ -43,7 +47,7 @@ def life_router(responsive: Callable[[], bool] = lambda: True) -> APIRouter:
     responses={503: PROBLEMS[503]},
 )
 async def readyz(request: Request) -> Status:
-    """Every engine is warm and takes questions; 503 otherwise."""
+    """Return 200 while every engine is warm and accepts questions, else 503."""
     runtime_of(request).require_ready()
     return Status(status="ready")
 
@@ -61,14 +65,14 @@ async def readyz(request: Request) -> Status:
     },
 )
 async def metrics(request: Request) -> Response:
-    """Prometheus' text format."""
+    """Return all metrics in Prometheus' text format."""
     exposition = runtime_of(request).metrics.exposition()
     return Response(exposition, headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 @router.get("/info", summary="The model and the limits", responses={401: PROBLEMS[401]})
 async def info(request: Request) -> Info:
-    """The model served, where it comes from, and the limits in force."""
+    """Return the served model, its provenance and the limits of the service."""
     runtime = runtime_of(request)
     manifest, settings = runtime.model.manifest, runtime.settings
     started = runtime.batcher.started

@@ -1,8 +1,8 @@
-"""API keys: who may ask. The file that holds their hashes is read again when it changes.
+"""API keys. The file with their hashes is read again when it changes.
 
-A line is `NAME:SHA-256 of the key in hex`; lines that begin with `#` say nothing. Plain SHA-256,
-without salt or stretching, is right here: those protect passwords, which can be guessed. A key of
-256 random bits cannot, however fast the hash is.
+A line is `NAME:SHA-256 of the key in hex`; lines that begin with `#` are comments. Plain
+SHA-256 suffices. Salt and stretching protect passwords, which can be guessed; a key of 256 random
+bits cannot be guessed, however fast the hash is.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from pathlib import Path
 _LOG = logging.getLogger(__name__)
 _LINE = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,64}):(?P<digest>[0-9a-fA-F]{64})")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_PREFIX = "cs_"  # so that people and secret scanners know one when they see it
+_PREFIX = "cs_"  # lets people and secret scanners recognise a key
 _LOOK_EVERY_S = 1.0
-_State = tuple[int, int, int]  # inode, size and time of change: another file has another
+_State = tuple[int, int, int]  # inode, size and time of change identify a version of the file
 
 
 class KeysError(ValueError):
-    """A file of keys, or a name for one, that cannot be used; says where and what was expected."""
+    """The file of keys, or the name of a key, is invalid; says where and what was expected."""
 
 
 class ApiKeys:
-    """The keys of one file. Raises `KeysError` where it holds none, or a line that is no key."""
+    """The keys of one file. Raises `KeysError` if it has no key or an invalid line."""
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = path
@@ -39,9 +39,9 @@ class ApiKeys:
         self._looked_s = clock()
 
     def owner(self, key: bytes) -> str | None:
-        """The name of `key`, or `None` for a stranger's.
+        """Return the name of `key`, or `None` if it is unknown.
 
-        Every known key is compared, each in constant time: how long it takes says nothing.
+        Every known key is compared in constant time, so the duration reveals nothing.
         """
         self._follow_the_file()
         digest = hashlib.sha256(key).digest()
@@ -52,7 +52,7 @@ class ApiKeys:
         return owner
 
     def _follow_the_file(self) -> None:
-        """Take a changed file's keys; a broken one leaves those that were there before."""
+        """Read the file again if it changed; an invalid file leaves the current keys in force."""
         now_s = self._clock()
         if now_s - self._looked_s < _LOOK_EVERY_S:
             return
@@ -60,7 +60,7 @@ class ApiKeys:
         try:
             if (state := _state(self._path)) == self._state:
                 return
-            # Before the file is read: should it change again meanwhile, the next look sees that.
+            # Set before the file is read, so that the next check notices a change meanwhile.
             self._state = state
             self._keys = _read(self._path)
         except KeysError as error:
@@ -70,7 +70,7 @@ class ApiKeys:
 
 
 def new_key(name: str) -> tuple[str, str]:
-    """A fresh key, and the line of the file that lets it in. Raises `KeysError` for a bad name."""
+    """Return a new key, and its line for the file. Raises `KeysError` for an invalid name."""
     if not _NAME.fullmatch(name):
         raise KeysError(f"{name!r} is no name of a key; expected up to 64 of A-Z a-z 0-9 . _ -")
     key = _PREFIX + secrets.token_urlsafe(32)
@@ -78,7 +78,7 @@ def new_key(name: str) -> tuple[str, str]:
 
 
 def _state(path: Path) -> _State | None:
-    """`None` for a file that is not there."""
+    """Return the state of the file, or `None` if it does not exist."""
     try:
         found = path.stat()
     except OSError:
@@ -87,7 +87,7 @@ def _state(path: Path) -> _State | None:
 
 
 def _read(path: Path) -> list[tuple[str, bytes]]:
-    """Names and digests. A complaint names the line and never quotes it: it may be a key."""
+    """Return names and digests. Errors give the line number, never the line: it may be a key."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -1,7 +1,7 @@
-"""The OpenAPI document: what FastAPI derives from the routes, with examples and what it misses.
+"""Complete the OpenAPI document that FastAPI derives from the routes, and add examples.
 
-FastAPI gives every response the media type of the route's answers; problems have their own. It
-knows nothing of bodies that routes read themselves.
+FastAPI gives every response the media type of the route's answers, but problems have their own. It
+does not know the bodies that routes read themselves.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ _RETRY_AFTER = {"description": "Seconds after which to ask again.", "schema": {"
 
 
 def install(app: FastAPI, settings: Settings) -> None:
-    """Have `app` give the document so. To be called when it has all its routes."""
-    document = app.openapi()  # the one that `app` keeps
+    """Replace the document of `app`, which must have all its routes."""
+    document = app.openapi()  # `app` caches it
     document["components"]["schemas"].update(_infer_schemas())
     if settings.api_keys_file is not None:
         _want_keys(document)
@@ -63,7 +63,7 @@ def install(app: FastAPI, settings: Settings) -> None:
 
 
 def _want_keys(document: dict[str, Any]) -> None:
-    """A bearer key for every route but those that are open."""
+    """Require a bearer key for every route but the open ones."""
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     for path, methods in document["paths"].items():
         for operation in methods.values():
@@ -71,7 +71,7 @@ def _want_keys(document: dict[str, Any]) -> None:
 
 
 def _problems(settings: Settings) -> dict[str, list[dict[str, Any]]]:
-    """By status, those that no request brings about at will, made by the code that makes them."""
+    """Return, by status, problems that no example can provoke, made by the service's own code."""
     problems = [problem_of(error, _REQUEST_ID).model_dump() for error in _ERRORS]
     by_status: dict[str, list[dict[str, Any]]] = {}
     responses = (
@@ -85,7 +85,7 @@ def _problems(settings: Settings) -> dict[str, list[dict[str, Any]]]:
 
 
 def _say_problems(response: dict[str, Any], problems: Sequence[dict[str, Any]]) -> None:
-    """The media type of problems, and what they look like."""
+    """Set the media type of problems and add examples of them."""
     content = response.get("content", {})
     declared = content.get("application/json", {})
     if declared.get("schema") != {"$ref": _COMPONENT + Problem.__name__}:
@@ -99,7 +99,7 @@ def _say_problems(response: dict[str, Any], problems: Sequence[dict[str, Any]]) 
 
 
 def _add(operation: dict[str, Any], example: Example) -> None:
-    """An example of a request, and under the same name what it is answered with."""
+    """Add an example of a request, and its response under the same name."""
     if example.request is not None:
         taken = operation["requestBody"]["content"]["application/json"]
         shown = {"summary": example.summary, "value": example.request}
@@ -117,7 +117,7 @@ def _infer_schemas() -> dict[str, Any]:
 
 
 def _read_by_the_route(operation: dict[str, Any]) -> None:
-    """JSON, or JSON and the binary data of its tensors."""
+    """Describe a body of JSON, or of JSON and the binary data of its tensors."""
     schema = {"$ref": _COMPONENT + InferRequest.__name__}
     operation["requestBody"] = {
         "required": True,

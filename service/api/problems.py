@@ -1,4 +1,4 @@
-"""One table from error to HTTP status, and problems (RFC 9457) made of errors."""
+"""The table from error to HTTP status, and problems (RFC 9457) made from errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from equations.errors import EquationError
 from service.api.open_inference.errors import InvalidInference, NoSuchModel
 from service.api.schemas import BodyFault, Problem
 from service.errors import (
-    CallerGone,
+    ClientDisconnected,
     DeadlineExceeded,
     EngineFailed,
     LimitExceeded,
@@ -42,17 +42,17 @@ STATUS: Mapping[type[Exception], HTTPStatus] = {
     DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
     EngineFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
-TOO_LONG = "urn:problem-type:cybersolve:too-long-for-model"  # RFC 9457's `type` of such a problem
-_MOST_FAULTS = 10  # of a body, in one problem
-_MOST_CHARACTERS = 64  # of a key at fault
+TOO_LONG = "urn:problem-type:cybersolve:too-long-for-model"  # RFC 9457's `type` of the problem
+_MOST_FAULTS = 10  # faults of a body in one problem
+_MOST_CHARACTERS = 64  # characters of a key at fault
 _NO_OBJECT = "expected a JSON object, and content-type: application/json"
-_PLAIN = {"model_attributes_type": _NO_OBJECT, "model_type": _NO_OBJECT}  # by pydantic's names
-_CALLER_GONE = 499  # for the metrics alone, by the convention of nginx
-_RETRY_AFTER_S = 1.0  # of a 503: by then a warm-up is over or another replica has the address
+_PLAIN = {"model_attributes_type": _NO_OBJECT, "model_type": _NO_OBJECT}  # pydantic's names
+_CLIENT_DISCONNECTED = 499  # for the metrics alone, as in nginx
+_RETRY_AFTER_S = 1.0  # of a 503: by then the warm-up is over, or another replica has the address
 
 
 class ProblemResponse(JSONResponse):
-    """A problem, said under `/v2` as the Open Inference Protocol has it: `{"error": "..."}`."""
+    """A problem; under `/v2` in the form of the Open Inference Protocol: `{"error": "..."}`."""
 
     def __init__(self, problem: Problem, headers: Mapping[str, str]) -> None:
         super().__init__(problem.model_dump(), problem.status, headers, media_type=MEDIA_TYPE)
@@ -68,14 +68,14 @@ class ProblemResponse(JSONResponse):
     def _in_v2(self) -> JSONResponse:
         problem = self._problem
         about = f" (request {problem.request_id})" if problem.request_id else ""
-        # The protocol does not know 422.
+        # The protocol has no 422.
         invalid = problem.status == HTTPStatus.UNPROCESSABLE_ENTITY
         status = HTTPStatus.BAD_REQUEST if invalid else problem.status
         return JSONResponse({"error": problem.detail + about}, status, self._given)
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of `app` a problem; bugs are for `middleware.faults`."""
+    """Answer every expected error of `app` with a problem; `middleware.faults` does the others."""
     app.add_exception_handler(EquationError, _expected)
     app.add_exception_handler(ServiceError, _expected)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -83,7 +83,7 @@ def install(app: FastAPI) -> None:
 
 
 def problem_of(error: EquationError | ServiceError, request_id: str) -> Problem:
-    """The problem that one question of a batch, or a whole request, ended in."""
+    """Return the problem for the error of a question in a batch, or of a whole request."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     problem = _problem(status, str(error))
     if isinstance(error, QuestionTooLong):
@@ -111,13 +111,13 @@ def shutting_down() -> JSONResponse:
 
 
 def too_slow(most_s: float) -> JSONResponse:
-    """The connection ends with it (RFC 9110, 15.5.9): what is still to come has no reader."""
+    """Return a 408, which closes the connection (RFC 9110, 15.5.9): nothing reads the rest."""
     problem = _problem(HTTPStatus.REQUEST_TIMEOUT, f"the body took over {most_s:g} s to arrive")
     return respond(problem, {"connection": "close"})
 
 
 def unauthorized(*, wrong: bool) -> JSONResponse:
-    """RFC 6750: a challenge that says whether there was a key at all."""
+    """Return a 401 with a challenge (RFC 6750) that tells a wrong key from a missing one."""
     detail = "no such API key" if wrong else "an API key is needed"
     challenge = 'Bearer realm="cybersolve"' + (', error="invalid_token"' if wrong else "")
     problem = _problem(HTTPStatus.UNAUTHORIZED, f"{detail}; expected Authorization: Bearer KEY")
@@ -130,9 +130,9 @@ def unexpected(request_id: str) -> JSONResponse:
     return respond(problem)
 
 
-def gone() -> Response:
-    """For a caller that disconnected: nobody reads it, the metrics count it."""
-    return Response(status_code=_CALLER_GONE)
+def disconnected() -> Response:
+    """Return the answer to a client that disconnected: not read, only counted in the metrics."""
+    return Response(status_code=_CLIENT_DISCONNECTED)
 
 
 def _problem(status: HTTPStatus, detail: str) -> Problem:
@@ -146,8 +146,8 @@ async def _expected(request: Request, error: Exception) -> Response:
 
 
 def answer_to(error: EquationError | ServiceError, request_id: str) -> Response:
-    """What a request is answered with that ends in `error`."""
-    return gone() if isinstance(error, CallerGone) else refused(error, request_id)
+    """Return the answer to a request that ends in `error`."""
+    return disconnected() if isinstance(error, ClientDisconnected) else refused(error, request_id)
 
 
 def refused(error: EquationError | ServiceError, request_id: str) -> JSONResponse:
@@ -162,7 +162,7 @@ def refused(error: EquationError | ServiceError, request_id: str) -> JSONRespons
 
 @lru_cache(maxsize=256)
 def _overloaded(detail: str, retry_after_s: int) -> JSONResponse:
-    """Made once: refusals come by the thousand, and every microsecond is taken from an answer."""
+    """Return a 429. It is cached: there may be thousands, and each takes time from answers."""
     problem = _problem(HTTPStatus.TOO_MANY_REQUESTS, detail)
     return respond(problem, {"retry-after": str(retry_after_s)})
 
@@ -180,16 +180,16 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     return respond(problem)
 
 
-def _shown(place: str | int) -> str | int:
-    """A key of the caller's own may be long, and half of a surrogate pair, which is no text."""
-    if isinstance(place, int):
-        return place
-    return place[:_MOST_CHARACTERS].encode("utf-8", "replace").decode()
+def _shown(key: str | int) -> str | int:
+    """Return `key` fit to print: a client's key may be long, or half of a surrogate pair."""
+    if isinstance(key, int):
+        return key
+    return key[:_MOST_CHARACTERS].encode("utf-8", "replace").decode()
 
 
 async def _http(_: Request, error: Exception) -> JSONResponse:
     known = cast("HTTPException", error)
-    if known.status_code == HTTPStatus.BAD_REQUEST:  # what FastAPI makes of undecodable JSON
+    if known.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI's error for undecodable JSON
         return respond(_problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the body is not JSON"))
     headers = dict(known.headers or {})
     if headers.get("Allow") == "GET":

@@ -1,6 +1,6 @@
-"""What is known of one request, for its log line and its trace; the routes add what they learn.
+"""The record of one request, for its log line and its trace.
 
-Made by the outermost middleware and kept in the scope's state. Never shown to a caller.
+The outermost middleware creates it in the scope's state, and routes add to it. No client sees it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from starlette.types import Scope
 
 from service.contracts import Timings
 
-UNMATCHED = "unmatched"  # one route for all unknown paths, or strangers could add series
-_MOST_CHARACTERS = 200  # of a path, in the log
+UNMATCHED = "unmatched"  # one label for all unknown paths, or clients could add series
+_MOST_CHARACTERS = 200  # of a path in the log
 
 
 @dataclass
 class RequestRecord:
-    """One request. `key` is the name of the API key that it came with, never the key itself."""
+    """The record of one request. `key` is the name of its API key, never the key itself."""
 
     request_id: str
     method: str
@@ -31,13 +31,13 @@ class RequestRecord:
     questions: Sequence[str] = ()
     timings: Timings | None = None
     route: str = UNMATCHED
-    status: int = 500  # of a request that ends without a response
+    status: int = 500  # if the request ends without a response
     sent_bytes: int = 0
     duration_s: float = 0.0
 
     @classmethod
     def of(cls, scope: Scope, request_id: str, trace_id: str | None) -> RequestRecord:
-        """The record of `scope`, kept in its state."""
+        """Create the record of `scope` and keep it in its state."""
         path = (scope.get("raw_path") or scope["path"].encode())[:_MOST_CHARACTERS]
         shown = path.decode("ascii", "backslashreplace")
         client = scope.get("client")
@@ -47,7 +47,7 @@ class RequestRecord:
         return record
 
     def fields(self, *, with_questions: bool) -> dict[str, Any]:
-        """Of the log line: what there is, in a fixed order."""
+        """Return the fields of the log line that have values, in a fixed order."""
         fields: dict[str, Any] = {
             "request_id": self.request_id,
             "method": self.method,

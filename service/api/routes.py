@@ -54,21 +54,19 @@ _TIMES: dict[int | str, dict[str, Any]] = {
 async def solve(body: SolveRequest, request: Request) -> Response:
     """Answer one question with the model, and verify the answer exactly.
 
-    `timing_ms` comes in headers too: `x-queue-time`, `x-inference-time`, `x-total-time`.
+    The headers `x-queue-time`, `x-inference-time` and `x-total-time` repeat `timing_ms`.
     """
     runtime = runtime_of(request)
     record = record_of(request)
     record.questions = (body.question,)
-    with runtime.request():
+    with runtime.admission.request():
         limit_s = timeout_s(runtime, body.timeout_ms)
-        refusal = runtime.hopeless(body.question, limit_s)
-        if refusal is not None:
-            raise refusal
+        runtime.admission.require_deadline(body.question, limit_s)
         work = solution_of(runtime, body.question, body.fallback, limit_s)
         solution = await while_connected(request, work)
     record.timings = solution.timings
     answer = answer_of(runtime, solution)
-    # Written here: FastAPI would validate once more what has just been made.
+    # Serialised here: FastAPI would validate the body again.
     return Response(
         answer.model_dump_json(),
         headers=answer.timing_ms.headers(),
@@ -81,10 +79,10 @@ DIRECT = {"/solve": FastRoute(SolveRequest, solve)}
 
 @router.post("/solve/batch", summary="Answer many questions", responses=PROBLEMS)
 async def solve_batch(body: BatchRequest, request: Request) -> BatchResponse:
-    """Answer many questions, in order; one that fails is a problem in its place.
+    """Answer many questions in order; the result of a failed one is a problem.
 
-    `timeout_ms` is the deadline of the whole request: what is not answered by then is a problem
-    with status 504 in its place.
+    `timeout_ms` is the deadline of the whole request. Each question that is not answered by then
+    has a problem with status 504 as its result.
     """
     runtime = runtime_of(request)
     record_of(request).questions = body.questions
@@ -93,7 +91,7 @@ async def solve_batch(body: BatchRequest, request: Request) -> BatchResponse:
         solution = await solution_of(runtime, question, body.fallback, left_s, wait=True)
         return answer_of(runtime, solution)
 
-    with runtime.request():
+    with runtime.admission.request():
         work = each(
             runtime,
             body.questions,

@@ -33,7 +33,7 @@ class _Strict(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _few_keys(cls, body: Any) -> Any:
-        """Thousands of unknown keys would be thousands of faults to report."""
+        """Reject bodies with many keys: thousands of unknown ones would be thousands of faults."""
         if isinstance(body, dict) and len(body) > _MOST_KEYS:
             raise ValueError(f"{len(body)} keys; at most {_MOST_KEYS}")
         return body
@@ -52,7 +52,7 @@ class SolveRequest(_Strict):
 class BatchRequest(_Strict):
     questions: list[str] = Field(
         min_length=1,
-        fail_fast=True,  # or a body of a million numbers would be a million faults
+        fail_fast=True,  # or a million invalid items would be a million faults
         description="Questions, answered in order.",
         examples=[[_EXAMPLE, "3x = 12"]],
     )
@@ -83,7 +83,7 @@ class ModelName(BaseModel):
 
 
 class TimingMs(BaseModel):
-    """Milliseconds: waiting for a batch, in the batch, and from parsing to verification."""
+    """Milliseconds in the queue, of inference, and in all, from parsing to verification."""
 
     queue: float
     inference: float
@@ -153,7 +153,7 @@ class GenerateResponse(BaseModel):
 
 
 class Piece(BaseModel):
-    """Of a text that is still being written."""
+    """A piece of a text that is still being generated."""
 
     text: str
 
@@ -202,7 +202,7 @@ class BatchAnswer(SolveResponse):
 
 
 class BatchProblem(Problem):
-    """A problem in a batch, in the place of its question."""
+    """A problem in a batch, as the result of its question."""
 
     kind: Literal["problem"]
 
@@ -225,7 +225,7 @@ class Status(BaseModel):
 
 
 class Info(BaseModel):
-    """The model served and the limits in force."""
+    """The served model and the limits of the service."""
 
     name: str
     version: str
@@ -245,7 +245,7 @@ class Info(BaseModel):
 
 
 def confidence_of(solution: Solution) -> float | None:
-    """As it is told: further digits would be noise."""
+    """Return the confidence rounded for a response: further digits would be noise."""
     return None if solution.confidence is None else round(solution.confidence, 4)
 
 

@@ -1,1 +1,1 @@
-"""What waits, what runs next, and who gets which answer."""
+"""The queue, the batching policy, the supervision of engines, and the answers to jobs."""

@@ -1,4 +1,4 @@
-"""Admit requests, dispatch them to engines, settle each exactly once, and drain in bounded time.
+"""Queue requests, dispatch them to engines, settle each exactly once, and drain in bounded time.
 
 Requests wait in one queue. Requests with equal prompts share one job, and the latest answers are
 cached. Engines run elsewhere (`service.hosting`); jobs join and leave an engine between two steps,
@@ -15,25 +15,16 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from itertools import count
 
 from engine.contracts import Prompt
+from service.admission import Admission
 from service.batching.cache import AnswerCache
 from service.batching.policy import BatchLimits
 from service.batching.queue import WaitingQueue
 from service.batching.service_time import ServiceTime
 from service.batching.supervisor import EngineSupervisor
 from service.contracts import Answered, Host, Job, Observer, Started, Timings
-from service.errors import (
-    DeadlineExceeded,
-    NotReady,
-    Overloaded,
-    ServiceError,
-    ShuttingDown,
-)
+from service.errors import DeadlineExceeded, ServiceError, ShuttingDown
 
 _LOG = logging.getLogger(__name__)
-_MAX_RETRY_S = 60
-# The part of a deadline that the estimated wait may take. The estimate is a mean: with the whole
-# deadline, half of the requests accepted under overload would miss it, and waste their work.
-_SAFE_PART = 0.75
 
 
 class Batcher:
@@ -77,8 +68,34 @@ class Batcher:
         self._cache = AnswerCache(cached_answers)
         self._drained = asyncio.Event()
         self._drained.set()
-        self._draining = False
         self._dispatch_due = False  # in this turn of the loop
+        self.admission = Admission(self, observer, recent_questions=cached_answers + max_queue)
+
+    # -- load, read by admission control ---------------------------------------------------------
+
+    @property
+    def engines_up(self) -> int:
+        return len([one for one in self._supervisors if one.started is not None])
+
+    @property
+    def queue_full(self) -> bool:
+        return self._queue.full
+
+    @property
+    def idle(self) -> bool:
+        """Return whether an engine would begin with the next job at once."""
+        engines = self.engines_up
+        if len(self._queue) >= engines:
+            return False
+        return len(self._queue) < sum(one.idle for one in self._supervisors)
+
+    def answer_s(self) -> float:
+        """Return the seconds until a job queued now is answered: after all others under way."""
+        return self._service_time.wait_s(len(self._under_way) + 1, self.engines_up)
+
+    def queue_s(self) -> float:
+        """Return the seconds until the jobs that wait now have been answered."""
+        return self._service_time.wait_s(len(self._queue), self.engines_up)
 
     # -- start and drain -------------------------------------------------------------------------
 
@@ -93,13 +110,9 @@ class Batcher:
             await asyncio.gather(*starting, return_exceptions=True)
 
     @property
-    def engines_up(self) -> int:
-        return len([one for one in self._supervisors if one.started is not None])
-
-    @property
     def alive(self) -> bool:
         """Return whether every engine takes jobs."""
-        return not self._draining and self.engines_up == len(self._supervisors)
+        return not self.admission.closed and self.engines_up == len(self._supervisors)
 
     @property
     def provider(self) -> str | None:
@@ -111,27 +124,12 @@ class Batcher:
         """Return what an engine reported at its start; `None` while no engine is up."""
         return next((one.started for one in self._supervisors if one.started), None)
 
-    def overload(self, timeout_s: float | None = None) -> Overloaded | None:
-        """Return, and count, the refusal of the next request; `None` if it would be admitted.
-
-        Requests are refused while the queue is full, and while a request with `timeout_s` is
-        expected to miss its deadline. The estimate has no say while an engine is idle: it is
-        learned from admitted requests, so with none admitted it could never be corrected.
-        """
-        if timeout_s is not None and self._service_s() > _SAFE_PART * timeout_s and not self._idle:
-            self._observer.refused("deadline")
-            return Overloaded(self._retry_after_s(), "the queue is too long for the deadline")
-        if self._queue.full:
-            self._observer.refused("queue_full")
-            return Overloaded(self._retry_after_s())
-        return None
-
     async def drain(self, timeout_s: float) -> None:
-        """Refuse new requests, let accepted ones finish, answer the rest with `ShuttingDown`.
+        """Reject new jobs, let accepted ones finish, and answer the rest with `ShuttingDown`.
 
         Draining again does nothing.
         """
-        self._draining = True
+        self.admission.close()
         try:
             async with asyncio.timeout(timeout_s):
                 await self._drained.wait()
@@ -155,7 +153,7 @@ class Batcher:
         `timeout_s`, and `EngineFailed` when the engine failed. Cancelling discards the job; it
         costs at most the step under way.
         """
-        self._require_open()
+        self.admission.require_open()
         if (known := self._cache.get(prompt)) is not None:
             self._observer.reused("cached")
             return Answered(known, Timings(0.0, 0.0))
@@ -173,7 +171,7 @@ class Batcher:
 
         Raises as `submit`. Closing the iterator discards the job.
         """
-        self._require_open()
+        self.admission.require_open()
         if (known := self._cache.get(prompt)) is not None:
             self._observer.reused("cached")
             yield Answered(known, Timings(0.0, 0.0))
@@ -189,14 +187,6 @@ class Batcher:
         finally:
             reply.cancel()
 
-    def _require_open(self) -> None:
-        if self._draining:
-            self._observer.refused("shutting_down")
-            raise ShuttingDown
-        if not self.engines_up:
-            self._observer.refused("not_ready")
-            raise NotReady
-
     def _admit(
         self,
         prompt: Prompt,
@@ -204,12 +194,10 @@ class Batcher:
         on_tokens: Callable[[list[int]], None] | None = None,
     ) -> Job:
         """Queue a new job. Raises `Overloaded`, also for a `timeout_s` that would be missed."""
-        if (refusal := self.overload(timeout_s)) is not None:
-            raise refusal
+        self.admission.require_capacity(timeout_s)
         job = Job(next(self._keys), prompt, [], enqueued_s=self._clock(), on_tokens=on_tokens)
         if not self._queue.put(job):
-            self._observer.refused("queue_full")
-            raise Overloaded(self._retry_after_s())
+            raise self.admission.queue_full()
         self._under_way.add(job)
         self._drained.clear()
         if not self._dispatch_due:
@@ -217,23 +205,6 @@ class Batcher:
             self._dispatch_due = True
             asyncio.get_running_loop().call_soon(self.dispatch)
         return job
-
-    @property
-    def _idle(self) -> bool:
-        """Return whether an engine would begin with the next job at once."""
-        engines = self.engines_up
-        if len(self._queue) >= engines:
-            return False
-        return len(self._queue) < sum(one.idle for one in self._supervisors)
-
-    def _service_s(self) -> float:
-        """Return when a request admitted now is answered: after all others under way."""
-        return self._service_time.wait_s(len(self._under_way) + 1, self.engines_up)
-
-    def _retry_after_s(self) -> int:
-        """Return the seconds until the requests that wait now have been answered."""
-        wait_s = self._service_time.wait_s(len(self._queue), self.engines_up)
-        return min(max(1, math.ceil(wait_s)), _MAX_RETRY_S)
 
     def _reply(self, job: Job, timeout_s: float) -> asyncio.Future[Answered]:
         """Add a caller to `job` and return its reply."""

@@ -29,7 +29,7 @@ class WaitingQueue:
         return len(self._jobs) >= self._most or self._tokens >= self._most_tokens
 
     def put(self, job: Job) -> bool:
-        """Add `job` and return true, or return false where it does not fit.
+        """Add `job` and return true, or return false if it does not fit.
 
         An empty queue takes a job of any length.
         """
@@ -43,8 +43,8 @@ class WaitingQueue:
 
     def take(self, free: int, *, sharing: int) -> list[Job]:
         """Remove and return the jobs that join an engine with `free` rows; see `policy.joining`."""
-        # Called for every report: the cheap check comes first, and only jobs that could join are
-        # looked at.
+        # Called for every report: the cheap check comes first, and only jobs that could join
+        # are examined.
         if not self._jobs or not enough_free(len(self._jobs), free, self._limits):
             return []
         jobs = list(islice(self._jobs.values(), max(1, sharing) * self._limits.rows))

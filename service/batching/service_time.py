@@ -1,20 +1,22 @@
-"""Estimate how long engines take for a request, and so how long a new one would wait."""
+"""Estimate the engine time of a request, and from it the wait of a new one."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
 
-_WINDOW_S = 2.0  # of engine time: long enough for a mean, short enough to notice a slower engine
-_HALF_LIFE_S = 30.0  # of the estimate, and of the weight of what it was learned from
+_WINDOW_S = (
+    2.0  # half-life in engine time: long enough for a mean, short enough to notice a slower engine
+)
+_HALF_LIFE_S = 30.0  # half-life of the estimate, and of the weight of its measurements
 
 
 class ServiceTime:
-    """A mean of the engine time of a row: its shares of all steps that it was part of.
+    """The mean engine time of a row: the sum of its shares of the steps that it was part of.
 
-    A step is shared by the rows in it, so that the rows under way times this mean are the work
-    that lies ahead of a new one. Latest rows weigh most. A row that was withdrawn before its end
-    says nothing, unless it had already taken longer than the mean: then the mean is too low.
+    The rows of a step share its time, so the work ahead of a new row is the number of rows under
+    way times this mean. The latest rows weigh most. A row that was withdrawn unfinished is not
+    counted, unless it already took longer than the mean: then the mean is too low.
 
     The estimate decays while nothing new is learned. Admission control learns only from requests
     that it admits, so an estimate that is too high must not last.
@@ -42,7 +44,7 @@ class ServiceTime:
         return self._mean_s() * self._decay()
 
     def wait_s(self, rows: int, engines: int) -> float:
-        """Return when so many rows are answered by so many engines."""
+        """Return the seconds until so many engines have answered so many rows."""
         return rows * self.mean_s() / engines if engines else 0.0
 
     def _count(self, row_s: float) -> None:

@@ -24,9 +24,9 @@ from service.contracts import (
 from service.errors import EngineFailed, EngineNotStarted, EngineRefused, ServiceError
 
 _LOG = logging.getLogger(__name__)
-_MAX_DELAY_S = 30.0  # between two attempts to start an engine
-_CHECKS = 4  # of the heartbeat, in the silence that an engine is allowed
-_START_HANGS = 10  # times that silence: a large model takes its time to load
+_MAX_DELAY_S = 30.0  # the longest backoff between two attempts to start an engine
+_CHECKS = 4  # checks in the silence that an engine is allowed
+_START_HANGS = 10  # times that silence, because a large model takes long to load
 
 
 class Owner(Protocol):
@@ -140,7 +140,7 @@ class EngineSupervisor:
                 return await self._host.start(self._on_report)
         except TimeoutError:
             if not limit.expired():
-                raise  # an `OSError` of the operating system
+                raise  # an `OSError`
             self._host.kill()
             await self._host.ended()
             raise EngineNotStarted(f"it was not ready after {timeout_s:g} s") from None

@@ -1,4 +1,4 @@
-"""Many questions answered by engines of this machine, without HTTP."""
+"""Answer many questions with the engines of this machine, without HTTP."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from service.settings import Settings
 from service.solving import Fallback, Solution
 
 Pause = Callable[[float], Awaitable[None]]
-_TIMEOUT_S = 3600.0  # nobody waits for a single row; a hung engine is found by its supervisor
-_TRIES = 5  # of a question whose engine failed: 15 s for the engine to come back
+_TIMEOUT_S = 3600.0  # no client waits for a single row, and the supervisor detects a hung engine
+_TRIES = 5  # for a question whose engine failed; about 15 s for the engine to restart
 _PASSING = (EngineFailed, NotReady, Overloaded)
 
 
 @asynccontextmanager
 async def running(settings: Settings, model: Model) -> AsyncIterator[Runtime]:
-    """A runtime that takes questions until the block ends.
+    """Run a runtime that accepts questions until the block ends.
 
     Raises `EngineRefused`, and `BundleError` for a model that solves no equations.
     """
@@ -52,7 +52,7 @@ async def answers(
 ) -> AsyncGenerator[dict[str, Any], None]:
     """Yield results in the order of the questions, with as many under way as the queue holds.
 
-    A question that fails has an `error`, on one line, in place of its answer.
+    The result of a question that fails is an `error` of one line.
     """
     rows = runtime.settings.max_batch_rows * len(runtime.model.hosts)
     slots = asyncio.Semaphore(min(runtime.settings.max_queue, 4 * rows))

@@ -1,4 +1,4 @@
-"""What answers the questions of a bulk run: the engines of this machine, or another package.
+"""Backends that answer the questions of a bulk run: the engines of this machine, or a package.
 
 A package offers a backend as an entry point of the group `cybersolve.bulk_backends`. It is called
 with the questions, the settings and an address, and yields the result of each question, in any

@@ -103,7 +103,7 @@ def _run_of(arguments: argparse.Namespace) -> Run:
 
 
 def summary(tally: Tally, seconds: float) -> str:
-    """Return one line: how many rows came out how, and how fast."""
+    """Return one line: the number of rows by outcome, and the speed."""
     rows = tally.outcomes.total()
     parts = [
         f"{tally.outcomes[name]:,} {_plural(name, tally.outcomes[name])}"

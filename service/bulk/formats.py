@@ -1,4 +1,4 @@
-"""Which format a bulk file has, and one way to read and write them all."""
+"""Find the format of a bulk file, and read and write all formats in one way."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def format_of(path: Path, default: Format = Format.JSONL) -> Format:
 
 
 def require(form: Format) -> None:
-    """Raise `BulkError` where this installation cannot handle `form`."""
+    """Raise `BulkError` if this installation cannot handle `form`."""
     if form is Format.PARQUET:
         _parquet()
 
 
 def read_rows(file: BinaryIO, form: Format) -> Iterator[Row]:
-    """Yield the rows of `file`. Raises `InputError` where it is no file of questions."""
+    """Yield the rows of `file`. Raises `InputError` if it is not a file of questions."""
     if form is Format.JSONL:
         return read_jsonl(file)
     if form is Format.CSV:
@@ -91,7 +91,7 @@ def write_answers(file: BinaryIO, form: Format, answers: Answers) -> None:
 def _columns(answers: Answers) -> list[str]:
     """Return the keys of the input in order of appearance, then those of results."""
     names: dict[str, None] = {}
-    if answers.form is Format.CSV:  # which has columns even where it has no rows
+    if answers.form is Format.CSV:  # which has columns even without rows
         answers.source.seek(0)
         given = csv_columns(answers.source)
         names |= dict.fromkeys(kept_name(name, given) for name in given)

@@ -22,22 +22,22 @@ from service.bulk.rows import OutputError
 
 @dataclass(frozen=True)
 class Plan:
-    """What decides the results of a run; those of another plan cannot be continued."""
+    """The inputs that determine the results of a run. A run with another plan cannot resume it."""
 
     input_sha256: str
     input_format: str
     fallback: str
     max_tries: int
-    model_sha256: str  # of the bundle's manifest, which has the digests of all its files
+    model_sha256: str  # digest of the bundle's manifest, which has the digests of all its files
 
 
 class Journal:
-    """Results by the index of their question; one process at a time may hold it."""
+    """Results by the index of their question. One process at a time may hold the journal."""
 
     def __init__(self, folder: Path, plan: Plan, *, anew: bool = False) -> None:
         """Open the journal in `folder`, or begin one there; `anew` drops what it holds.
 
-        Raises `OutputError` where it belongs to another plan or another process writes it.
+        Raises `OutputError` if it belongs to another plan or another process writes it.
         """
         self._folder = folder
         folder.mkdir(exist_ok=True)

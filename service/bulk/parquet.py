@@ -20,7 +20,7 @@ _RESULTS = pa.schema([(name, _RESULT_TYPES.get(name, pa.string())) for name in R
 
 
 def read_parquet(file: BinaryIO) -> Iterator[Row]:
-    """Yield the rows of a Parquet file. Raises `InputError` where it has no column `question`."""
+    """Yield the rows of a Parquet file. Raises `InputError` if it has no column `question`."""
     number = 0
     with _opened(file) as table:
         for piece in table.iter_batches(_PIECE):
@@ -77,7 +77,7 @@ def _opened(file: BinaryIO) -> pq.ParquetFile:
 
 
 def _kind(value: object) -> str:
-    """Return the kind of column that holds `value` as it is; `json` where none does."""
+    """Return the kind of column that holds `value` unchanged; `json` if none does."""
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int):

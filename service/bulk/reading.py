@@ -1,4 +1,4 @@
-"""Rows for an event loop: those of a file as they are read, those of a pipe from a thread."""
+"""Read rows in an event loop: those of a file directly, those of a pipe from a thread."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from service.bulk.rows import Row
 
-_AHEAD = 256  # rows read from a pipe before they are asked for
+_AHEAD = 256  # rows read ahead from a pipe
 
 
 async def of_file(rows: Iterator[Row]) -> AsyncIterator[Row]:
@@ -20,14 +20,14 @@ async def of_file(rows: Iterator[Row]) -> AsyncIterator[Row]:
 async def of_pipe(rows: Iterator[Row]) -> AsyncIterator[Row]:
     """Yield `rows`, which may block, without blocking the event loop.
 
-    Reads in a daemon thread, so that a program that ends does not wait for the pipe.
+    A daemon thread reads, so that the program can exit without waiting for the pipe.
     """
     loop = asyncio.get_running_loop()
     read: asyncio.Queue[Row | Exception | None] = asyncio.Queue()
     room = threading.Semaphore(_AHEAD)
 
     def put(row: Row | Exception | None) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits for rows any more
+        with suppress(RuntimeError):  # the loop is closed: the rows are not needed any more
             loop.call_soon_threadsafe(read.put_nowait, row)
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""The rows of bulk files: what is read, what an answer adds, and how both share one row."""
+"""Rows of bulk files: the input's keys, the result's keys, and both merged."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ _RENAMED = "input_"
 
 
 class BulkError(ValueError):
-    """A run that cannot start or finish; `str(error)` is one line for the user."""
+    """A run cannot start or finish; `str(error)` is one line for the user."""
 
 
 class InputError(BulkError):
-    """An input file that cannot be read as rows of questions."""
+    """The input cannot be read as rows of questions."""
 
 
 class OutputError(BulkError):
-    """An output that cannot be written, or must not be."""
+    """The output cannot, or must not, be written."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the input: its keys and values, and why it cannot be asked, if it cannot."""
+    """One row of the input: its keys and values, and an error if it has no question."""
 
     record: dict[str, Any]
     error: str | None = None
 
     @property
     def question(self) -> str:
-        """The text to solve, for a row without an `error`."""
+        """Return the text to solve, for a row without an `error`."""
         question: str = self.record[QUESTION]
         return question
 
 
 def row(record: dict[str, Any], where: str) -> Row:
-    """Return a row that can be asked if `record` has a question; `where` names it otherwise."""
+    """Return the row of `record`. Without a question it has an error that names `where`."""
     if QUESTION not in record:
         return Row(record, f'{where}: expected a key "{QUESTION}"')
     if not isinstance(record[QUESTION], str):

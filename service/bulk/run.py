@@ -37,7 +37,7 @@ from service.solving import Fallback
 
 @dataclass(frozen=True)
 class Run:
-    """What `cybersolve batch` was asked to do."""
+    """The options of one run of `cybersolve batch`."""
 
     source: Path
     target: Path
@@ -47,12 +47,12 @@ class Run:
     resume: bool
     overwrite: bool
     backend: Backend
-    address: str | None  # of the backend's cluster
+    address: str | None  # address of the backend's cluster
 
 
 @dataclass
 class Tally:
-    """How many rows came out how."""
+    """The number of rows by outcome."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     first_error: str = ""
@@ -67,7 +67,7 @@ class Tally:
 
 
 def answer(run: Run, settings: Settings) -> Tally:
-    """Answer every row. Raises `BulkError` where the run cannot start or finish.
+    """Answer every row. Raises `BulkError` if the run cannot start or finish.
 
     A run to a file that is interrupted leaves its results in a journal.
     """
@@ -118,7 +118,7 @@ def _to_file(run: Run, target: Target, settings: Settings) -> Tally:
 async def _fill(
     journal: Journal, run: Run, source: BinaryIO, settings: Settings, total: int
 ) -> None:
-    """Have every question answered that has no result in `journal` yet."""
+    """Answer every question that has no result in `journal` yet."""
 
     async def questions() -> AsyncIterator[Numbered]:
         source.seek(0)
@@ -157,12 +157,12 @@ async def _to_stream(run: Run, settings: Settings) -> Tally:
 
 
 class _Lines:
-    """JSON Lines in the order of their rows, each written as soon as it and those before it can."""
+    """A writer of JSON Lines in row order; each line is written once those before it are."""
 
     def __init__(self, output: BinaryIO) -> None:
         self.tally = Tally()
         self._output = output
-        self._rows: deque[Row] = deque()  # that are not written yet
+        self._rows: deque[Row] = deque()  # not written yet
         self._results: dict[int, dict[str, Any]] = {}
         self._written = 0
 
@@ -189,7 +189,7 @@ class _Lines:
 
 @contextmanager
 def _regular_file(path: Path) -> Iterator[BinaryIO]:
-    """Open `path`; a pipe is copied first, for it is read more than once."""
+    """Open `path`. A pipe is copied to a file first, because it is read more than once."""
     with opened_input(path) as file:
         if not is_stream(path):
             yield file
@@ -216,6 +216,6 @@ def _plan(run: Run, source: BinaryIO, settings: Settings) -> Plan:
 
 
 def _count(run: Run, source: BinaryIO) -> int:
-    """Return how many rows can be asked. Raises `InputError`."""
+    """Return the number of rows with a question. Raises `InputError`."""
     source.seek(0)
     return sum(row.error is None for row in read_rows(source, run.source_format))

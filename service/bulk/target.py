@@ -1,4 +1,4 @@
-"""Where a run's output goes: a file that appears whole or not at all, or a stream."""
+"""Write a run's output: to a file that appears complete or not at all, or to a stream."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _STDIN, _STDOUT = 0, 1  # file descriptors
 
 
 def is_stream(path: Path) -> bool:
-    """Return whether `path` is `-`, a pipe, a device: what is read or written once, in order."""
+    """Return whether `path` is `-`, a pipe or a device: read or written once, in order."""
     return path == STANDARD or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 def require_different(source: Path, target: Path) -> None:
-    """Raise `OutputError` where both are one file, by whatever names, links or redirections."""
+    """Raise `OutputError` if both are the same file under any name, link or redirection."""
     given, wanted = _status(source, _STDIN), _status(target, _STDOUT)
     if given and wanted and stat.S_ISREG(given.st_mode) and os.path.samestat(given, wanted):
         raise OutputError(f"{target} is the input; name another output")
@@ -32,7 +32,7 @@ def require_different(source: Path, target: Path) -> None:
 def _status(path: Path, standard: int) -> os.stat_result | None:
     try:
         return os.fstat(standard) if path == STANDARD else path.stat()
-    except OSError:  # not there yet, or closed
+    except OSError:  # does not exist yet, or is closed
         return None
 
 
@@ -66,15 +66,15 @@ def opened_stream(path: Path) -> Iterator[BinaryIO]:
 class Target:
     """An output file that is not a stream."""
 
-    path: Path  # with links followed, so that a link is not replaced by a file
+    path: Path  # with links resolved, so that a link is not replaced by a file
 
     @property
     def parts(self) -> Path:
-        """The folder of an unfinished run's results."""
+        """Return the folder of an unfinished run's results."""
         return self.path.with_name(f"{self.path.name}.parts")
 
     def require_free(self, *, resume: bool, overwrite: bool) -> None:
-        """Raises `OutputError` where this run would destroy something that it may not."""
+        """Raise `OutputError` if the run would overwrite a file without permission."""
         if self.path.is_dir():
             raise OutputError(f"{self.path} is a folder; name a file in it")
         if not self.path.parent.is_dir():
@@ -91,11 +91,11 @@ class Target:
 
     @property
     def replaces(self) -> bool:
-        """Whether the unfinished run was started with --overwrite."""
+        """Return whether the unfinished run was started with --overwrite."""
         return self._marker.exists()
 
     def mark_replaced(self) -> None:
-        """Remember in the folder of results that the finished run replaces the file."""
+        """Record in the folder of results that the finished run replaces the file."""
         self._marker.touch()
 
     @property
@@ -104,7 +104,7 @@ class Target:
 
     @contextmanager
     def written(self) -> Iterator[BinaryIO]:
-        """Write the file: it appears, flushed to the disk, when the block ends without an error."""
+        """Open the file for writing. It appears, flushed to the disk, if the block succeeds."""
         unfinished = self.path.with_name(f"{self.path.name}.unfinished")
         try:
             with unfinished.open("w+b") as file:

@@ -1,7 +1,7 @@
 """JSON Lines and CSV, read and written row by row.
 
-A line that is not a row of its format is a `Row` with an error, in its place. Lines are counted
-from 1, blank lines too, which are otherwise ignored.
+A malformed line becomes a `Row` with an error. Line numbers start at 1 and count blank lines, which
+are otherwise ignored.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from service.bulk.rows import QUESTION, InputError, Row, row
 
-_LONGEST_FIELD = 2**31 - 1  # bytes of a CSV field; the module's own limit is 131,072
+_LONGEST_FIELD = 2**31 - 1  # bytes of a CSV field; the limit of Python's module is 131,072
 _MARK = b"\xef\xbb\xbf"  # the byte order mark of UTF-8
 _SHORT = 80  # characters of a number shown in an error
 
@@ -61,7 +61,7 @@ def json_line(record: dict[str, Any]) -> bytes:
 def read_csv(file: BinaryIO) -> Iterator[Row]:
     """Yield the rows of a CSV file (RFC 4180) in UTF-8 whose first row names the columns.
 
-    Raises `InputError` where no column is called `question`.
+    Raises `InputError` if no column is called `question`.
     """
     csv.field_size_limit(_LONGEST_FIELD)
     rows = csv.reader(_csv_lines(file))
@@ -93,7 +93,7 @@ def _header(rows: Iterator[list[str]]) -> list[str]:
 
 
 def _csv_lines(file: BinaryIO) -> Iterator[str]:
-    """Yield lines, with surrogates for bytes that are not UTF-8, so that one does not end all."""
+    """Yield lines. Bytes that are not UTF-8 become surrogates, so that one does not end the run."""
     for number, line in enumerate(file):
         raw = line.removeprefix(_MARK) if number == 0 else line
         yield raw.decode("utf-8", "surrogateescape")
@@ -119,7 +119,7 @@ def write_csv(file: BinaryIO, columns: Sequence[str], records: Iterable[dict[str
 
 
 class _Encoded:
-    """A text file over a binary one, for `csv.writer`."""
+    """A text file on top of a binary one, for `csv.writer`."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -139,7 +139,7 @@ def _field(value: object) -> str:
 
 
 def plain(value: object) -> str:
-    """Return a value that JSON does not have (dates, decimals, bytes) as text."""
+    """Return the text of a value that JSON cannot express (dates, decimals, bytes)."""
     if isinstance(value, date | datetime | time):
         return value.isoformat()
     return b64encode(value).decode() if isinstance(value, bytes) else str(value)

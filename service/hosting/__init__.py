@@ -1,1 +1,1 @@
-"""Where engines run, apart from the event loop: in a thread or in a process of their own."""
+"""Run engines outside the event loop: in a thread or in a process of their own."""

@@ -1,4 +1,4 @@
-"""The process of one engine, with the arguments PLAN and FD. Only `ProcessHost` starts it."""
+"""Run one engine in this process; the arguments are PLAN and FD. Only `ProcessHost` starts it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     _end_with_the_service()
-    # Signals to the whole group are for the service: it ends this process by closing the socket.
+    # Signals to the process group are for the service, which closes the socket to end this process.
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     plan = EnginePlan.from_json(sys.argv[1])
@@ -38,9 +38,10 @@ def main() -> None:
 
 
 def _end_with_the_service() -> None:
-    """The end of the socket says that the service has gone, but not to an engine that hangs then.
+    """Have the kernel kill this process when the service ends.
 
-    Linux can kill it (prctl(2)); elsewhere such an engine is left over.
+    The end of the socket signals it too, but a hung engine does not read the socket. Only Linux
+    can do this (prctl(2)); elsewhere a hung engine is left over.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -77,7 +78,7 @@ class _Inbox:
         self._unpacking = Unpacking()
 
     def receive(self, wait: bool) -> Sequence[Order] | None:
-        """The orders that have come; `None` at the end of the socket."""
+        """Return the orders that have arrived; `None` at the end of the socket."""
         orders: list[Order] = []
         while True:
             try:
@@ -87,11 +88,11 @@ class _Inbox:
                 return orders
             if not piece:
                 return None
-            for come in self._unpacking.feed(piece):
-                orders += come
+            for message in self._unpacking.feed(piece):
+                orders += message
 
 
 if __name__ == "__main__":
-    # When the service has gone, so has whoever waited.
+    # If the service has ended, no caller waits for the report.
     with suppress(BrokenPipeError, ConnectionResetError):
         main()

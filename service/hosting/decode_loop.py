@@ -1,6 +1,6 @@
-"""What an engine's host does all day: prompts join, each step moves all of them on, some finish.
+"""The decode loop: prompts join the engine, each step decodes a token of every row, rows finish.
 
-The same code runs in a thread and in a process; how orders come and reports go is theirs.
+The same loop runs in a thread and in a process; each host passes orders and reports in its own way.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from service.batching.policy import BatchLimits, joining
 from service.contracts import Finished, Join, Joined, Order, Report
 
 _LOG = logging.getLogger(__name__)
-_TOGETHER_S = 0.002  # of answers that are reported together
-_SILENCE_S = 0.1  # a busy engine reports at least so often, unless a single step takes longer
+_TOGETHER_S = 0.002  # the longest that an answer waits to be reported with others
+_SILENCE_S = 0.1  # a busy engine reports at least this often, unless one step takes longer
 
 
 class _Row(NamedTuple):
@@ -28,10 +28,11 @@ class _Row(NamedTuple):
 
 
 class DecodeLoop:
-    """Keeps `engine` busy until there are no more orders.
+    """Run `engine` until `receive` returns `None`.
 
-    `receive(wait)` gives the orders that have come, with `wait` at least one, and `None` once there
-    will be none; `report` takes what somebody waits for at once, and the rest now and then.
+    `receive(wait)` returns the orders that have arrived, with `wait` at least one, and `None` once
+    there will be no more. `report` is called at once for results that callers wait for, and for the
+    rest at intervals.
     """
 
     def __init__(
@@ -50,8 +51,8 @@ class DecodeLoop:
         self._clock = clock
         self._waiting: dict[int, Prompt] = {}
         self._under_way: dict[int, _Row] = {}
-        # Engine time of a row that were there from the first step on: of each step, its time
-        # divided by the rows in it. The engine time of any row is a difference of two values.
+        # The engine time of a hypothetical row that was in every step: the sum of each step's time
+        # divided by its rows. The engine time of a real row is the difference of two values.
         self._row_s = 0.0
         self._streaming: set[int] = set()
         self._report = Report()
@@ -65,19 +66,19 @@ class DecodeLoop:
             for order in orders:
                 self._take(order)
             if self._waiting or self._under_way:
-                self._round()
+                self._step()
             now_s = self._clock()
-            if self._owes_report(now_s - self._reported_s):
+            if self._report_due(now_s - self._reported_s):
                 report, self._report = self._report, Report()
                 self._reported_s = now_s
                 self._tell(report)
 
-    def _owes_report(self, silence_s: float) -> bool:
+    def _report_due(self, silence_s: float) -> bool:
         if self._report.urgent:
-            # With a backlog here answers travel in company: to send and to hear them one by one
-            # costs as much as to decode a row, and who waits behind them waits longer than this.
+            # With a backlog, answers are sent in groups. To send and receive them one by one costs
+            # as much as to decode a row, and waiting prompts wait longer than this anyway.
             return not self._waiting or silence_s > _TOGETHER_S
-        # An engine that comes to rest reports before: nobody may think that it hangs.
+        # An engine reports before it becomes idle, or its supervisor would consider it hung.
         return not (self._under_way or self._waiting) or silence_s > _SILENCE_S
 
     def _take(self, order: Order) -> None:
@@ -92,8 +93,8 @@ class DecodeLoop:
                 self._engine.leave([order.key])
                 self._report.withdrawn_s.append(self._row_s - row.row_s_before)
 
-    def _round(self) -> None:
-        """Some join, and all make one step. Whatever the engine raises fails its rows alone."""
+    def _step(self) -> None:
+        """Let prompts join and run one step. An exception of the engine fails only its rows."""
         started_s = self._clock()
         try:
             self._join(started_s)
@@ -121,7 +122,7 @@ class DecodeLoop:
         if not chosen:
             return
         prompts: dict[Hashable, Prompt] = {key: self._waiting.pop(key) for key in chosen}
-        # First, so that they fail with the rest should the engine raise.
+        # Added first, so that they fail with the other rows if the engine raises.
         self._under_way |= dict.fromkeys(chosen, _Row(now_s, now_s, self._row_s))
         self._report.joined.append(
             Joined(chosen, [len(prompt.source) for prompt in prompts.values()], now_s)
@@ -130,7 +131,7 @@ class DecodeLoop:
         self._under_way |= dict.fromkeys(chosen, _Row(now_s, self._clock(), self._row_s))
 
     def _finish(self, key: object, hypothesis: Hypothesis, now_s: float) -> None:
-        assert isinstance(key, int), "a row that nobody gave"
+        assert isinstance(key, int), "a row without a prompt: this is a bug"
         row = self._under_way.pop(key)
         self._streaming.discard(key)
         engine_s = self._row_s - row.row_s_before

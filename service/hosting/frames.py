@@ -1,7 +1,6 @@
 """Messages on the socket between the service and an engine's process: a length, then a pickle.
 
-Both ends are this program, on a socket that nobody else can reach; pickles of strangers never get
-here.
+Both ends are this program, on a socket that no other process can reach, so pickles are safe.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ def packed(message: object) -> bytes:
 
 
 class Unpacking:
-    """Puts together what arrives in pieces."""
+    """Assemble messages from the pieces that arrive."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
 
     def feed(self, piece: bytes) -> Iterator[Any]:
-        """The messages that are whole now."""
+        """Return the messages that `piece` completes."""
         self._bytes += piece
         while len(self._bytes) >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._bytes)

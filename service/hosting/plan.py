@@ -1,4 +1,4 @@
-"""What an engine's process must know to begin; passes through its command line."""
+"""The parameters of an engine's process, passed on its command line."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class EnginePlan:
-    model: Path  # a bundle's folder
+    model: Path  # folder of the bundle
     provider: str  # auto, cpu or cuda
-    threads: int  # for the arithmetic of one call
+    threads: int  # threads for the arithmetic of one call
     rows: int
-    tokens: int  # of prompts encoded together
-    kernels: str = "auto"  # the level of a CPU's, one of `engine.kernels.CHOICES`
-    log_format: str = "text"  # as the service's own
+    tokens: int  # limit of the prompts encoded together
+    kernels: str = "auto"  # level of the CPU kernels, one of `engine.kernels.CHOICES`
+    log_format: str = "text"  # the service's
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), default=str)

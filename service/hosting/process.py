@@ -1,7 +1,7 @@
-"""Host an engine in a process of its own, so that its faults stay its own.
+"""Host an engine in a process of its own.
 
-It has its own interpreter, so that decoding and HTTP do not wait for each other. It can be killed
-when it hangs, and when it crashes the service lives on and starts another.
+The process has its own interpreter, so decoding and HTTP do not wait for each other. It can be
+killed when it hangs. When it crashes, the service continues and starts another.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from service.hosting.plan import EnginePlan
 from service.hosting.reserve import HandleReserve
 
 _LAST_STEP_S = 5.0
-_LOOK_S = 0.005  # between two looks for the end of a process that closed its socket
-# Runs the `service.hosting` that this module is part of, whatever else is on the path.
+_LOOK_S = 0.005  # between two checks for the exit of a process that closed its socket
+# Runs the `service.hosting` that contains this module, whatever else is on the path.
 _ROOT = str(Path(__file__).resolve().parents[2])
 _RUN = (
     "import runpy, sys; root = sys.argv.pop(1); root in sys.path or sys.path.insert(0, root); "
@@ -34,9 +34,9 @@ _RUN = (
 
 
 class ProcessHost:
-    """Implements `service.contracts.Host` for the engine that `plan` describes.
+    """Implement `service.contracts.Host` for the engine that `plan` describes.
 
-    From the first start on it holds in reserve the file handles that a restart needs.
+    From the first start on, the file handles that a restart needs are held in reserve.
     `out_of_memory` is shared by all hosts of the service. With `one_attempt`, a start that fails
     raises `EngineRefused`, so that the supervisor does not try again: for commands that a user
     waits for.
@@ -64,10 +64,10 @@ class ProcessHost:
 
     @property
     def live_pid(self) -> int | None:
-        """None once the process was reaped: another may have its id by then."""
+        """Return None once the process is reaped, because another may have its id by then."""
         return self.pid if self._process and self._process.returncode is None else None
 
-    async def start(self, told: Callable[[Report], None]) -> Started:
+    async def start(self, on_report: Callable[[Report], None]) -> Started:
         if self._one_attempt and self._attempted:
             raise EngineRefused("the engine did not start in time")
         self._attempted = True
@@ -76,9 +76,9 @@ class ProcessHost:
             ours = self._spawn()
         loop = asyncio.get_running_loop()
         try:
-            _, self._channel = await loop.create_connection(lambda: _Channel(told), sock=ours)
+            _, self._channel = await loop.create_connection(lambda: _Channel(on_report), sock=ours)
         except BaseException:
-            ours.close()  # which the process takes as its end
+            ours.close()  # which ends the process
             raise
         first = await self._channel.first
         if isinstance(first, Started):
@@ -99,7 +99,7 @@ class ProcessHost:
                 self._process = subprocess.Popen(  # noqa: S603  # our own program
                     [
                         sys.executable,
-                        "-P",  # code in the working directory is not ours to run
+                        "-P",  # do not run code of the working directory
                         "-c",
                         _RUN,
                         _ROOT,
@@ -130,16 +130,17 @@ class ProcessHost:
             self._process.kill()
 
     async def close(self) -> None:
-        """Close the socket, which the process takes as its end."""
+        """Close the socket, which ends the process."""
         if self._channel is not None:
             self._channel.close()
         await self._reap()
         self._reserve.close()
 
     async def _reap(self) -> EngineExit:
-        """Return once the process has ended. It is left neither running nor as a zombie.
+        """Return once the process has ended and is reaped.
 
-        Polled, because to wait in a thread needs one, and the machine may have none to give.
+        The process is polled, because waiting needs a thread, and the machine may be out of
+        threads.
         """
         if self._process is None:
             return EngineExit()
@@ -157,11 +158,11 @@ class ProcessHost:
 class _Channel(asyncio.Protocol):
     """The service's end of the socket."""
 
-    def __init__(self, told: Callable[[Report], None]) -> None:
+    def __init__(self, on_report: Callable[[Report], None]) -> None:
         loop = asyncio.get_running_loop()
-        self.first: asyncio.Future[Any] = loop.create_future()  # None where it ended before
+        self.first: asyncio.Future[Any] = loop.create_future()  # None if the process ended first
         self.lost: asyncio.Future[None] = loop.create_future()
-        self._told = told
+        self._on_report = on_report
         self._unpacking = Unpacking()
         self._transport: asyncio.WriteTransport | None = None
 
@@ -174,14 +175,14 @@ class _Channel(asyncio.Protocol):
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is no subclass
+        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is not a subclass
 
     def data_received(self, data: bytes) -> None:
         for message in self._unpacking.feed(data):
             if not self.first.done():
                 self.first.set_result(message)
-            elif not self.first.cancelled():  # or else nobody waits for this engine
-                self._told(message)
+            elif not self.first.cancelled():  # else no caller waits for this engine
+                self._on_report(message)
 
     def connection_lost(self, exc: Exception | None) -> None:
         for future in (self.first, self.lost):

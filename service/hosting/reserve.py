@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Of one start: two sockets, two pipes of `subprocess`, /dev/null. The rest is for what the
-# operating system or Python may open besides.
+# One start needs two sockets, two pipes of `subprocess` and /dev/null. The rest is for what the
+# operating system or Python may open in addition.
 HANDLES = 8
 
 

@@ -1,4 +1,4 @@
-"""An engine in a thread of this process: for tests and benches, and where no process can be had."""
+"""Host an engine in a thread of this process, for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ _LAST_STEP_S = 5.0
 
 
 class ThreadHost:
-    """Implements `service.contracts.Host`. A thread cannot be killed: one that hangs is left
-    behind, and its engine does not start again before it has come back.
+    """Implement `service.contracts.Host` with a thread.
+
+    A thread cannot be killed. One that hangs is abandoned, and its engine does not start again
+    before the thread has ended.
     """
 
     def __init__(
@@ -32,23 +34,25 @@ class ThreadHost:
         *,
         provider: str = "CPUExecutionProvider",
         clock: Callable[[], float] = time.monotonic,
+        last_step_s: float = _LAST_STEP_S,
     ) -> None:
         self._engine = engine
         self._limits = limits
         self._provider = provider
         self._clock = clock
+        self._last_step_s = last_step_s
         self._life: _Life | None = None
 
     @property
     def live_pid(self) -> None:
-        """None: the engine has no process of its own."""
+        """Return None: the engine has no process of its own."""
         return
 
-    async def start(self, told: Callable[[Report], None]) -> Started:
+    async def start(self, on_report: Callable[[Report], None]) -> Started:
         if self._life is not None and self._life.thread.is_alive():
             raise EngineNotStarted("the thread of the one before still hangs")
         self._engine.clear()
-        self._life = _Life(self._engine, self._limits, told, self._clock)
+        self._life = _Life(self._engine, self._limits, on_report, self._clock)
         self._life.thread.start()
         return Started(self._engine.rows, self._provider)
 
@@ -68,31 +72,31 @@ class ThreadHost:
     async def close(self) -> None:
         if self._life is not None:
             self._life.inbox.put(None)
-            await asyncio.to_thread(self._life.thread.join, _LAST_STEP_S)
+            await asyncio.to_thread(self._life.thread.join, self._last_step_s)
 
 
 class _Life:
-    """From one start to its end."""
+    """One run of the engine, from its start to its end."""
 
     def __init__(
         self,
         engine: Engine,
         limits: BatchLimits,
-        told: Callable[[Report], None],
+        on_report: Callable[[Report], None],
         clock: Callable[[], float],
     ) -> None:
         self.inbox: queue.SimpleQueue[Sequence[Order] | None] = queue.SimpleQueue()
         self.over = asyncio.Event()
-        self._told = told
+        self._on_report = on_report
         self._loop = asyncio.get_running_loop()
         self._decode_loop = DecodeLoop(
             engine, limits, receive=self._receive, report=self._report, clock=clock
         )
-        # A daemon, so that an engine that hangs cannot keep the process from ending.
+        # A daemon thread, so that a hung engine cannot keep the process alive.
         self.thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def end(self) -> None:
-        """In the loop; from now on nothing is told."""
+        """End the run and call `on_report` no more. Call this in the loop."""
         self.inbox.put(None)
         self.over.set()
 
@@ -107,16 +111,16 @@ class _Life:
         orders: list[Order] = []
         with suppress(queue.Empty):
             while True:
-                come = self.inbox.get(block=wait and not orders)
-                if come is None:
+                received = self.inbox.get(block=wait and not orders)
+                if received is None:
                     return None
-                orders += come
+                orders += received
         return orders
 
     def _report(self, report: Report) -> None:
-        self._in_loop(lambda: None if self.over.is_set() else self._told(report))
+        self._in_loop(lambda: None if self.over.is_set() else self._on_report(report))
 
     def _in_loop(self, call: Callable[[], None]) -> None:
-        # A closed loop refuses: nobody waits there any more.
+        # A closed loop raises; no caller waits there any more.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(call)

@@ -38,6 +38,7 @@ from tests.client.script import (
 ONCE = Retries(attempts=1)
 INFO = {
     "name": "tiny", "version": "1", "solves": True, "precision": "fp32", "provider": "cpu",
+    "kernels": "none",
     "parameters": 1, "max_source_tokens": 200, "max_new_tokens": 8, "max_batch_questions": 2,
     "max_body_bytes": 1000, "default_timeout_ms": 30000.0, "provenance": {"seed": 0},
 }  # fmt: skip

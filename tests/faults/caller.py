@@ -45,7 +45,7 @@ class Caller:
         return await self.send(f"GET {path} HTTP/1.1\r\nhost: test\r\n\r\n".encode())
 
     async def send(self, raw: bytes) -> Answer:
-        """What comes back to these bytes."""
+        """Send these bytes and return the response."""
         try:
             async with asyncio.timeout(LONG_S):
                 await self.write(raw)

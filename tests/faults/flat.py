@@ -1,4 +1,4 @@
-"""What "flat" means for a series of measurements: a bound on its trend, after a warm-up."""
+"""Define "flat" for a series of measurements: a bound on its trend after a warm-up."""
 
 from __future__ import annotations
 

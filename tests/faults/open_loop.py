@@ -17,7 +17,7 @@ LATE_S = 0.5  # allowed on top, for the way there and back on a busy machine
 
 @dataclass
 class Step:
-    """What came of the requests due in some seconds."""
+    """The outcomes of the requests that were due in some seconds."""
 
     rate: float
     seconds: float

@@ -48,14 +48,14 @@ class Server:
         return httpx.post(f"{self.url}/solve", json=body, timeout=LONG_S)
 
     def metric(self, series: str) -> float:
-        """Of one series, labels and all without the prefix; 0 before its first count."""
+        """Return the value of a series, with labels and without the prefix; 0 if missing."""
         text = httpx.get(f"{self.url}/metrics", timeout=LONG_S).text
         found = re.search(rf"^cybersolve_{re.escape(series)} (\S+)$", text, re.MULTILINE)
         assert found or "{" in series, f"no series {series}"
         return float(found[1]) if found else 0.0
 
     def statuses(self, route: str) -> dict[int, int]:
-        """How many requests of `route` ended in each status."""
+        """Return the number of requests of `route` by status."""
         text = httpx.get(f"{self.url}/metrics", timeout=LONG_S).text
         series = rf'^cybersolve_requests_total{{route="{route}",status="(\d+)"}} (\S+)$'
         return {int(s): int(float(n)) for s, n in re.findall(series, text, re.MULTILINE)}

@@ -83,7 +83,7 @@ MOMENTS: dict[Moment, int] = {  # how many questions of each caller were accepte
 
 @pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: moment.__name__)
 @pytest.mark.parametrize("how", ["closed", "reset"])
-def test_who_leaves_leaves_nothing_behind(server: Server, moment: Moment, how: str) -> None:
+def test_a_disconnect_leaves_nothing_behind(server: Server, moment: Moment, how: str) -> None:
     handles, left = server.handles(), server.metric(LEFT)
 
     async def scenario() -> None:
@@ -114,7 +114,7 @@ def reset_at_end(caller: Caller) -> None:
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def test_who_leaves_while_decoding_frees_the_row(server: Server) -> None:
+def test_a_disconnect_while_decoding_frees_the_row(server: Server) -> None:
     """Streams and answers that are on their way, left at whatever step they are."""
     handles = server.handles()
 
@@ -151,6 +151,6 @@ async def first_piece(caller: Caller) -> None:
     await caller.reader.readuntil(b"data: ")
 
 
-def test_the_log_of_all_that_has_no_traceback(server: Server, tmp_path: Path) -> None:
+def test_disconnects_log_no_traceback(server: Server, tmp_path: Path) -> None:
     assert "Traceback" not in server.log
     assert "ERROR" not in server.log

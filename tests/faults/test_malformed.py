@@ -61,7 +61,7 @@ async def send_all(server: Server, count: int) -> tuple[Counter[int], list[float
 @pytest.mark.parametrize(
     "count", [SHORT, pytest.param(LONG, marks=pytest.mark.soak)], ids=["short", "long"]
 )
-def test_malformed_requests_are_told_so(tmp_path: Path, count: int) -> None:
+def test_malformed_requests_leave_no_traceback_and_no_growth(tmp_path: Path, count: int) -> None:
     with serving(tmp_path, workers=1) as server:
         server.solve("x + 1 = 3")
         handles = server.handles()

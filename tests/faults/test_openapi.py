@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     "count", [SHORT, pytest.param(LONG, marks=pytest.mark.soak)], ids=["short", "long"]
 )
 @pytest.mark.parametrize("mode", GenerationMode, ids=lambda mode: mode.value)
-def test_the_server_is_as_its_document_says(
+def test_the_server_conforms_to_its_document(
     server: Server, mode: GenerationMode, count: int
 ) -> None:
     document = schemathesis.openapi.from_url(f"{server.url}/openapi.json")

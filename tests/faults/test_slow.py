@@ -33,7 +33,7 @@ async def piece_by_piece(caller: Caller, raw: bytes, port: int) -> None:
             await all_answered(port)
 
 
-def test_who_sends_or_reads_slowly_holds_up_nobody_and_is_answered(tmp_path: Path) -> None:
+def test_slow_clients_are_answered_and_delay_no_other_client(tmp_path: Path) -> None:
     async def scenario(server: Server) -> None:
         async with callers(server.port, MANY) as many:
             await asyncio.gather(
@@ -57,7 +57,7 @@ def test_who_sends_or_reads_slowly_holds_up_nobody_and_is_answered(tmp_path: Pat
 
 
 async def one_byte_after_the_other(caller: Caller) -> bool:
-    """Whether the stream comes to its end."""
+    """Return whether the stream ends."""
     assert caller.reader is not None
     read = b""
     while not read.endswith(b"0\r\n\r\n"):
@@ -65,7 +65,7 @@ async def one_byte_after_the_other(caller: Caller) -> bool:
     return b"event: done" in read
 
 
-def test_who_has_not_finished_asking_does_not_hold_up_the_end(tmp_path: Path) -> None:
+def test_an_unfinished_request_does_not_delay_the_shutdown(tmp_path: Path) -> None:
     """Neither heads nor bodies that are not whole; the bodies are told so."""
 
     async def scenario(server: Server) -> None:
@@ -90,7 +90,7 @@ def test_who_has_not_finished_asking_does_not_hold_up_the_end(tmp_path: Path) ->
         assert "Traceback" not in server.log
 
 
-def test_who_never_finishes_asking_is_told_so_and_cut_off(tmp_path: Path) -> None:
+def test_a_request_that_never_ends_gets_408_and_its_connection_is_closed(tmp_path: Path) -> None:
     """Slowloris, by the hundred: no connection is kept for longer than the bound."""
 
     async def scenario(server: Server) -> None:

@@ -26,7 +26,7 @@ FINE = {200, 413, 422}
 
 
 class Soak:
-    """What was asked and what came of it, by route."""
+    """The requests that were sent and their outcomes, by route."""
 
     def __init__(self, server: Server, count: int) -> None:
         self.server = server

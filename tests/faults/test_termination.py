@@ -31,7 +31,7 @@ async def accepted(server: Server, many: list[Caller]) -> None:
     await asyncio.to_thread(until, lambda: server.metric("queue_depth") == depth, "all accepted")
 
 
-def test_what_was_accepted_is_answered_and_nothing_else(tmp_path: Path) -> None:
+def test_accepted_requests_are_answered_and_new_ones_get_503(tmp_path: Path) -> None:
     async def scenario(server: Server) -> None:
         async with callers(server.port, MANY) as many, callers(server.port, 2) as others:
             await accepted(server, many)
@@ -56,7 +56,9 @@ def test_what_was_accepted_is_answered_and_nothing_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("hastened", [False, True], ids=["by the bound", "by a second Ctrl-C"])
-def test_who_cannot_be_answered_gets_503_within_the_bound(tmp_path: Path, hastened: bool) -> None:
+def test_requests_that_outlast_the_drain_get_503_within_the_bound(
+    tmp_path: Path, hastened: bool
+) -> None:
     """The engine hangs and never comes back."""
     drain_s = 600.0 if hastened else 1.0
 

@@ -51,7 +51,7 @@ class Wire:
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def exchange(self, sent: bytes) -> bytes:
-        """What comes back until the server ends the connection."""
+        """Return all bytes until the server closes the connection."""
         reader, writer = await self.connect()
         writer.write(sent)
         async with asyncio.timeout(BOUND_S):

@@ -63,7 +63,7 @@ def test_health_metrics_and_documentation_are_open(bundle: Path, key: tuple[str,
     serve(bundle, scenario, api_keys_file=key[1])
 
 
-def test_a_strangers_body_is_not_read(bundle: Path, key: tuple[str, Path]) -> None:
+def test_a_body_without_a_valid_key_is_not_read(bundle: Path, key: tuple[str, Path]) -> None:
     """Announced and never sent: who reads it would wait."""
 
     async def scenario(wire: Wire) -> None:

@@ -56,7 +56,7 @@ def test_deadlines_too_short_for_the_model_do_not_lock_out_longer_ones() -> None
             assert isinstance(first.exception(), DeadlineExceeded)
             for caller in others:
                 assert isinstance(caller.exception(), DeadlineExceeded | Overloaded)
-        assert service.batcher.overload(5.0) is None
+        assert service.batcher.admission.overload(5.0) is None
 
 
 def test_one_caller_that_always_disconnects_does_not_keep_the_others_out() -> None:
@@ -68,14 +68,14 @@ def test_one_caller_that_always_disconnects_does_not_keep_the_others_out() -> No
         service.step()
         host.step_s = 0.1
         rude = service.ask(STEPS, 30.0)
-        assert service.batcher.overload(30.0) is not None
+        assert service.batcher.admission.overload(30.0) is not None
         for _ in range(12):
             service.step(STEPS)
             service.wait(20.0)
             rude = service.ask(STEPS, 1000.0)
             service.step()
         assert not rude.done()
-        assert service.batcher.overload(30.0) is None
+        assert service.batcher.admission.overload(30.0) is None
 
 
 def test_a_caller_that_would_rather_wait_is_queued_until_its_deadline() -> None:
@@ -128,7 +128,7 @@ class AnyHistory(RuleBasedStateMachine):
     def an_idle_engine_admits(self) -> None:
         batcher = self.service.batcher
         if len(self.service.waiting) < batcher.engines_up:
-            assert batcher.overload(0.001) is None
+            assert batcher.admission.overload(0.001) is None
 
     @invariant()
     def every_caller_has_one_outcome_at_most(self) -> None:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from service.api.problems import STATUS
-from service.errors import CallerGone, ServiceError
+from service.errors import ClientDisconnected, ServiceError
 from tests.service.app import problem, serve
 
 
@@ -129,4 +129,4 @@ def test_what_is_no_json_is_422(bundle: Path) -> None:
 
 def test_every_service_error_has_a_status() -> None:
     for error in ServiceError.__subclasses__():
-        assert (error in STATUS) is (error is not CallerGone)
+        assert (error in STATUS) is (error is not ClientDisconnected)

@@ -51,8 +51,8 @@ def test_all_questions_share_the_time_that_is_left(bundle: Path, count: int) -> 
     assert all(isinstance(outcome, DeadlineExceeded) for outcome in late)
 
 
-def test_what_is_late_in_a_batch_is_504_in_its_place(bundle: Path) -> None:
-    """Also the questions that had not begun, and those are counted like the rest."""
+def test_late_questions_of_a_batch_get_504(bundle: Path) -> None:
+    """Questions that had not begun get it too, and are counted like the others."""
     engine = Held(bundle)
 
     async def scenario(client: httpx.AsyncClient) -> None:

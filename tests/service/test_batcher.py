@@ -54,6 +54,7 @@ def run(
     cached_answers: int = 0,
     hang_timeout_s: float = 60.0,
     clock: Callable[[], float] | None = None,
+    last_step_s: float = LONG_S,
 ) -> Remembering:
     """Run `scenario` around a started batcher, drain it, and give what its observer saw."""
     observer = Remembering()
@@ -62,7 +63,7 @@ def run(
         limits = BatchLimits(rows, tokens=100_000)
         now = clock or Clock()
         batcher = Batcher(
-            [ThreadHost(engine, limits, clock=now) for engine in engines],
+            [ThreadHost(engine, limits, clock=now, last_step_s=last_step_s) for engine in engines],
             limits,
             max_queue=max_queue,
             cached_answers=cached_answers,
@@ -92,7 +93,7 @@ def test_each_of_a_thousand_gets_its_own_answer(engines: int) -> None:
     assert observer.depth == 0
 
 
-def test_who_waits_joins_late_and_together() -> None:
+def test_waiting_jobs_join_late_and_together() -> None:
     gate = Gate()
     engine = EchoEngine(gate)
 
@@ -219,7 +220,7 @@ def test_a_hung_engine_is_left_and_its_questions_answered() -> None:
     asyncio.run(main())
 
 
-def test_a_hung_engine_is_found_when_all_who_waited_have_gone() -> None:
+def test_a_hung_engine_is_detected_after_all_callers_disconnected() -> None:
     """Deadlines are often shorter than the silence that proves a hang."""
     gate = Gate()
 
@@ -236,7 +237,7 @@ def test_a_hung_engine_is_found_when_all_who_waited_have_gone() -> None:
     run(scenario, EchoEngine(gate, rows=8), hang_timeout_s=0.05)
 
 
-def test_no_engine_is_blamed_for_a_pause_of_the_whole_machine() -> None:
+def test_a_pause_of_the_whole_machine_does_not_count_as_a_hang() -> None:
     gate = Gate()
 
     async def scenario(batcher: Batcher, observer: Remembering) -> None:
@@ -256,11 +257,11 @@ def test_an_engine_that_hangs_at_its_start_is_started_again() -> None:
 
         starts = 0
 
-        async def start(self, told: Callable[[Report], None]) -> Started:
+        async def start(self, on_report: Callable[[Report], None]) -> Started:
             self.starts += 1
             if self.starts == 1:
                 await asyncio.get_running_loop().create_future()
-            return await super().start(told)
+            return await super().start(on_report)
 
     async def main() -> None:
         limits = BatchLimits(8, 100)
@@ -279,7 +280,7 @@ def test_an_engine_refused_ends_the_start_of_the_others() -> None:
     """One that was still starting counts as failed once it is closed, and must not start again."""
 
     class Refusing(ThreadHost):
-        async def start(self, told: Callable[[Report], None]) -> Started:
+        async def start(self, on_report: Callable[[Report], None]) -> Started:
             raise EngineRefused("no such provider")
 
     class Starting(ThreadHost):
@@ -288,7 +289,7 @@ def test_an_engine_refused_ends_the_start_of_the_others() -> None:
             self.starts = 0
             self.closed = asyncio.Event()
 
-        async def start(self, told: Callable[[Report], None]) -> Started:
+        async def start(self, on_report: Callable[[Report], None]) -> Started:
             self.starts += 1
             await self.closed.wait()
             raise EngineFailed
@@ -350,7 +351,7 @@ def test_a_full_queue_refuses_before_any_work() -> None:
         with pytest.raises(Overloaded) as refusal:
             await batcher.submit(Prompt((3,)), LONG_S)
         assert refusal.value.retry_after_s >= 1
-        assert batcher.overload() is not None
+        assert batcher.admission.overload() is not None
         assert observer.depth == 2
         gate.open()
         await asyncio.gather(running, *waiting)
@@ -359,7 +360,7 @@ def test_a_full_queue_refuses_before_any_work() -> None:
     assert observer.refusals == ["queue_full"] * 2
 
 
-def test_who_has_left_costs_nothing_and_frees_a_place() -> None:
+def test_a_disconnected_caller_costs_nothing_and_frees_its_slot() -> None:
     gate = Gate()
     engine = EchoEngine(gate, rows=1)
 
@@ -398,7 +399,7 @@ def test_a_deadline_passes_while_waiting() -> None:
     assert observer.left == ["deadline"]
 
 
-def test_who_leaves_while_decoding_frees_the_row_at_the_next_step() -> None:
+def test_a_disconnect_while_decoding_frees_the_row_at_the_next_step() -> None:
     gate = Gate()
     engine = EchoEngine(gate, rows=1)
 
@@ -415,7 +416,7 @@ def test_who_leaves_while_decoding_frees_the_row_at_the_next_step() -> None:
     assert len(observer.steps) < 10
 
 
-def test_who_leaves_during_its_last_step_is_counted() -> None:
+def test_a_disconnect_during_the_last_step_is_counted() -> None:
     gate = Gate()
 
     async def scenario(batcher: Batcher, _: Remembering) -> None:
@@ -476,7 +477,7 @@ def test_drain_is_bounded_and_answers_the_rest() -> None:
         results = await asyncio.gather(*accepted, return_exceptions=True)
         assert [type(result) for result in results] == [ShuttingDown] * 3
 
-    run(scenario, EchoEngine(gate, rows=1), rows=1)
+    run(scenario, EchoEngine(gate, rows=1), rows=1, last_step_s=0.001)
 
 
 def test_nothing_is_taken_before_the_start() -> None:
@@ -563,7 +564,7 @@ def test_a_stream_tells_the_tokens_as_they_are_written() -> None:
     run(scenario, EchoEngine())
 
 
-def test_who_leaves_a_stream_frees_its_row() -> None:
+def test_closing_a_stream_frees_its_row() -> None:
     async def scenario(batcher: Batcher, _: Remembering) -> None:
         stream = batcher.stream(Prompt((1,) * 1_000_000), LONG_S)
         assert await anext(stream) == [1]
@@ -606,7 +607,7 @@ def test_a_queue_is_bounded_by_tokens_too() -> None:
     asyncio.run(main())
 
 
-def test_who_could_not_be_answered_in_time_is_refused() -> None:
+def test_requests_that_cannot_meet_their_deadline_are_rejected() -> None:
     """Ten questions of a second each wait: one that has five seconds is told to come later."""
     clock = Clock()
 
@@ -628,7 +629,7 @@ def test_who_could_not_be_answered_in_time_is_refused() -> None:
 
 
 def test_what_is_under_way_counts_too_and_so_does_the_question_itself() -> None:
-    """Of a second each: one in the engine, four wait, and a sixth would be answered after six."""
+    """Each takes a second: one decodes, four wait, and a sixth would be answered after six."""
     clock, gate = Clock(), Gate()
 
     def take_a_second(prompts: list[Tokens]) -> None:

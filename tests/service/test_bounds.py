@@ -1,4 +1,4 @@
-"""What a stranger may make the server keep, on real sockets: heads, bodies, time, places."""
+"""Limits on what one client can make the server hold, on real sockets: heads, bodies, time."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_head_within_the_bounds_is_read_however_it_is_cut(bundle: Path) -> Non
 
 @pytest.mark.parametrize("sent", [b"", b"\r\n", b"GET /livez HTTP/1.1\r\nhost: te"])
 def test_a_head_that_does_not_arrive_ends_the_connection(bundle: Path, sent: bytes) -> None:
-    """Also on a connection that has had an answer; who has not begun to ask is told nothing."""
+    """The same holds after an earlier answer. A client that began no request gets no response."""
 
     async def scenario(wire: Wire) -> None:
         assert_late(await wire.exchange(sent))
@@ -132,7 +132,7 @@ def test_a_body_that_grows_too_large_is_refused(bundle: Path) -> None:
     listen(bundle, scenario, max_body_bytes=99)
 
 
-def test_who_goes_on_sending_a_refused_body_is_cut_off(bundle: Path) -> None:
+def test_a_client_that_continues_a_rejected_body_is_cut_off(bundle: Path) -> None:
     async def scenario(wire: Wire) -> None:
         received = await wire.exchange(HEAD + b"content-length: 1000\r\n\r\n" + b"a" * 500)
         assert Reply.read(received).status == 413  # once, and then the end

@@ -11,7 +11,7 @@ from service.hosting.decode_loop import DecodeLoop
 
 
 def answers(clock: Callable[[], float]) -> list[list[int]]:
-    """Who was answered in each report, of six prompts for an engine of one row."""
+    """Return the prompts answered in each report, of six prompts for an engine of one row."""
     orders: list[Sequence[Order]] = [[Join(key, Prompt((7, 8)), False) for key in range(6)]]
     reports: list[Report] = []
 
@@ -32,7 +32,7 @@ def test_answers_of_a_backlog_travel_together_and_the_last_at_once() -> None:
     assert answers(clock=lambda: 0.0) == [[0, 1, 2, 3, 4], [5]]
 
 
-def test_no_answer_waits_for_company_longer_than_two_milliseconds() -> None:
+def test_answers_are_grouped_for_two_milliseconds_at_most() -> None:
     milliseconds = count()
     told = answers(clock=lambda: next(milliseconds) / 1000)
     assert told == [[key] for key in range(6)]

@@ -9,7 +9,7 @@ from fastapi import Request
 from service.api.disconnect import while_connected
 
 
-def test_who_leaves_as_the_answer_comes_cancels_nothing_after_it() -> None:
+def test_a_disconnect_as_the_answer_arrives_cancels_nothing_after_it() -> None:
     """Both in one turn of the event loop: the answer is taken, and its sending goes on."""
 
     async def both_at_once() -> int:

@@ -1,4 +1,4 @@
-"""What goes past the framework is answered as the framework would have it."""
+"""The fast path answers as the framework does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from starlette.types import Message, Receive, Scope, Send
 
 from service.api.middleware.fast_path import FastPath, FastRoute
-from service.errors import CallerGone, Overloaded
+from service.errors import ClientDisconnected, Overloaded
 from tests.service.app import serve
 
 LONG = {"content-type": "application/json; charset=utf-8"}  # which only the framework reads
@@ -63,7 +63,7 @@ class Asked(BaseModel):
 
 
 class Around:
-    """A short way to `/asked`, and behind it whoever else answers, told the body."""
+    """Return a fast path to `/asked`, in front of an application that receives the body."""
 
     def __init__(self) -> None:
         self.behind: list[bytes] = []
@@ -138,7 +138,7 @@ def test_what_is_traced_goes_the_long_way() -> None:
     assert around.behind == [b'{"number": 5}']
 
 
-@pytest.mark.parametrize(("error", "status"), [(Overloaded(7.2), 429), (CallerGone(), 499)])
+@pytest.mark.parametrize(("error", "status"), [(Overloaded(7.2), 429), (ClientDisconnected(), 499)])
 def test_errors_have_their_answers(error: Exception, status: int) -> None:
     around = Around()
     around.error = error
@@ -148,7 +148,7 @@ def test_errors_have_their_answers(error: Exception, status: int) -> None:
 
 
 def _lasting(answer: dict[str, Any]) -> dict[str, Any]:
-    """What does not differ from one time to the next."""
+    """Return the parts of a response that are equal each time."""
     passing = ("timing_ms", "x-request-id", "content-length")
     return {
         name: value

@@ -21,7 +21,7 @@ TEXT = FORMATS["digits"].encode("12*x + 3 = 4")  # the tokenizer's language
 
 
 def spelled(bundle: Path, text: str) -> str:
-    """What comes back from an engine that echoes: the text as the tokenizer knows it."""
+    """Return the answer of an echoing engine: the text as the tokenizer normalises it."""
     codec = TextCodec(bundle / TOKENIZER)
     return codec.decode(codec.encode(text))
 

@@ -28,7 +28,7 @@ QUESTION = {"question": "x + 12345 = 12346"}
 
 @pytest.fixture
 def lines() -> Iterator[Lines]:
-    """What the service has logged as JSON; the process's logging is put back afterwards."""
+    """Capture the service's log as JSON; restore the process's logging afterwards."""
     root, stream = logging.getLogger(), io.StringIO()
     handlers, level = root.handlers[:], root.level
     logs.configure_logging("json", stream=stream)

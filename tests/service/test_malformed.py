@@ -38,7 +38,8 @@ HEADS = {  # the start of a request, and the status of its answer
     b"GET /solve/ HTTP/1.1\r\nhost: elsewhere.test\r\nconnection: close\r\n\r\n": 404,
     b"OPTIONS * HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n": 404,
     b"DELETE /solve HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n": 405,
-    b"OPTIONS /solve HTTP/1.1\r\nconnection: close\r\n\r\n": 405,
+    b"OPTIONS /solve HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n": 405,
+    b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n": 400,  # no Host
 }
 BODIES = (
     b"",
@@ -83,7 +84,7 @@ def test_what_is_no_question_is_a_problem(bundle: Path) -> None:
     listen(bundle, scenario)
 
 
-def test_a_body_of_another_type_is_told_which(bundle: Path) -> None:
+def test_a_body_of_another_type_says_which_type_is_expected(bundle: Path) -> None:
     async def scenario(wire: Wire) -> None:
         for head in (
             POST,

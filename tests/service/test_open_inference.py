@@ -61,7 +61,7 @@ def error(response: httpx.Response, status: int) -> str:
     return str(body["error"])
 
 
-def test_questions_are_answered_each_in_its_place(bundle: Path) -> None:
+def test_questions_are_answered_in_order(bundle: Path) -> None:
     async def scenario(client: httpx.AsyncClient) -> None:
         response = await client.post(INFER, json={"id": "7", **question(*QUESTIONS)})
         body = response.json()
@@ -87,7 +87,7 @@ def test_questions_are_answered_each_in_its_place(bundle: Path) -> None:
 
 
 def test_the_headers_say_how_long_it_took(bundle: Path) -> None:
-    """Of several questions they are those of the slowest, and the whole is no shorter."""
+    """For several questions they are those of the slowest, and the total is at least as long."""
 
     async def scenario(client: httpx.AsyncClient) -> None:
         for request in ({"json": question(*QUESTIONS)}, framed(binary(), BINARY)):

@@ -39,14 +39,14 @@ def test_an_empty_engine_takes_the_oldest(
 
 
 @given(lengths, st.integers(1, 5))
-def test_idle_engines_leave_each_other_an_even_share(waiting: list[int], sharing: int) -> None:
+def test_idle_engines_split_the_jobs_evenly(waiting: list[int], sharing: int) -> None:
     everything = BatchLimits(rows=100, tokens=100_000)
     most = -(-len(waiting) // sharing)
     assert joining(waiting, 100, everything, sharing=sharing) == most
 
 
 @given(lengths, st.integers(1, 20))
-def test_who_all_fit_join_at_once(waiting: list[int], rows: int) -> None:
+def test_jobs_that_all_fit_join_at_once(waiting: list[int], rows: int) -> None:
     limit = BatchLimits(rows, 100_000)
     if len(waiting) <= rows:
         assert joining(waiting, len(waiting), limit) == len(waiting)

@@ -195,7 +195,7 @@ def test_an_engine_that_cannot_be_had_says_why(bundle: Path) -> None:
 
 
 def test_a_start_that_is_given_up_hears_nothing_of_its_engine(bundle: Path) -> None:
-    """What the engine says first is an answer to the start, and no report."""
+    """The first message of an engine answers the start and is not a report."""
 
     async def main() -> None:
         told: list[object] = []

@@ -25,7 +25,7 @@ def test_a_flag_overrides_its_variable() -> None:
     assert settings.port == 10
 
 
-def test_what_strangers_may_do_is_set_in_the_environment() -> None:
+def test_limits_for_untrusted_clients_are_set_in_the_environment() -> None:
     settings = Settings.from_environment(
         {
             "CYBERSOLVE_API_KEYS_FILE": "/run/keys",

@@ -95,7 +95,7 @@ def test_without_a_correct_alternative_the_first_answer_stays(
         ("x = x + 1", 3),  # unverifiable
     ],
 )
-def test_who_needs_no_second_try_gets_none(
+def test_a_correct_first_answer_has_no_second_try(
     manifest: Manifest, codec: TextCodec, question: str, max_tries: int
 ) -> None:
     engine = Doubtful(codec, "x0: q0=4")
@@ -121,7 +121,7 @@ def test_confidence_is_read_off_the_bundles_calibration(
 
 
 def answer(margins: list[int], start: int = 2) -> Hypothesis:
-    """Of distinct tokens, its end token included, with a runner-up so far behind at each place."""
+    """Return a hypothesis of distinct tokens with a runner-up this far behind at each position."""
     places = range(len(margins))
     return Hypothesis(
         tokens=[start + 2 * place for place in places][:-1],

@@ -22,11 +22,11 @@ class FailingHost(SteppedHost):
     faults: Sequence[Exception] = ()
     end = EngineExit()
 
-    async def start(self, told: Callable[[Report], None]) -> Started:
+    async def start(self, on_report: Callable[[Report], None]) -> Started:
         if self.faults:
             fault, *self.faults = self.faults
             raise fault
-        return await super().start(told)
+        return await super().start(on_report)
 
     async def ended(self) -> EngineExit:
         await super().ended()

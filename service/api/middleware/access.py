@@ -1,4 +1,4 @@
-"""Who may ask: an API key for everything but health, metrics, the page and the documentation."""
+"""Require an API key for every route but health, metrics, the page and the documentation."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.api import problems
 from service.api.keys import ApiKeys
 
-# `/info` is not among them: what is served, and where it comes from, is for those who may ask it.
-# `/metrics` is, as scrapers expect; `CYBERSOLVE_METRICS_PORT` takes it where strangers cannot go.
+# `/info` needs a key: the model and its provenance concern only clients that may use it. `/metrics`
+# is open, as scrapers expect; `CYBERSOLVE_METRICS_PORT` moves it out of the reach of clients.
 _OPEN = frozenset({"/", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/favicon.ico"})
 _OPEN_FOLDERS = ("/v2/health/", "/page/")
 
 
 class RequireKey:
-    """Answers 401 to a request without a known key, before its body is read.
+    """Reject requests without a known key with 401, before their bodies are read.
 
-    A key comes as `Authorization: Bearer KEY` or as `x-api-key: KEY`. Its name goes into the
-    request's record.
+    A key comes as `Authorization: Bearer KEY` or as `x-api-key: KEY`. The record of
+    the request has the key's name.
     """
 
     def __init__(self, app: ASGIApp, keys: ApiKeys) -> None:
@@ -38,7 +38,10 @@ class RequireKey:
 
 
 def is_open(path: str) -> bool:
-    """By the very path that the router goes by: no spelling passes here and matches there."""
+    """Return whether `path` needs no key.
+
+    The router matches the same path, so no other spelling of a protected path passes.
+    """
     return path in _OPEN or path.startswith(_OPEN_FOLDERS)
 
 

@@ -1,4 +1,4 @@
-"""Who is refused before any work: while the queue is full, without an engine, or at the end."""
+"""Reject requests before any work: while the queue is full, without an engine, or at shutdown."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from service.api import problems
 from service.errors import ServiceError
 
 
-class Admission:
-    """Answers what `refusal` says to a request that asks an engine, unread and unparsed.
+class RequireAdmission:
+    """Answer a `POST` with its `rejection`, if it has one, before its body is read.
 
-    So a refusal costs little, and who is refused by the thousand cannot take the processor from
-    those who are answered. What asks an engine is a `POST`; the rest always passes.
+    So a rejection costs little, and thousands of them do not take the processor from the requests
+    that are answered. Only a `POST` needs an engine; other requests always pass.
     """
 
-    def __init__(self, app: ASGIApp, refusal: Callable[[], ServiceError | None]) -> None:
+    def __init__(self, app: ASGIApp, rejection: Callable[[], ServiceError | None]) -> None:
         self._app = app
-        self._refusal = refusal
+        self._rejection = rejection
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
-            refused = self._refusal()
-            if refused is not None:
-                answer = problems.refused(refused, scope["state"]["request_id"])
+            rejection = self._rejection()
+            if rejection is not None:
+                answer = problems.refused(rejection, scope["state"]["request_id"])
                 await answer(scope, receive, send)
                 return
         await self._app(scope, receive, send)

@@ -1,4 +1,4 @@
-"""How much a body may be and how long it may take, settled before anything parses it."""
+"""Limit the size of a body and the time it takes to arrive, before anything parses it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from service.api import problems
 
 
 class BodyBounds:
-    """Answers 413 to a body over `max_bytes`, 408 to one that is not there in `timeout_s`.
+    """Reject a body over `max_bytes` with 413, and one that is late (`timeout_s`) with 408.
 
-    A body whose `content-length` says that it is too large is not read at all. The server cuts the
-    connection of a caller that goes on sending all the same (`service.protocol`).
+    A body whose `content-length` is too large is not read at all. The server closes the connection
+    of a client that continues to send (`service.protocol`).
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int, timeout_s: float) -> None:
@@ -29,12 +29,12 @@ class BodyBounds:
         try:
             body = None if self._is_announced_too_large(scope) else await self._whole_body(receive)
         except ClientDisconnect:
-            await problems.gone()(scope, receive, send)
+            await problems.disconnected()(scope, receive, send)
             return
         except TimeoutError:
             await problems.too_slow(self._timeout_s)(scope, receive, send)
             return
-        except asyncio.CancelledError:  # the server ends, and waits for no body
+        except asyncio.CancelledError:  # the server shuts down and waits for no body
             await problems.shutting_down()(scope, receive, send)
             return
         if body is None:
@@ -45,13 +45,11 @@ class BodyBounds:
     def _is_announced_too_large(self, scope: Scope) -> bool:
         for name, value in scope["headers"]:
             if name == b"content-length" and value.isdigit():
-                return (
-                    int(value[:20]) > self._max_bytes
-                )  # 20 digits are too large, whatever follows
+                return int(value[:20]) > self._max_bytes  # 20 digits are too large in any case
         return False
 
     async def _whole_body(self, receive: Receive) -> bytes | None:
-        """The body, or `None` as soon as it is over the limit.
+        """Return the body, or `None` as soon as it exceeds the limit.
 
         Raises `ClientDisconnect`, and `TimeoutError` when the time is over.
         """
@@ -69,7 +67,7 @@ class BodyBounds:
 
 
 def replayed(body: bytes, receive: Receive) -> Receive:
-    """Gives the whole `body`, which was read from `receive`, and then what comes after it."""
+    """Return a `receive` that gives `body`, which was already read, and then later messages."""
     given = False
 
     async def replay() -> Message:

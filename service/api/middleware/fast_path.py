@@ -1,4 +1,4 @@
-"""A short way to routes that are asked often: what is plain goes to them past the framework."""
+"""A fast path: call frequent routes without the framework for plain requests."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from service.errors import ServiceError
 
 
 class FastRoute(NamedTuple):
-    """A route as FastAPI has it, too: what its body is, and what answers it."""
+    """The type of a route's body and the function that answers it, both as in FastAPI."""
 
     body: type[BaseModel]
     answer: Callable[[Any, Request], Awaitable[Response]]
 
 
 class FastPath:
-    """Answers a `POST` with a valid JSON body to one of `routes`, as FastAPI would.
+    """Answer a `POST` with a valid JSON body to one of `routes`, as FastAPI would.
 
-    FastAPI finds a route by one expression after the other, and opens exit stacks and resolves
-    dependencies for routes that have none: a third of what a question costs beside its inference.
-    The rest goes its way: a body that is not valid, which it explains, and what is traced, since
-    it names the span. To be installed where the whole body has been read.
+    FastAPI tries one path expression after another, opens exit stacks, and resolves dependencies
+    even for routes without any. This is a third of the cost of a question without inference. Other
+    requests take the normal path: invalid bodies, which FastAPI explains, and traced requests,
+    whose spans it names. `receive` must give the whole body at once.
     """
 
     def __init__(self, app: ASGIApp, routes: Mapping[str, FastRoute]) -> None:

@@ -1,4 +1,4 @@
-"""The innermost middleware: a bug is an answer like others, labelled, measured and logged once."""
+"""The innermost middleware: answer unhandled errors, so that they are measured like any answer."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from service.api import problems
 _LOG = logging.getLogger(__name__)
 
 
-class BugsAnswered:
-    """Answers 500 where the application raises, with the request's id and nothing of the bug.
+class UnhandledErrors:
+    """Answer 500 if the application raises, with the request's id and no details of the error.
 
-    Where the answer has begun it cannot be taken back: the server cuts the connection, so that the
-    caller does not take a part for the whole.
+    An answer that has begun cannot be withdrawn. The server then cuts the connection, so that the
+    client does not mistake a part for the whole.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,4 +1,4 @@
-"""The outermost middleware: an id, safe headers, and a line in the metrics and in the log."""
+"""The outermost middleware: add an id and safe headers, count the request and log it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _LOG = logging.getLogger("service.requests")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _SAFE_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
-    (b"cache-control", b"no-store"),  # an answer is its caller's alone; the page has its own
+    (b"cache-control", b"no-store"),  # answers must not be cached; the page sets its own value
 )
 
 
 class RequestScope:
-    """Gives each request an id (`x-request-id`, the caller's own if it fits), measures and logs it.
+    """Give each request an id (`x-request-id`, the client's if valid), measure it and log it.
 
-    The log has no question unless `log_questions`, and never a key, a query or a body. `paths` are
-    those of the document, for requests that are refused before any route is found.
+    The log has questions only with `log_questions`, and never a key, a query or a body. `paths` are
+    those of the OpenAPI document, for requests that are rejected before routing.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class RequestScope:
 
 
 def _labelled(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
-    """`headers`, the request's id, and those of the safe ones that they do not set themselves."""
+    """Return `headers`, the request's id, and the safe headers that they do not set themselves."""
     all_headers = [*headers, (b"x-request-id", request_id.encode())]
     names = {name for name, _ in all_headers}
     return all_headers + [header for header in _SAFE_HEADERS if header[0] not in names]

@@ -1,3 +1,3 @@
 """Open Inference Protocol v2 over HTTP (github.com/kserve/open-inference-protocol), with its
-binary tensor data extension. What it does with questions is what `/solve/batch` does.
+binary tensor data extension. Questions are answered as in `/solve/batch`.
 """

@@ -1,4 +1,4 @@
-"""Why a request in the Open Inference Protocol is refused before any question is read."""
+"""Errors that reject a request in the Open Inference Protocol before any question is read."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from service.errors import ServiceError
 
 
 class InvalidInference(ServiceError):
-    """A request whose frame, JSON or tensors do not fit; the text says where and what would."""
+    """The frame, JSON or tensors are invalid; the message says where and what was expected."""
 
 
 class NoSuchModel(ServiceError):
-    """A model, or a version of it, that is not served here."""
+    """The model, or this version of it, is not served."""

@@ -1,4 +1,4 @@
-"""One HTTP body: a JSON object, and after it the binary data of its tensors, where it has any."""
+"""Read and write HTTP bodies: a JSON object, then the binary data of its tensors, if any."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from service.api.open_inference.tensors import (
     texts_of_json,
 )
 
-HEADER = "inference-header-content-length"  # of the JSON, in bytes
+HEADER = "inference-header-content-length"  # bytes of the JSON
 HEADER_SCHEMA = {
     "description": "Bytes of JSON, where the binary data of tensors follows it.",
     "schema": {"type": "integer"},
 }
-BINARY = "application/octet-stream"  # JSON, and after it the data of tensors
+BINARY = "application/octet-stream"  # JSON followed by the data of tensors
 BINARY_SCHEMA = {"schema": {"type": "string", "format": "binary"}}
 
 
 @dataclass(frozen=True)
 class Inference:
-    """A request that was read: its JSON, and its one tensor's elements."""
+    """A request: its JSON, and the elements of its one tensor."""
 
     head: InferRequest
     texts: list[str]
@@ -41,7 +41,7 @@ class Inference:
 
 
 def read(body: bytes, headers: Mapping[str, str]) -> Inference:
-    """Raises `InvalidInference`, which says where the frame, the JSON or the tensor is at fault."""
+    """Return the request. Raises `InvalidInference` for an invalid frame, JSON or tensor."""
     encoding = headers.get("content-encoding", "identity")
     if encoding != "identity":
         raise InvalidInference(f"the body is encoded as {encoding!r}; expected it as it is")
@@ -58,7 +58,7 @@ def respond(
     tensors: Sequence[tuple[Tensor, bool]],
     headers: Mapping[str, str],
 ) -> Response:
-    """A response with the outputs in order; True: that tensor's data is binary, after the JSON."""
+    """Return a response with the outputs in order; True: the tensor's data is binary."""
     outputs: list[dict[str, Any]] = []
     data = []
     for tensor, binary in tensors:
@@ -83,7 +83,7 @@ def respond(
 
 
 def _split(body: bytes, length: str | None) -> tuple[bytes, bytes | None]:
-    """The JSON and what follows it; None: the body is JSON and nothing else."""
+    """Return the JSON and the data after it; None: the body is JSON alone."""
     if length is None:
         return body, None
     if not (length.isascii() and length.isdigit() and len(length) <= 20):
@@ -94,7 +94,7 @@ def _split(body: bytes, length: str | None) -> tuple[bytes, bytes | None]:
 
 
 def _texts(tensor: InputTensor, data: bytes | None) -> list[str]:
-    """The elements of the one input, whichever way they came."""
+    """Return the elements of the one input, from the JSON or the binary data."""
     size = tensor.parameters.binary_data_size
     where = f"input {tensor.name!r}"
     if size is None:

@@ -39,7 +39,7 @@ router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=_FA
 
 @router.get("", summary="Server metadata")
 async def server_metadata() -> ServerMetadata:
-    """The server, and the extensions of the protocol that it speaks."""
+    """Return the server's name and version, and the protocol extensions that it supports."""
     return ServerMetadata(
         name="cybersolve", version=version_of("cybersolve"), extensions=["binary_tensor_data"]
     )
@@ -47,7 +47,7 @@ async def server_metadata() -> ServerMetadata:
 
 @router.get("/health/live", summary="Is the server alive?")
 async def server_live() -> ServerLive:
-    """The process answers."""
+    """Return 200 while the process responds."""
     return ServerLive(live=True)
 
 
@@ -59,7 +59,7 @@ async def server_ready(request: Request) -> ServerReady:
 
 
 async def model_metadata(request: Request) -> ModelMetadata:
-    """The model's tensors."""
+    """Return the model's tensors."""
     manifest = runtime_of(request).model.manifest
     inputs, outputs = task_of(manifest).metadata()
     return ModelMetadata(
@@ -81,12 +81,12 @@ async def model_ready(request: Request) -> ModelReady:
 async def infer(request: Request) -> Response:
     """Answer the questions of a BYTES tensor `question`, of shape `[n]` or `[n, 1]`.
 
-    A question that is not understood has the verdict `not_understood` and its `reason`; anything
-    else that goes wrong fails the whole request. Tensors may be binary (extension
-    `binary_tensor_data`). Where the model does not solve equations, the tensor is `text`.
+    A question that is not understood has the verdict `not_understood` and a `reason`; any other
+    error fails the whole request. Tensors may be binary (extension `binary_tensor_data`). For a
+    model that does not solve equations, the tensor is `text`.
 
-    The headers `x-queue-time`, `x-inference-time` and `x-total-time` say, in milliseconds, how long
-    the slowest of the questions waited and was computed, and how long all of them took.
+    The headers `x-queue-time` and `x-inference-time` give the queueing and inference time of the
+    slowest question, and `x-total-time` the time of all questions, in milliseconds.
     """
     runtime = runtime_of(request)
     manifest = runtime.model.manifest
@@ -97,7 +97,7 @@ async def infer(request: Request) -> Response:
     record = record_of(request)
     record.questions = asked.texts
     started_s = time.perf_counter()
-    with runtime.request():
+    with runtime.admission.request():
         work = task.run(runtime, asked.head.parameters, asked.texts)
         outcomes = await while_connected(request, work)
     total_s = time.perf_counter() - started_s
@@ -113,14 +113,14 @@ async def infer(request: Request) -> Response:
 
 
 async def _require_model(request: Request, model_name: str) -> None:
-    """Raises `NoSuchModel` unless this is the model served."""
+    """Raise `NoSuchModel` unless this model is served."""
     served = runtime_of(request).model.manifest.name
     if model_name != served:
         raise NoSuchModel(f"no model {model_name!r}; there is {served!r}")
 
 
 async def _require_version(request: Request, model_name: str, model_version: str) -> None:
-    """Raises `NoSuchModel` unless this is the version served."""
+    """Raise `NoSuchModel` unless this version is served."""
     await _require_model(request, model_name)
     served = runtime_of(request).model.manifest.version
     if model_version != served:
@@ -128,7 +128,7 @@ async def _require_version(request: Request, model_name: str, model_version: str
 
 
 def _add_model_routes(path: str, named: str, require: Callable[..., Awaitable[None]]) -> None:
-    """Add the routes of a model, or of a version of it; their operation ids begin with `named`."""
+    """Add the routes of a model or of one version; their operation ids begin with `named`."""
     needed = [Depends(require)]
     router.get(path, name=f"{named}_metadata", summary="Model metadata", dependencies=needed)(
         model_metadata

@@ -1,4 +1,4 @@
-"""Bodies of the Open Inference Protocol. What it does not name is left alone, as it asks."""
+"""Bodies of the Open Inference Protocol. Unknown members are ignored, as the protocol requires."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_TENSORS = 100
 
 
 class InferParameters(BaseModel):
-    """Of a request. One that is of no use is refused, so that a slip of the pen is seen."""
+    """Parameters of a request. Unknown ones are rejected, so that a typing error is noticed."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -32,7 +32,7 @@ class InferParameters(BaseModel):
 
     @property
     def deadline_ms(self) -> int | None:
-        """`timeout_ms`, or else `timeout`, rounded up."""
+        """Return `timeout_ms`, or else `timeout` rounded up."""
         if self.timeout_ms is None and self.timeout is not None:
             return -(-self.timeout // 1000)
         return self.timeout_ms
@@ -60,7 +60,7 @@ class InputTensor(BaseModel):
 
 class OutputParameters(BaseModel):
     binary_data: StrictBool | None = None
-    # Not served: saying nothing would give the caller something else than what was asked for.
+    # Not supported: to ignore them would give the client other data than it requested.
     classification: None = None
     shared_memory_region: None = None
 
@@ -128,6 +128,6 @@ class ServerLive(BaseModel):
 
 
 class InferenceError(BaseModel):
-    """What every error under `/v2` looks like."""
+    """The body of every error under `/v2`."""
 
     error: str

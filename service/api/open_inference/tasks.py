@@ -1,4 +1,4 @@
-"""What the tensors mean: of a bundle that solves equations, and of one for any other text."""
+"""The meaning of the tensors, for a bundle that solves equations and for any other text model."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from service.generating import Written
 from service.runtime import Runtime
 from service.solving import Solution
 
-NOT_UNDERSTOOD = "not_understood"  # in place of a verdict: what the other routes answer with 422
+NOT_UNDERSTOOD = "not_understood"  # the verdict where other routes answer 422
 _ALWAYS = frozenset({"timeout_ms", "timeout", "binary_data_output"})
 
 
 @dataclass(frozen=True)
 class _Output:
     datatype: Datatype
-    of: Callable[[Any], Element | None]  # of what `Task.one` gives
+    of: Callable[[Any], Element | None]  # from the result of `Task.one`
     of_fault: Callable[[Fault], Element | None] = lambda _: None
 
 
@@ -37,10 +37,10 @@ class Task:
     input: str
     outputs: Mapping[str, _Output]
     one: Callable[[Runtime, InferParameters, str, float], Awaitable[Solution | Written]]
-    parameter: str  # of its own
+    parameter: str  # the one that only this task has
 
     def metadata(self) -> tuple[list[TensorMetadata], list[TensorMetadata]]:
-        """Inputs and outputs."""
+        """Return the metadata of inputs and outputs."""
         described = [
             TensorMetadata(name=name, datatype=output.datatype, shape=[-1])
             for name, output in self.outputs.items()
@@ -48,16 +48,16 @@ class Task:
         return [TensorMetadata(name=self.input, datatype=Datatype.BYTES, shape=[-1])], described
 
     def require(self, request: InferRequest) -> None:
-        """Raises `InvalidInference` for an input or a parameter of the other task."""
+        """Raise `InvalidInference` for an input or a parameter of the other task."""
         if (name := request.inputs[0].name) != self.input:
             raise InvalidInference(f"inputs.0.name: no input {name!r}; there is {self.input!r}")
         for name in request.parameters.model_fields_set - _ALWAYS - {self.parameter}:
             raise InvalidInference(f"parameters.{name}: there is {self.parameter}, not this")
 
     def wanted(self, request: InferRequest) -> dict[str, bool]:
-        """The names of the outputs wanted, in order, and whether each is to be binary.
+        """Return the names of the requested outputs in order, and whether each is binary.
 
-        Raises `InvalidInference` for one that there is not.
+        Raises `InvalidInference` for an unknown output.
         """
         all_binary = request.parameters.binary_data_output
         if not request.outputs:
@@ -78,8 +78,8 @@ class Task:
     ) -> list[Solution | Written | Fault]:
         """Return the outcome of each text, or why it was not understood.
 
-        All texts share the deadline of the request. Raises all other faults, `DeadlineExceeded`
-        too: an output has no place for them.
+        All texts share the deadline of the request. Raises all other errors, `DeadlineExceeded`
+        too: an output cannot express them.
         """
 
         async def one(text: str, left_s: float) -> Solution | Written:
@@ -94,7 +94,7 @@ class Task:
         )
 
     def tensor(self, name: str, shape: Sequence[int], outcomes: Sequence[object]) -> Tensor:
-        """One output for every text. Where there is nothing to say: empty text, or 0."""
+        """Return one output for all texts; a missing value is an empty text or 0."""
         output = self.outputs[name]
         nothing: Element = "" if output.datatype is Datatype.BYTES else 0
         elements: list[Element] = []
@@ -108,7 +108,7 @@ class Task:
 
 
 def slowest(outcomes: Sequence[Solution | Written | Fault]) -> Timings | None:
-    """Of the text that took longest; `None` where none was understood."""
+    """Return the timings of the slowest text; `None` if no text was understood."""
     timings = [given.timings for given in outcomes if isinstance(given, Solution | Written)]
     return max(timings, key=lambda one: one.total_s, default=None)
 
@@ -118,7 +118,7 @@ def task_of(manifest: Manifest) -> Task:
 
 
 def _sentence(error: Fault) -> str:
-    """Return the first line of `str(error)`: the second draws the place."""
+    """Return the first line of `str(error)`; the second marks the span."""
     return str(error).split("\n", 1)[0]
 
 

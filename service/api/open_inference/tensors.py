@@ -1,6 +1,6 @@
 """BYTES, FP32 and INT32 tensors as JSON and as binary data (little-endian, row-major).
 
-Knows the encodings only, not what the tensors mean.
+This module knows the encodings, not the meaning of tensors.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Tensor:
 
 
 def texts_of_binary(name: str, data: bytes) -> list[str]:
-    """The elements of a BYTES tensor: each a length of four bytes, then so many bytes of UTF-8."""
+    """Return the elements of a BYTES tensor: each a length in four bytes, then as many of UTF-8."""
     texts: list[str] = []
     at = 0
     while at < len(data):
@@ -62,7 +62,7 @@ def texts_of_binary(name: str, data: bytes) -> list[str]:
 
 
 def texts_of_json(name: str, data: Sequence[Any], *, nested: bool) -> list[str]:
-    """The elements of a BYTES tensor in JSON: flat, or each in a list of its own if `nested`."""
+    """Return the elements of a BYTES tensor in JSON: flat, or each in its own list if `nested`."""
     texts: list[str] = []
     for index, element in enumerate(data):
         alone = nested and isinstance(element, list) and len(element) == 1
@@ -77,7 +77,7 @@ def texts_of_json(name: str, data: Sequence[Any], *, nested: bool) -> list[str]:
 
 
 def require_shape(name: str, shape: Sequence[int], elements: int) -> None:
-    """Raises `InvalidInference` unless `shape` has so many elements."""
+    """Raise `InvalidInference` unless `shape` has so many elements."""
     if prod(shape) != elements:
         raise InvalidInference(
             f"input {name!r} has {elements} elements; its shape {list(shape)} has {prod(shape)}"

@@ -1,7 +1,7 @@
 """The page at `/`, the reference at `/docs`, and the files of both.
 
-Plain files beside this one, without a build step. They are read once, when the router is made, and
-ask nothing of any other origin. What they show comes from the service's own routes.
+The files are plain, without a build step, and are read once when the router is made. They load
+nothing from other origins and show data of the service's own routes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from importlib.resources import files
 from fastapi import APIRouter, HTTPException, Request, Response
 
 _FOLDER = "/page/"
-_PLACES = {"index.html": "/", "docs.html": "/docs"}  # all others: in `_FOLDER`, by their names
+_PLACES = {"index.html": "/", "docs.html": "/docs"}  # all other files, in `_FOLDER`
 _MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -28,7 +28,7 @@ _POLICY = (
     "require-trusted-types-for 'script'"
 )
 HEADERS: Mapping[str, str] = {
-    "cache-control": "no-cache",  # kept, but asked for anew: an unchanged file costs a 304
+    "cache-control": "no-cache",  # cached but revalidated: an unchanged file costs a 304
     "content-security-policy": _POLICY,
     "cross-origin-opener-policy": "same-origin",
     "referrer-policy": "no-referrer",
@@ -39,7 +39,7 @@ HEADERS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class _File:
-    """One file as it goes out, plain and compressed, with the headers of both."""
+    """One file as it is sent, plain and compressed, with the headers of both."""
 
     plain: bytes
     compressed: bytes
@@ -65,7 +65,7 @@ class _File:
 
 
 def router() -> APIRouter:
-    """A route for each of the two documents, and one for all other files beside this module."""
+    """Return a router for the two documents and for all other files beside this module."""
     routes = APIRouter()
     read = {name: _File.read(name, content) for name, content in _contents().items()}
 
