@@ -20,7 +20,7 @@ from equations.formats import FORMATS
 from equations.linear import Equation, render
 from equations.parser import parse
 from equations.verify import Verdict, verify
-from service.confidence import confidence
+from service.confidence import choices, confidence, score
 
 
 class Answering:
@@ -32,6 +32,7 @@ class Answering:
         self._manifest = read_manifest(folder)
         self._codec = TextCodec(folder / TOKENIZER)
         self._format = FORMATS[self._manifest.prompt_format]
+        self._choices = choices(self._codec.token_id)
 
     def answer(self, questions: Sequence[str]) -> list[dict[str, Any]]:
         """Return an answer for each question, in order. Raises `EquationError`."""
@@ -56,7 +57,9 @@ class Answering:
         if written.answer is None and verification.verdict is Verdict.WRONG:
             reason = "the model gave no answer"
         sure = (
-            confidence(manifest.calibration, hypothesis.logprob) if manifest.calibration else None
+            confidence(manifest.calibration, score(hypothesis, self._choices))
+            if manifest.calibration
+            else None
         )
         return {
             "answer": written.answer,
