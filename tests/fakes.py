@@ -9,7 +9,8 @@ from engine.contracts import Prompt, Tokens
 from engine.echo import EchoEngine
 from engine.tokens import TextCodec
 from equations import work
-from equations.prompt import SUMS, read_digits
+from equations.parser import parse
+from equations.prompt import SUMS, read_digits, write_digits
 
 
 class Clock:
@@ -62,8 +63,12 @@ class Remembering:
         self.answers += 1
 
 
+# Tests of wrong answers ask this: `RightEngine` writes nothing for it.
+UNANSWERED = write_digits(parse("2x = 1"))
+
+
 class RightEngine(EchoEngine):
-    """Answers every `digits` prompt with its true worked form, and others with nothing."""
+    """Answers every `digits` prompt but `UNANSWERED` with its true worked form."""
 
     def __init__(
         self,
@@ -77,6 +82,8 @@ class RightEngine(EchoEngine):
 
     def _work(self, prompt: Prompt) -> Tokens:
         asked = self._codec.decode(prompt.source)
+        if asked == UNANSWERED:
+            return []
         divide = not asked.startswith(f"{SUMS} ")
         equation = read_digits(asked.removeprefix(f"{SUMS} "))
         try:

@@ -167,7 +167,7 @@ def test_a_text_comes_whole_or_in_pieces(server: Server) -> None:
         assert client.generate(PROMPT, max_new_tokens=3).finish_reason == "length"
         with (
             pytest.raises(InvalidRequest, match="at most 500"),
-            client.stream(PROMPT, max_new_tokens=600),
+            client.stream(PROMPT, max_new_tokens=501),
         ):
             pass
 

@@ -16,6 +16,7 @@ import httpx
 
 from bench import processes
 from loadtest.server import free_port
+from tests.signals import heed_signals
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG_S = 60.0  # a bound for what is broken, not a promise
@@ -118,6 +119,7 @@ def serving(folder: Path, stderr: int | None = None, **settings: object) -> Iter
             env={**os.environ, **environment, **given},
             stdout=file,
             stderr=subprocess.STDOUT if stderr is None else stderr,
+            preexec_fn=heed_signals,  # noqa: PLW1509  # only resets signals
         )
     if stderr is not None:
         os.close(stderr)

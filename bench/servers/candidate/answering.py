@@ -56,8 +56,11 @@ class Answering:
         reason = verification.reason
         if written.answer is None and verification.verdict is Verdict.WRONG:
             reason = "the model gave no answer"
-        certainty = score(hypothesis, self._choices)
-        sure = confidence(manifest.calibration, certainty) if manifest.calibration else None
+        sure = (
+            confidence(manifest.calibration, score(hypothesis, self._choices))
+            if manifest.calibration
+            else None
+        )
         return {
             "answer": written.answer,
             "variable": equation.variable,
