@@ -58,6 +58,9 @@ def test_no_request_of_a_pooled_connection_is_lost_at_the_end(
                     await caller.write(b"")
                 except ConnectionRefusedError:
                     return statuses
+                except ConnectionResetError:
+                    reset_at_once.append(seed)
+                    return statuses
             try:
                 answer = await caller.ask("/solve", {"question": question})
             except NoAnswer as lost:

@@ -57,11 +57,11 @@ def test_a_wrong_character_is_marked_and_selected(page: Page) -> None:
 
 def test_places_count_characters_not_halves_of_them(page: Page) -> None:
     """Python counts code points, a browser UTF-16: the sign before the fault has two halves."""
-    ask(page, "𝟛x = 3 + & 2")
+    ask(page, "😀x = 3 + 2")
     mark = page.locator(".fault mark")
-    assert mark.inner_text() == "𝟛"
+    assert mark.inner_text() == "😀"
     selected = "f => f.value.slice(f.selectionStart, f.selectionEnd)"
-    assert page.get_by_label("Linear equation").evaluate(selected) == "𝟛"
+    assert page.get_by_label("Linear equation").evaluate(selected) == "😀"
 
 
 def test_a_text_that_ends_too_early_is_marked_at_its_end(page: Page) -> None:
@@ -75,7 +75,7 @@ def test_a_text_that_ends_too_early_is_marked_at_its_end(page: Page) -> None:
         ("x + 1 = x + 2", "Unverifiable", "No solution"),
         ("x + 1 = x + 1", "Unverifiable", "Every number solves it"),
         ("x*x = 4", "Status 422", "Not understood"),
-        ("3x = 8", "Wrong", "does not make both sides equal"),
+        ("123456789012x = 5", "Wrong", "does not make both sides equal"),
     ],
 )
 def test_what_is_not_plainly_right_is_said_in_words(
@@ -88,19 +88,19 @@ def test_what_is_not_plainly_right_is_said_in_words(
 
 def test_the_exact_solution_where_the_model_is_wrong(page: Page) -> None:
     page.get_by_label("Solve exactly where the model is wrong").check()
-    ask(page, "3x = 8")
+    ask(page, "123456789012x = 5")
     page.get_by_text("the exact solver").wait_for()
-    assert page.locator(".result mfrac").evaluate("f => f.textContent") == "83"
+    assert page.locator(".result mfrac").evaluate("f => f.textContent") == "5123456789012"
 
 
 def test_a_wrong_answer_is_struck_out_and_offers_the_exact_one(page: Page) -> None:
-    ask(page, "3x = 8")
+    ask(page, "123456789012x = 5")
     page.locator("article.answer .badge").get_by_text("Wrong").wait_for()
     line = page.locator(".result math").evaluate("m => getComputedStyle(m).backgroundImage")
     assert line.startswith("linear-gradient")
     page.get_by_role("button", name="Solve exactly", exact=True).click()
     page.get_by_text("the exact solver").wait_for()
-    assert page.locator(".result mfrac").evaluate("f => f.textContent") == "83"
+    assert page.locator(".result mfrac").evaluate("f => f.textContent") == "5123456789012"
     assert page.get_by_label("Solve exactly where the model is wrong").is_checked()
     assert not page.get_by_role("button", name="Solve exactly", exact=True).count()
 
