@@ -30,9 +30,7 @@ def show(page: Page, view: str) -> None:
         page.locator("mark").wait_for()
     elif view == "batch":
         page.get_by_role("tab", name="Batch").click()
-        page.get_by_label("Equations, one a line").fill(
-            "3x + 5 = 20\nx = x\n123456789012x = 5\n3x +"
-        )
+        page.get_by_label("Equations, one a line").fill("3x + 5 = 20\nx = x\n3x = 8\n3x +")
         page.get_by_role("button", name="Solve all").click()
         page.get_by_text("Done:").wait_for()
     elif view == "live":
@@ -89,7 +87,7 @@ def test_a_phone_shows_the_verdicts_of_a_batch(browser: Browser, server: Server)
     page = context.new_page()
     page.goto("/")
     page.get_by_role("tab", name="Batch").click()
-    lines = ["Solve 24 = 1601*c - 1605*c for c.", "x = x + 1", "123456789012x = 5", "3x + = 20"]
+    lines = ["Solve 24 = 1601*c - 1605*c for c.", "x = x + 1", "3x = 8", "3x + = 20"]
     page.get_by_label("Equations, one a line").fill("\n".join(lines))
     page.get_by_role("button", name="Solve all").click()
     page.get_by_text("Done:").wait_for()

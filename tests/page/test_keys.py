@@ -201,7 +201,9 @@ def test_a_key_that_was_withdrawn_is_asked_for_anew(page: Page, server: Server, 
     ask(page, "2x = 4")
     page.get_by_text("That key is not accepted.").wait_for()
     give(page, key)
-    page.get_by_role("region", name="Answer", exact=True).get_by_text("2*x = 4").first.wait_for()
+    page.get_by_role("region", name="Answer", exact=True).get_by_text("2*x = 4").first.wait_for(
+        state="attached"
+    )
     correct(page)
     keys.file.write_text(before)
     await_status(server, keys.key, 200)
