@@ -129,14 +129,14 @@ def test_callers_that_leave_are_counted_and_cost_the_others_nothing(
     assert abandoned() - before > 100
 
 
-def test_memory_stays_under_450_megabytes(server: Server) -> None:
+def test_memory_stays_under_350_megabytes(server: Server) -> None:
     """The server's, and that of each engine's process, pages that they share counted once each."""
     pids = list(processes.tree(server.process.pid))
     if not processes.PROC.exists():
         pytest.skip("no /proc here")
     assert len(pids) > 1
     peaks_kib = [processes.status_kib(pid, "VmHWM") for pid in pids]
-    assert sum(peaks_kib) < 450_000, peaks_kib
+    assert sum(peaks_kib) < 350_000, peaks_kib
 
 
 def test_a_termination_signal_lets_accepted_requests_finish(problems: list[Problem]) -> None:
