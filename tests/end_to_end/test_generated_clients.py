@@ -19,7 +19,7 @@ PYTHON_GENERATOR = "openapi-python-client==0.29.1"
 MODEL = "cybersolve-mini"
 EXPECTED = {
     "answer": "5",
-    "problem": [422, "the text has 505 characters", "over!"],
+    "problem": [422, "the text has 2005 characters", "over!"],
     "batch": ["4", "over!", "the model does not read a number of 15 digits, over 12"],
     "kinds": ["answer", "problem", "problem"],
     "tensor": ["4"],

@@ -32,7 +32,7 @@ def at(text, span):
 
 url, model = sys.argv[1:]
 client = Client(base_url=url)
-question = "𝟛" * 10 + "x" * 490 + "over!"  # 500 characters, and five
+question = "𝟛" * 10 + "x" * 1990 + "over!"  # 2,000 characters, and five
 questions = ["2x = 8", question, "123456789012345x = 3"]
 answered = solve.sync(
     client=client, body=SolveRequest(question="3x + 5 = 20", fallback=Fallback.EXACT)

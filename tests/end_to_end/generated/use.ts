@@ -16,7 +16,7 @@ function outcome(question: string, result: BatchAnswer | BatchProblem): string |
 }
 
 async function main(): Promise<void> {
-  const question = "𝟛".repeat(10) + "x".repeat(490) + "over!"; // 500 characters, and five
+  const question = "𝟛".repeat(10) + "x".repeat(1990) + "over!"; // 2,000 characters, and five
   const answered = await solve({ body: { question: "3x + 5 = 20", fallback: "exact" } });
   const failed = await solve({ body: { question } });
   const problem = failed.error as Problem;
