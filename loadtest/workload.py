@@ -12,7 +12,7 @@ OK, NOT_UNDERSTOOD = 200, 422
 # Shares of requests. Most have one question; some questions cannot be parsed.
 _BATCHES, _MISTAKES = 0.05, 0.05
 _LARGEST_BATCH = 16
-_MISTYPED = ("3x + = 20", "what is x?", "x^2 = 4", "2*(x + 1 = 4", "7")
+_MISTYPED = ("3x + = 20", "what is x?", "x^2 = 4", "x > 3", "7")
 
 
 @dataclass(frozen=True)
