@@ -105,7 +105,7 @@ def read_quotient(text: str) -> int | None:
 
 
 def expressible(solution: Fraction | None) -> bool:
-    """Whether the worked form can end in this answer."""
+    """Return whether the worked form can end in this answer."""
     return solution is not None
 
 

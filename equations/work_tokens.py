@@ -53,7 +53,7 @@ def quotient_digits() -> list[str]:
 
 
 def factors(token: str) -> tuple[str, ...]:
-    """What a token is made of, for embeddings that are sums of shared parts."""
+    """Return the factors of a token, for embeddings that are sums of shared parts."""
     if match := _DIGIT.fullmatch(token):
         kind, digit, carry, place = match.groups()
         return f"{digit}~{carry}", f"{kind}~", f"^{place}"
@@ -74,13 +74,13 @@ def factors(token: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)  # more than the vocabulary has
 def row_digit(token: str) -> int | None:
-    """What a digit of a row adds to its number; `None` for any other token."""
+    """Return what a digit of a row adds to its number; `None` for any other token."""
     match = _DIGIT.fullmatch(token)
     return int(match[2]) * 10 ** int(match[4]) if match else None
 
 
 @lru_cache(maxsize=512)
 def quotient_digit(token: str) -> int | None:
-    """What a quotient digit adds to the quotient; `None` for any other token."""
+    """Return what a quotient digit adds to the quotient; `None` for any other token."""
     match = _QUOTIENT_DIGIT.fullmatch(token)
     return int(match[2]) * 10 ** int(match[1]) if match else None

@@ -50,7 +50,7 @@ class ConnectionBounds:
     closing: bool = False  # every answer closes its connection
 
 
-# Of all servers in the process.
+# Shared by all servers in the process.
 _FEW_HANDLES = RefusedConnections()
 _MANY_CONNECTIONS = RefusedConnections()
 

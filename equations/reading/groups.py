@@ -1,4 +1,4 @@
-"""What is open while a sum is read: one group for each bracket, and one for the whole side."""
+"""The open groups while a sum is read: one for each bracket, and one for the whole side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of a text that is not understood: what was found, and what to write."""
+"""Refuse texts that are not understood: say what was found, and what to write."""
 
 from __future__ import annotations
 

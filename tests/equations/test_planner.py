@@ -20,7 +20,7 @@ Answer = Callable[[Step], Work]
 
 
 def exactly(step: Step) -> Work:
-    """What a model that makes no mistake writes."""
+    """Return the text of a model that makes no mistake."""
     return work.read(work.write(step.equation, Random(0), divide=step.divide))
 
 
