@@ -47,7 +47,8 @@ def finetune(
     evaluation `curve.png` and, if it is the best so far, the model in `model/`. `stop_after` ends
     early at that step, as a kill would. Returns True in the process that writes the files.
 
-    Raises `RunError` if the folder holds a run of other settings, `data.DataError` for bad data.
+    Raises `RunError` if the folder holds a run of other settings or the run diverges, and
+    `data.DataError` for bad data.
     """
     accelerator = _accelerator(settings, run_folder, mlflow)
     _check(settings, layout, accelerator.num_processes)
