@@ -180,6 +180,16 @@ def test_mistakes_are_named(base: Path, small: Path, tmp_path: Path) -> None:
     assert "mlflow" not in sys.modules
 
 
+def test_fsdp_on_a_cpu_is_refused(
+    base: Path, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `accelerate launch --config_file training/finetune/fsdp.yaml` asks for it."""
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(RunError, match="FSDP is asked for, on cpu; expected processes with a CUDA"):
+        run(settings(base), small, tmp_path)
+    assert not (tmp_path / "settings.json").exists()
+
+
 def test_padding_counts_for_nothing(base: Path) -> None:
     """The loss of two examples together is that of their label tokens, each by itself."""
     model, tokenizer = checkpoint.load(base)
