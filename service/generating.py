@@ -6,10 +6,9 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from enum import StrEnum
 
 from engine.bundle import Manifest
-from engine.contracts import Prompt
+from engine.contracts import Decoding, FinishReason, Prompt
 from engine.tokens import TextCodec
 from service.contracts import Answered, Submit, Timings
 from service.errors import LimitExceeded, QuestionTooLong
@@ -21,11 +20,6 @@ _CHARACTERS_A_TOKEN = 32
 _UNFINISHED = (
     "\N{REPLACEMENT CHARACTER}"  # bytes of a character whose last token is not generated yet
 )
-
-
-class FinishReason(StrEnum):
-    END = "end"  # the model ended the text
-    LENGTH = "length"  # the limit of tokens was reached
 
 
 @dataclass(frozen=True)
@@ -99,14 +93,14 @@ class Generator:
         source = self._codec.encode(text)
         if len(source) > most:
             raise QuestionTooLong(f"{len(source)} tokens; the model reads at most {most}")
-        return Prompt(source, max_new_tokens=max_new_tokens)
+        return Prompt(source, decoding=Decoding(max_new_tokens=max_new_tokens))
 
     def _written(self, answered: Answered, started_s: float) -> Written:
         hypothesis = answered.hypothesis
         return Written(
             text=self._codec.decode(hypothesis.tokens),
             tokens=len(hypothesis.tokens),
-            finish_reason=FinishReason.END if hypothesis.ended else FinishReason.LENGTH,
+            finish_reason=hypothesis.finish_reason,
             timings=answered.timings,
             total_s=time.perf_counter() - started_s,
         )
