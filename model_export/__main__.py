@@ -29,18 +29,18 @@ class RunError(ValueError):
 
 
 def main(argv: list[str] | None = None) -> int:
-    from model_export.bundle import ParityError
-    from model_export.graphs import UnsupportedCheckpoint
+    from model_export.checkpoint.errors import CheckpointError
+    from model_export.parity import ParityError
 
     arguments = _parser().parse_args(argv)
     try:
         arguments.run_command(arguments)
     except (
         BundleError,
+        CheckpointError,
         EquationError,
         ParityError,
         RunError,
-        UnsupportedCheckpoint,
         OSError,
     ) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -49,7 +49,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from model_export.bundle import Identity, sources_of, texts_of, write_bundle
+    from model_export.assembly import Identity, sources_of, texts_of
+    from model_export.bundle import write_bundle
     from model_export.card import write_card
 
     checkpoint = _checkpoint(arguments.run)
@@ -85,21 +86,21 @@ def _export(arguments: argparse.Namespace) -> None:
 def _checkpoint(run: Path) -> Path:
     """Return the checkpoint of a run's folder, or the folder itself if it is a checkpoint."""
     for folder in (run / "model", run):
-        if (folder / "config.json").exists() and (folder / "tokenizer.json").exists():
+        if (folder / "config.json").exists():
             return folder
-    raise RunError(f"{run}: neither a run with a model nor a checkpoint with its tokenizer.json")
+    raise RunError(f"{run}: neither a run with a model nor the folder of a T5 checkpoint")
 
 
 def _format_of(checkpoint: Path) -> str:
-    from tokenizers import Tokenizer
+    from model_export.checkpoint.files import read_object
+    from model_export.checkpoint.reading import tokenizer_of
 
-    config = json.loads((checkpoint / "config.json").read_text())
-    tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
-    return detect(config.get(CONFIG_KEY), tokenizer.token_to_id)
+    recorded = read_object(checkpoint / "config.json").get(CONFIG_KEY)
+    return detect(recorded, tokenizer_of(checkpoint).token_to_id)
 
 
 def _describe(arguments: argparse.Namespace) -> None:
-    from model_export.bundle import describe
+    from model_export.assembly import describe
     from model_export.card import write_card
 
     knots = json.loads(arguments.calibration.read_text()) if arguments.calibration else None
@@ -114,16 +115,21 @@ def _describe(arguments: argparse.Namespace) -> None:
 
 def _parity(arguments: argparse.Namespace) -> None:
     from engine.bundle import load_manifest
-    from model_export.bundle import sources_of
-    from model_export.parity import compare
+    from model_export.assembly import sources_of
+    from model_export.checkpoint.reading import read_checkpoint
+    from model_export.parity import compare, engine_answers
+    from model_export.reference import Reference
 
     manifest = load_manifest(arguments.bundle)
     questions = _questions(arguments.data, arguments.questions)
     sources = sources_of(questions, manifest.prompt_format, arguments.checkpoint)
-    report = compare(arguments.checkpoint, arguments.bundle, manifest, sources)
-    print(json.dumps(report))
-    if manifest.precision == "fp32" and report["different"]:
-        raise RunError(f"{report['different']} of {report['questions']} differ from PyTorch")
+    reference = Reference(read_checkpoint(arguments.checkpoint))
+    expected = reference.answers(sources, manifest.limits.max_new_tokens)
+    found = engine_answers(arguments.bundle, manifest, sources)
+    comparison = compare(found, expected)
+    print(json.dumps(comparison.to_dict()))
+    if manifest.precision == "fp32" and comparison.different:
+        raise RunError(f"{comparison.different} of {comparison.questions} differ from PyTorch")
 
 
 def _single(arguments: argparse.Namespace) -> None:

@@ -13,13 +13,13 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from transformers import T5Config
 
 from model_export import operators
 from model_export.builder import FLOAT, FLOAT16, GraphBuilder
+from model_export.checkpoint.configuration import Configuration
+from model_export.checkpoint.tensors import Matrix
 from model_export.quantisation import InputRanges, in_blocks, input_scale, quantised
 
-Matrix = npt.NDArray[np.float32]
 Weights = Mapping[str, Matrix]
 
 
@@ -78,7 +78,7 @@ class FloatProducts:
     """Implement `Products` in fp32, or with products in fp16."""
 
     def __init__(
-        self, graph: GraphBuilder, config: T5Config, weights: Weights, numbers: Numbers
+        self, graph: GraphBuilder, config: Configuration, weights: Weights, numbers: Numbers
     ) -> None:
         self._graph = graph
         self._config = config
@@ -138,7 +138,7 @@ class IntegerProducts:
     """
 
     def __init__(
-        self, graph: GraphBuilder, config: T5Config, weights: Weights, ranges: InputRanges
+        self, graph: GraphBuilder, config: Configuration, weights: Weights, ranges: InputRanges
     ) -> None:
         self._graph = graph
         self._config = config
@@ -200,7 +200,12 @@ class IntegerProducts:
         return matrix
 
 
-def activation(graph: GraphBuilder, config: T5Config, value: str) -> str:
-    if config.dense_act_fn == "relu":
-        return graph.op("Relu", value)
-    return graph.op("Gelu", value, approximate="tanh")
+def activation(graph: GraphBuilder, config: Configuration, value: str) -> str:
+    """Return the feed-forward's activation of a value."""
+    match config.dense_act_fn:
+        case "relu":
+            return graph.op("Relu", value)
+        case "silu":
+            return graph.op("Mul", value, graph.op("Sigmoid", value))
+        case name:
+            return graph.op("Gelu", value, approximate="tanh" if name == "gelu_new" else "none")
