@@ -48,7 +48,7 @@ def download(name: str, revision: str | None = None) -> Path:
     """
     try:
         from huggingface_hub import HfApi, snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+        from huggingface_hub.errors import HfHubHTTPError, HTTPError
     except ModuleNotFoundError as error:
         raise ModelNotFound(
             f"{name}: a model of the hub needs the extra `convert`: pip install "
@@ -59,7 +59,7 @@ def download(name: str, revision: str | None = None) -> Path:
         return Path(snapshot_download(name, revision=revision, allow_patterns=files))
     except HfHubHTTPError as error:
         raise ModelNotFound(_refusal(name, revision, error.response.status_code)) from error
-    except (OfflineModeIsEnabled, OSError, ValueError) as error:  # httpx's errors are OSErrors here
+    except (HTTPError, OSError, ValueError) as error:  # no connection, offline mode, a bad name
         raise ModelNotFound(
             f"{name}: there is no folder of that name, and the hub cannot be reached "
             f"({_first_line(error)}); give the folder of a checkpoint or of a bundle"
