@@ -25,7 +25,6 @@ CODE = """
 import sys
 sys.modules["torch"] = sys.modules["transformers"] = None
 from pathlib import Path
-from model_export.parity import engine_answers
 from model_export.convert import convert
 convert(Path(sys.argv[1]), Path(sys.argv[2]), precision=sys.argv[3])
 """
