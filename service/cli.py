@@ -19,6 +19,7 @@ from service.bulk.answering import running
 from service.errors import EngineRefused, QuestionTooLong, ServiceError
 from service.flags import add_flags, given
 from service.logs import configure_logging, flush_log
+from service.models import with_bundle
 from service.runtime import load_model
 from service.settings import Settings, SettingsError
 from service.solving import Fallback, Solution
@@ -32,6 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = Settings.from_environment(flags=given(arguments))
         configure_logging(settings.log_format)
+        if arguments.needs_model:
+            settings = with_bundle(settings)
         status: int = arguments.run(arguments, settings)
     except _EXPECTED as error:
         flush_log()  # the reason must be the last line
@@ -106,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="serve HTTP on HOST (127.0.0.1) and PORT (8000)")
     add_flags(serve)
-    serve.set_defaults(run=_serve)
+    serve.set_defaults(run=_serve, needs_model=True)
 
     solve = commands.add_parser(
         "solve",
@@ -115,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         "question is not understood, 3 the model cannot be run.",
     )
     solve.add_argument("question", help='such as "3x + 5 = 20"')
-    solve.set_defaults(run=_solve, failed=_NOT_RUN)
+    solve.set_defaults(run=_solve, needs_model=True, failed=_NOT_RUN)
 
     batch = commands.add_parser(
         "batch",
@@ -124,13 +127,13 @@ def _parser() -> argparse.ArgumentParser:
         epilog=command.EPILOG,
     )
     command.add_options(batch)
-    batch.set_defaults(run=_batch, failed=_NOT_RUN)
+    batch.set_defaults(run=_batch, needs_model=True, failed=_NOT_RUN)
 
     key = commands.add_parser(
         "key", help="make an API key: printed once, its line for the file of keys on stderr"
     )
     key.add_argument("name", help="whose it is; stands in the log with each request")
-    key.set_defaults(run=_key)
+    key.set_defaults(run=_key, needs_model=False)
 
     for asking in (solve, batch):
         asking.add_argument(

@@ -12,6 +12,8 @@ from service.settings import PREFIX, Settings, default_of
 FLAGS = (
     "host",
     "port",
+    "precision",
+    "revision",
     "provider",
     "workers",
     "threads",

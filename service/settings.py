@@ -21,7 +21,13 @@ PROVIDERS = ("auto", "cpu", "cuda")
 # The levels of `engine.kernels`.
 KERNELS = ("auto", "none", "avx512vnni", "avx512", "avxvnni", "avx2", "i8mm", "dotprod")
 LOG_FORMATS = ("text", "json")
-_CHOICES = {"provider": PROVIDERS, "kernels": KERNELS, "log_format": LOG_FORMATS}
+PRECISIONS = ("fp32", "fp16", "int8")
+_CHOICES = {
+    "precision": PRECISIONS,
+    "provider": PROVIDERS,
+    "kernels": KERNELS,
+    "log_format": LOG_FORMATS,
+}
 
 
 class SettingsError(ValueError):
@@ -37,7 +43,18 @@ def _setting(default: Any, meaning: str, unit: str = "") -> Any:
 class Settings:
     """Every setting of the service. Defaults suit the bundled model on a small machine."""
 
-    model: Path = _setting(_BUNDLED_MODEL, "folder of the bundle that is served")
+    model: Path = _setting(
+        _BUNDLED_MODEL,
+        "what is served: the folder of a bundle, the folder of a T5 checkpoint, or its name on the "
+        "Hugging Face hub; a checkpoint is converted on first use",
+    )
+    precision: str = _setting(
+        "fp32", "number type that a checkpoint is converted to: `fp32`, `fp16`, `int8`"
+    )
+    revision: str | None = _setting(
+        None, "branch, tag or commit of a model on the hub; by default its main branch"
+    )
+    model_cache: Path = _setting(Path("~/.cache/cybersolve"), "folder of converted models")
     provider: str = _setting(
         "auto", "hardware: `cpu`, `cuda`, or `auto`: CUDA where it works, else the CPU"
     )
