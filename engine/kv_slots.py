@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from engine.bundle import Architecture
-from engine.contracts import Hypothesis, Prompt
+from engine.contracts import Answer, Hypothesis, Prompt
 from engine.device_arrays import ELEMENTS, DeviceArray
 
 Ids = npt.NDArray[np.int64]
@@ -93,7 +93,7 @@ class KVSlots:
         self._token[row] = self._shape.start_id
         self._past[row] = 0
         self._source_lengths[row] = length
-        self._most[row] = min(prompt.max_new_tokens or self.columns, self.columns)
+        self._most[row] = _most(prompt, self.columns)
         self._forced[row] = _FREE
         if prompt.forced:
             self._forced[row, : len(prompt.forced)] = prompt.forced
@@ -148,7 +148,7 @@ class KVSlots:
 
     # -- stepping --------------------------------------------------------------------------------
 
-    def step(self) -> dict[Hashable, Hypothesis]:
+    def step(self) -> dict[Hashable, Answer]:
         """Decode one token in every row. Remove and return the finished rows."""
         self._close_gaps()
         active = self.active
@@ -162,7 +162,9 @@ class KVSlots:
         taken[:] = _taken(self._forced[positions], best) if self._forcing else best[:, 0]
         past += 1
         ended = (taken == self._shape.eos_id) | (past == self._most[:active])
-        finished = {self._keys[row]: self._hypothesis(row) for row in ended.nonzero()[0].tolist()}
+        finished = {
+            self._keys[row]: Answer((self._hypothesis(row),)) for row in ended.nonzero()[0].tolist()
+        }
         self.remove(finished)
         return finished
 
@@ -223,6 +225,12 @@ class KVSlots:
             runners_up=others.tolist(),
             runner_up_logprobs=other_logprobs.tolist(),
         )
+
+
+def _most(prompt: Prompt, columns: int) -> int:
+    """Return the most tokens of an answer, its forced ones included."""
+    most = prompt.decoding.max_new_tokens
+    return columns if most is None else min(len(prompt.forced) + most, columns)
 
 
 def _taken(forced: Ids, best: Ids) -> Ids:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.bundle import DECODER, ENCODER, Manifest
-from engine.contracts import Hypothesis, Prompt, Tokens
+from engine.contracts import Answer, Prompt, Tokens
 from engine.device_arrays import DeviceArray
 from engine.kernels import use
 from engine.kv_slots import KVSlots
@@ -72,6 +72,9 @@ class OrtEngine:
         return self._rows.active
 
     def join(self, prompts: Mapping[Hashable, Prompt]) -> None:
+        for prompt in prompts.values():
+            if not prompt.decoding.plain:
+                raise ValueError(f"{prompt.decoding}: this engine decodes greedily only")
         if len(prompts) > self.rows - self.active:
             raise ValueError(f"{len(prompts)} prompts for {self.rows - self.active} free rows")
         cross = self._encode([prompt.source for prompt in prompts.values()])
@@ -91,7 +94,7 @@ class OrtEngine:
         self._model.encoder.run_with_iobinding(binding)
         return DeviceArray(binding.get_outputs()[0], self._model.device)
 
-    def step(self) -> dict[Hashable, Hypothesis]:
+    def step(self) -> dict[Hashable, Answer]:
         return self._rows.step() if self.active else {}
 
     def written(self, key: Hashable) -> list[int]:
