@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 _MOST_PARTS = 3  # of a text, named in an error
 
+
 class ServiceError(Exception):
     """A request ends without an answer. `str(error)` is for the client and has no internals."""
 

@@ -8,14 +8,18 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, StrictBool, StrictInt
 
 from engine.contracts import MOST_BEAMS, MOST_LOGPROBS
+from service.api.answering import Fault, each
 from service.generating.generator import GenerationRequest
+from service.generating.written import Written
 from service.runtime import Runtime
 
 Texts = Annotated[list[str], Field(max_length=64, fail_fast=True)]
-_NOT_SETTINGS = {"prefix", "truncate", "logprobs"}  # of `Decoding` by the same name
+# The one value of a setting that is not supported: no other would be ignored in silence.
+Zero = Annotated[float, Field(ge=0, le=0)]
+One = Annotated[float, Field(ge=1, le=1)]
 
 
-class GenerationSettings(BaseModel):
+class DecodingSettings(BaseModel):
     """The settings by the names of transformers' `GenerationConfig`. Null: the model's default."""
 
     max_new_tokens: StrictInt | None = Field(
@@ -67,11 +71,23 @@ class GenerationSettings(BaseModel):
     stop: str | Texts | None = Field(
         None, description="The answer is cut before the first of these texts."
     )
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings by the names of `engine.contracts.Decoding`."""
+        found = {name: getattr(self, name) for name in DecodingSettings.model_fields}
+        if isinstance(self.stop, str):
+            found["stop"] = [self.stop]
+        return found
+
+
+class GenerationSettings(DecodingSettings):
+    """The settings of the decoding, of what is read, and of what is answered."""
+
     logprobs: StrictInt | None = Field(
         None,
         ge=0,
         le=MOST_LOGPROBS,
-        description="Answer with the log-probability of each token, and so many likeliest others.",
+        description="Answer with the log-probability of each token, and so many likeliest tokens.",
     )
     prefix: str | None = Field(None, description="The answer begins with this text.")
     truncate: StrictBool | Annotated[StrictInt, Field(gt=0)] | None = Field(
@@ -80,13 +96,18 @@ class GenerationSettings(BaseModel):
     )
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings of the decoding, by the names of `engine.contracts.Decoding`."""
-        names = GenerationSettings.model_fields.keys() - _NOT_SETTINGS
-        found = {name: getattr(self, name) for name in names}
-        found["top_logprobs"] = self.logprobs
-        if isinstance(self.stop, str):
-            found["stop"] = [self.stop]
-        return found
+        return super().settings() | {"top_logprobs": self.logprobs}
+
+    @property
+    def wants_tokens(self) -> bool:
+        """Whether the answer has its tokens one by one."""
+        return self.logprobs is not None
+
+    def cut_at(self, longest: int) -> int | None:
+        """Return the tokens to which a text is cut; `None`: to none. `longest` is the model's."""
+        if self.truncate is None or self.truncate is False:
+            return None
+        return longest if self.truncate is True else self.truncate
 
 
 def requests_of(
@@ -102,15 +123,33 @@ def requests_of(
     Each has a seed of its own where none is given. Raises the errors of `Generator.decoding`.
     """
     settings = {**body.settings(), **(changes or {})}
-    longest = runtime.model.manifest.limits.max_source_tokens
-    truncate = None if body.truncate is False else body.truncate
+    truncate = body.cut_at(runtime.model.manifest.limits.max_source_tokens)
     return [
         GenerationRequest(
             source,
             runtime.generator.decoding(settings),
             prefix=body.prefix or "",
-            truncate=longest if truncate is True else truncate,
+            truncate=truncate,
             known_only=known_only,
+            details=body.wants_tokens,
         )
         for source in sources
     ]
+
+
+async def all_written(
+    runtime: Runtime,
+    asked: Sequence[GenerationRequest],
+    limit_s: float,
+    *,
+    in_place: type[Fault] | tuple[type[Fault], ...] = (),
+) -> list[Written | Fault]:
+    """Return the answer to each of `asked`; see `each`, which has a deadline for all of them.
+
+    Each is admitted as a job of its own.
+    """
+
+    async def one(request: GenerationRequest, left_s: float) -> Written:
+        return await runtime.generator.generate(request, timeout_s=left_s, wait=len(asked) > 1)
+
+    return await each(runtime, asked, one, timeout_s=limit_s, in_place=in_place)

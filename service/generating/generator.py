@@ -5,17 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.bundle import Manifest
-from engine.contracts import GREEDY, Decoding, Prompt
+from engine.contracts import GREEDY, Decoding, Hypothesis, Prompt
 from engine.tokens import TextCodec
 from service.contracts import Answered, Submit
 from service.errors import LimitExceeded, UnknownText
 from service.generating.settings import decoding_of
 from service.generating.source import Source, read_text, read_tokens
-from service.generating.written import Written, shown_so_far, written_text
+from service.generating.written import (
+    Written,
+    WrittenText,
+    shown_so_far,
+    written_text,
+    written_tokens,
+)
 
 Stream = Callable[[Prompt, float], AsyncGenerator[list[int] | Answered, None]]
 
@@ -29,6 +35,7 @@ class GenerationRequest:
     prefix: str = ""  # the answer begins so
     truncate: int | None = None  # cut a longer text to so many tokens; None: reject it
     known_only: bool = False  # reject a text with parts that the vocabulary does not have
+    details: bool = False  # answer with the tokens one by one
 
 
 @dataclass(frozen=True)
@@ -50,23 +57,29 @@ class Generator:
         self._stream = stream
         self._name = manifest.name
         self._limits = manifest.limits
-        self._defaults = GREEDY
+        self._defaults = Decoding(**manifest.decoding)
+        self._has_settings = manifest.has_settings
         self._end = manifest.architecture.eos_id
 
     def decoding(self, settings: Mapping[str, Any]) -> Decoding:
         """Return the model's decoding with `settings`; see `settings.decoding_of`.
 
-        Raises `InvalidSetting`, and `LimitExceeded` for more tokens than the model writes.
+        Raises `InvalidSetting`, and `LimitExceeded` for what the model cannot do.
         """
         decoding = decoding_of(settings, self._defaults, self._codec)
         wanted, most = decoding.max_new_tokens, self._limits.max_new_tokens
         if wanted is not None and wanted > most:
             raise LimitExceeded(f"max_new_tokens is {wanted}; the model writes at most {most}")
+        if not (self._has_settings or decoding.plain):
+            raise LimitExceeded(
+                f"{self._name} decodes greedily alone, with no setting but max_new_tokens; "
+                "export it again for the others"
+            )
         return decoding
 
-    def spelling(self, id_: int) -> str:
-        """Return the vocabulary's spelling of a token."""
-        return self._codec.spelling(id_)
+    def text_of(self, source: str | tuple[int, ...]) -> str:
+        """Return a source as text."""
+        return source if isinstance(source, str) else self._codec.decode(source)
 
     async def generate(
         self, request: GenerationRequest, *, timeout_s: float, wait: bool = False
@@ -78,7 +91,7 @@ class Generator:
         started_s = time.perf_counter()
         source, prompt = self._read(request)
         answered = await self._submit(prompt, timeout_s, wait=wait)
-        return self._written(answered, prompt, source, started_s)
+        return self._written(answered, request, source, prompt, started_s)
 
     async def stream(
         self, request: GenerationRequest, *, timeout_s: float
@@ -93,7 +106,7 @@ class Generator:
         async with aclosing(self._stream(prompt, timeout_s)) as news:
             async for item in news:
                 if isinstance(item, Answered):
-                    whole = self._written(item, prompt, source, started_s)
+                    whole = self._written(item, request, source, prompt, started_s)
                     text, tokens = whole.best.text, list(whole.best.ids)
                 else:
                     text, tokens = self._codec.decode(item), item
@@ -120,22 +133,28 @@ class Generator:
         return source, Prompt(source.tokens, forced, request.decoding)
 
     def _written(
-        self, answered: Answered, prompt: Prompt, source: Source, started_s: float
+        self,
+        answered: Answered,
+        request: GenerationRequest,
+        source: Source,
+        prompt: Prompt,
+        started_s: float,
     ) -> Written:
-        decoding = prompt.decoding
         return Written(
             texts=tuple(
-                written_text(
-                    self._codec,
-                    hypothesis,
-                    forced=len(prompt.forced),
-                    stops=decoding.stop,
-                    end=self._end,
-                )
+                self._text(hypothesis, len(prompt.forced), request)
                 for hypothesis in answered.answer.hypotheses
             ),
             source=source,
-            seed=decoding.seed,
+            seed=request.decoding.seed,
             timings=answered.timings,
             total_s=time.perf_counter() - started_s,
         )
+
+    def _text(self, hypothesis: Hypothesis, forced: int, request: GenerationRequest) -> WrittenText:
+        stops = request.decoding.stop
+        text = written_text(self._codec, hypothesis, forced=forced, stops=stops)
+        if not request.details:
+            return text
+        tokens = written_tokens(self._codec, hypothesis, forced=forced, end=self._end)
+        return replace(text, tokens=tokens)

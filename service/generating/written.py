@@ -43,12 +43,9 @@ class WrittenText:
     finish_reason: FinishReason
     logprob: float  # the sum over its tokens, without those of the prefix
     score: float | None  # of beams, which are ranked by it
-    tokens: tuple[WrittenToken, ...]  # the end token last, where the model wrote it
-
-    @property
-    def mean_logprob(self) -> float:
-        """The log-probability by token, as OpenAI's `best_of` ranks answers."""
-        return self.logprob / max(1, len(self.tokens))
+    mean_logprob: float  # by token, as OpenAI's `best_of` ranks answers
+    # The end token last, where the model wrote it; empty unless the request wants details.
+    tokens: tuple[WrittenToken, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,29 +64,35 @@ class Written:
 
 
 def written_text(
-    codec: TextCodec, hypothesis: Hypothesis, *, forced: int, stops: Sequence[str], end: int
+    codec: TextCodec, hypothesis: Hypothesis, *, forced: int, stops: Sequence[str]
 ) -> WrittenText:
-    """Return `hypothesis` as text, cut before the first of `stops`.
+    """Return `hypothesis`, whose first `forced` tokens are the prefix, as text.
 
-    `forced` is the number of the prefix's tokens, `end` the id of the end token.
+    It is cut before the first of `stops`.
     """
-    tokens = hypothesis.tokens
-    ids = [*tokens, end] if hypothesis.ended else tokens
-    texts = token_texts(codec, ids)
-    tops = hypothesis.alternatives or [[]] * len(ids)
-    logprobs = [None] * forced + list(hypothesis.logprobs[forced:])
+    logprobs = hypothesis.logprobs[forced:]
     return WrittenText(
-        text=cut(codec.decode(tokens), stops),
-        ids=tuple(tokens),
+        text=cut(codec.decode(hypothesis.tokens), stops),
+        ids=tuple(hypothesis.tokens),
         finish_reason=hypothesis.finish_reason,
-        logprob=sum(hypothesis.logprobs[forced:]),
+        logprob=sum(logprobs),
         score=hypothesis.score,
-        tokens=tuple(
-            WrittenToken(id_, text, logprob, _candidates(codec, ids[:index], top))
-            for index, (id_, text, logprob, top) in enumerate(
-                zip(ids, texts, logprobs, tops, strict=True)
-            )
-        ),
+        mean_logprob=sum(logprobs) / max(1, len(logprobs)),
+    )
+
+
+def written_tokens(
+    codec: TextCodec, hypothesis: Hypothesis, *, forced: int, end: int
+) -> tuple[WrittenToken, ...]:
+    """Return the tokens of `hypothesis` one by one; `end` is the id of the end token."""
+    ids = [*hypothesis.tokens, end] if hypothesis.ended else hypothesis.tokens
+    tops = hypothesis.alternatives or [[]] * len(ids)
+    logprobs = [None] * forced + hypothesis.logprobs[forced:]
+    return tuple(
+        WrittenToken(id_, text, logprob, _candidates(codec, ids[:index], top))
+        for index, (id_, text, logprob, top) in enumerate(
+            zip(ids, token_texts(codec, ids), logprobs, tops, strict=True)
+        )
     )
 
 
