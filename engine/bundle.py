@@ -13,10 +13,12 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-FORMAT = 4
+FORMAT = 5
+FORMATS = (4, FORMAT)  # that can be loaded
 SETTINGS_SINCE = 5  # the format from which bundles can sample, search with beams and penalise
 MANIFEST = "manifest.json"
 ENCODER, DECODER, TOKENIZER = "encoder.onnx", "decoder.onnx", "tokenizer.json"
+CANDIDATES, DRAW = "candidates.onnx", "draw.onnx"  # from format 5 on: see model_export.choosing
 REFERENCE = "reference.json"  # sources and the tokens they gave at export, to check a runtime
 NO_PROMPT = "none"  # the prompt format of a bundle for other tasks than equations
 REQUIRED = (ENCODER, DECODER, TOKENIZER, REFERENCE)
@@ -82,7 +84,7 @@ class Manifest:
         """Parse a manifest. Raises `BundleError` for text that is not a manifest of this format."""
         try:
             raw = json.loads(text)
-            if raw["format"] != FORMAT:
+            if raw["format"] not in FORMATS:
                 raise BundleError(_other_format(raw["format"]))
             raw["architecture"] = Architecture(**raw["architecture"])
             raw["limits"] = Limits(**raw["limits"])

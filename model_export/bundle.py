@@ -20,7 +20,9 @@ from tokenizers import Tokenizer
 from transformers import T5ForConditionalGeneration
 
 from engine.bundle import (
+    CANDIDATES,
     DECODER,
+    DRAW,
     ENCODER,
     FORMAT,
     MANIFEST,
@@ -34,6 +36,7 @@ from engine.bundle import (
 )
 from engine.contracts import Tokens
 from equations.formats import FORMATS
+from model_export import choosing
 from model_export.graphs import write_graphs
 from model_export.parity import engine_tokens, torch_tokens
 from model_export.quantisation import input_ranges
@@ -162,7 +165,12 @@ def _write_graphs(
     if precision == "int8":
         ranges = input_ranges(model, sources[:_CALIBRATION_PROMPTS])
     graphs = write_graphs(model, ranges, half=precision == "fp16", external=external)
-    for graph, name in ((graphs.encoder, ENCODER), (graphs.decoder, DECODER)):
+    for graph, name in (
+        (graphs.encoder, ENCODER),
+        (graphs.decoder, DECODER),
+        (choosing.candidates(), CANDIDATES),
+        (choosing.draw(), DRAW),
+    ):
         onnx.save(graph, folder / name)
         onnx.checker.check_model(folder / name)
 

@@ -1,7 +1,7 @@
 /* A level: the arithmetic of all operators, for processors with certain instructions.
  *
- * Each operator checks its inputs once for all levels (attention.c, linear.c, likeliest.c), describes
- * the work in one of the structures here and has the session's threads call the level's task with
+ * Each operator checks its inputs once for all levels (attention.c, candidates.c, linear.c,
+ * likeliest.c), describes the work in one of the structures here and has the session's threads call the level's task with
  * every index of the work. */
 #ifndef CYBERSOLVE_LEVEL_H
 #define CYBERSOLVE_LEVEL_H
@@ -84,12 +84,41 @@ typedef struct {
     float *logprobs;
 } Likeliest;
 
+/* The logits of a row (`rows` of them, one for each index) after the `many` adjustments of the
+ * index: of token `tokens[i]` first `biases[i]` is added, then what is below 0 is multiplied by
+ * `penalties[i]` and the rest divided by it. */
+typedef struct {
+    int64_t width, many;
+    const float *logits;
+    const int64_t *rows, *tokens;
+    const float *biases, *penalties;
+    int failed; /* where memory was missing */
+} Adjusted;
+
+/* Index: a row of the outputs. */
+typedef struct {
+    Adjusted of;
+    int64_t count;
+    const int32_t *normalised; /* 1: adjustments are of log-probabilities, 0: of logits */
+    int64_t *best;
+    float *scores, *logprobs;
+} Candidates;
+
+/* Index: a row of the outputs. */
+typedef struct {
+    Adjusted of;
+    const float *temperatures, *uniforms;
+    int64_t *drawn;
+    float *logprobs, *totals;
+} Draw;
+
 typedef void (*Task)(void *work, size_t index);
 
 typedef struct {
     const char *name;
     int32_t zero; /* is added to rounded inputs */
-    Task multiply, attend_cached, attend_cross, attend_encoder, find_likeliest;
+    Task multiply, attend_cached, attend_cross, attend_encoder, find_likeliest,
+        find_candidates, draw_tokens;
 } Level;
 
 /* GCC knows AVX-VNNI from 11 on. */

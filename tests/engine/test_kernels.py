@@ -75,9 +75,9 @@ class Operator:
             kind, *inputs, *constants, outputs=outputs, domain=operators.DOMAIN, **attributes
         )
         for place, value in enumerate(made):
-            integers = kind == "Likeliest" and place == 0
-            ranks = {"Likeliest": 2, "EncoderAttention": 2}
-            rank = 4 if len(made) == 3 and place else ranks.get(kind, 3)
+            integers = kind in ("Likeliest", "Candidates", "Draw") and place == 0
+            ranks = {"Likeliest": 2, "EncoderAttention": 2, "Candidates": 2, "Draw": 1}
+            rank = 4 if kind == "CachedAttention" and place else ranks.get(kind, 3)
             shape = [f"{place}.{axis}" for axis in range(rank)]
             graph.output(value, f"out{place}", TensorProto.INT64 if integers else FLOATS, shape)
         self._model = graph.model(kind, "").SerializeToString()
@@ -446,3 +446,123 @@ def test_the_two_likeliest_wherever_they_are(level: str, first: int, second: int
     logits[0, 0, [first, second]] = 3.0, 2.0
     best, _ = Operator("Likeliest", {"logits": logits}, {}, outputs=2, size=6).by_kernel(level)
     assert best.tolist() == [[first, second]]
+
+
+def adjustments(random: np.random.Generator, rows: int, tokens: int, many: int) -> Arrays:
+    """Of each row different tokens; some are banned."""
+    named = [random.permutation(tokens)[:many] for _ in range(rows)]
+    banned = random.random((rows, many)) < 0.2
+    return {
+        "tokens": np.array(named, np.int64).reshape(rows, many),
+        "biases": np.where(banned, -np.inf, normal(random, rows, many)).astype(np.float32),
+        "penalties": random.uniform(0.5, 2.0, (rows, many)).astype(np.float32),
+    }
+
+
+@each_level
+@some
+@given(seeds, st.integers(1, 5), st.integers(1, 300), st.integers(0, 40), st.integers(1, 70))
+def test_candidates(level: str, seed: int, rows: int, tokens: int, many: int, most: int) -> None:
+    random = np.random.default_rng(seed)
+    operator = Operator(
+        "Candidates",
+        {
+            "logits": 5 * normal(random, 3, 1, tokens),
+            "rows": random.integers(0, 3, rows),
+            **adjustments(random, rows, tokens, min(many, tokens)),
+            "normalised": random.integers(0, 2, rows).astype(np.int32),
+            "count": np.array([min(most, tokens)]),
+        },
+        {},
+        outputs=3,
+    )
+    best, scores, logprobs = operator.by_kernel(level)
+    expected_best, expected_scores, expected_logprobs = operator.by_definition()
+    np.testing.assert_allclose(scores, expected_scores, rtol=1e-5, atol=1e-5)
+    finite = np.maximum(expected_scores, -1e9)
+    near = np.abs(np.diff(finite)).min(initial=1.0) < 1e-4  # or two are banned
+    if not near:
+        assert np.array_equal(best, expected_best)
+        np.testing.assert_allclose(logprobs, expected_logprobs, rtol=1e-5, atol=2e-5)
+    assert all(len(set(row)) == len(row) for row in best.tolist())
+
+
+@each_level
+def test_candidates_of_equal_scores_are_the_first_tokens(level: str) -> None:
+    """Also where every vector ties with the worst so far, and where all are banned."""
+    logits = np.zeros((1, 1, 100), np.float32)
+    logits[0, 0, [97, 40]] = 1.0
+    for height in (0.0, -np.inf):
+        inputs = {
+            "logits": np.where(logits == 0.0, np.float32(height), logits),
+            "rows": np.zeros(1, np.int64),
+            **adjustments(np.random.default_rng(0), 1, 100, 0),
+            "normalised": np.zeros(1, np.int32),
+            "count": np.array([5]),
+        }
+        best, _, _ = Operator("Candidates", inputs, {}, outputs=3).by_kernel(level)
+        assert best.tolist() == [[40, 97, 0, 1, 2]]
+
+
+@each_level
+@some
+@given(seeds, st.integers(1, 5), st.integers(1, 3000), st.integers(0, 40))
+def test_drawn_tokens(level: str, seed: int, rows: int, tokens: int, many: int) -> None:
+    random = np.random.default_rng(seed)
+    operator = Operator(
+        "Draw",
+        {
+            "logits": 5 * normal(random, 3, 1, tokens),
+            "rows": random.integers(0, 3, rows),
+            **adjustments(random, rows, tokens, min(many, tokens - 1)),
+            "temperatures": random.uniform(0.2, 3.0, rows).astype(np.float32),
+            "uniforms": random.uniform(1e-3, 1 - 1e-3, rows).astype(np.float32),
+        },
+        {},
+        outputs=3,
+    )
+    drawn, logprobs, totals = operator.by_kernel(level)
+    expected_drawn, expected_logprobs, expected_totals = operator.by_definition()
+    np.testing.assert_allclose(totals, expected_totals, rtol=1e-5, atol=1e-5)
+    same = drawn == expected_drawn
+    np.testing.assert_allclose(logprobs[same], expected_logprobs[same], rtol=1e-5, atol=2e-5)
+    others = _cumulative(operator.inputs)
+    for row in np.flatnonzero(~same):  # the number lies on the edge between two tokens
+        edges = others[row, [drawn[row], expected_drawn[row]]].min()
+        assert edges == pytest.approx(operator.inputs["uniforms"][row], abs=1e-5)
+
+
+def _cumulative(inputs: Arrays) -> np.ndarray:
+    """Cumulative probabilities of the tokens of each row, in float64."""
+    x = inputs["logits"][inputs["rows"], 0].astype(np.float64)
+    for row, tokens in enumerate(inputs["tokens"]):
+        biased = x[row, tokens] + inputs["biases"][row]
+        penalties = inputs["penalties"][row]
+        x[row, tokens] = np.where(biased < 0, biased * penalties, biased / penalties)
+    weights = np.exp((x - x.max(axis=1, keepdims=True)) / inputs["temperatures"][:, None])
+    summed: np.ndarray = weights.cumsum(axis=1) / weights.sum(axis=1, keepdims=True)
+    return summed
+
+
+@each_level
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"rows": np.array([3])}, "rows must be indices of logits"),
+        ({"tokens": np.array([[9]])}, "tokens must be from 0 to the last of logits"),
+        ({"count": np.array([10])}, "count must be from 1 to the number of tokens"),
+    ],
+)
+def test_what_candidates_do_not_take(level: str, wrong: Arrays, message: str) -> None:
+    inputs = {
+        "logits": np.zeros((3, 1, 9), np.float32),
+        "rows": np.array([2]),
+        "tokens": np.array([[8]]),
+        "biases": np.zeros((1, 1), np.float32),
+        "penalties": np.ones((1, 1), np.float32),
+        "normalised": np.zeros(1, np.int32),
+        "count": np.array([9]),
+        **wrong,
+    }
+    with pytest.raises(Exception, match=message):
+        Operator("Candidates", inputs, {}, outputs=3).by_kernel(level)

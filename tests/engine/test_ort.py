@@ -94,7 +94,7 @@ def test_the_runner_up_is_less_likely(model: OrtModel) -> None:
 def test_more_prompts_than_free_rows_are_refused(model: OrtModel) -> None:
     engine = OrtEngine(model, rows=1)
     engine.join({"a": Prompt((2800, EOS))})
-    with pytest.raises(ValueError, match="1 prompts for 0 free rows"):
+    with pytest.raises(ValueError, match="1 rows for 0 free ones"):
         engine.join({"b": Prompt((2800, EOS))})
     engine.clear()
     assert engine.active == 0
