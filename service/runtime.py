@@ -17,7 +17,7 @@ from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
 from service.contracts import Answered, Host
 from service.errors import EngineRefused, NotReady, ShuttingDown
-from service.generating import Generator
+from service.generating.generator import Generator
 from service.hosting.out_of_memory import OutOfMemoryKills
 from service.hosting.plan import EnginePlan
 from service.hosting.process import ProcessHost
@@ -85,6 +85,7 @@ class Runtime:
     def __init__(self, settings: Settings, model: Model, phases: Phases | None = None) -> None:
         self.settings = settings
         self.model = model
+        self.created_s = int(time.time())
         self._phases = phases or Phases()
         self.metrics = Metrics(self._engine_pids)
         self.metrics.queue_limit.set(settings.max_queue)
