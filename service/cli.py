@@ -42,16 +42,20 @@ def main(argv: list[str] | None = None) -> int:
 
 def _serve(_: argparse.Namespace, settings: Settings) -> int:
     from service.app import create_app
-    from service.server import DrainingServer
+    from service.server import ListeningServer
+    from service.shards.service import ShardedService
 
     if settings.api_keys_file is not None:
         ApiKeys(settings.api_keys_file)  # report its faults before a model is loaded
+    if settings.processes > 1:
+        ShardedService(settings).run()
+        return 0
     app = create_app(settings, load_model(settings))
     # The garbage collector need not scan objects that live as long as the process: 4% of a request.
     gc.collect()
     gc.freeze()
     runtime = app.state.runtime
-    server = DrainingServer(app, runtime)
+    server = ListeningServer(app, runtime)
     with suppress(KeyboardInterrupt):  # uvicorn raises Ctrl-C again when it has finished
         server.run()
     if runtime.refused is not None:

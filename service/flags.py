@@ -13,6 +13,7 @@ FLAGS = (
     "host",
     "port",
     "provider",
+    "processes",
     "workers",
     "threads",
     "metrics_port",
