@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import logging
 import sys
 from contextlib import suppress
@@ -18,6 +17,7 @@ from service.bulk import command
 from service.bulk.answering import running
 from service.errors import EngineRefused, QuestionTooLong, ServiceError
 from service.flags import add_flags, given
+from service.garbage import spare_requests
 from service.logs import configure_logging, flush_log
 from service.runtime import load_model
 from service.settings import Settings, SettingsError
@@ -51,9 +51,7 @@ def _serve(_: argparse.Namespace, settings: Settings) -> int:
         ShardedService(settings).run()
         return 0
     app = create_app(settings, load_model(settings))
-    # The garbage collector need not scan objects that live as long as the process: 4% of a request.
-    gc.collect()
-    gc.freeze()
+    spare_requests()
     runtime = app.state.runtime
     server = ListeningServer(app, runtime)
     with suppress(KeyboardInterrupt):  # uvicorn raises Ctrl-C again when it has finished

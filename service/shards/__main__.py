@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import socket
 import sys
@@ -13,6 +12,7 @@ from service.api.keys import KeysError
 from service.app import create_app
 from service.children import live_below_the_parent
 from service.errors import EngineRefused
+from service.garbage import spare_requests
 from service.hosting.frames import received
 from service.logs import configure_logging, flush_log
 from service.runtime import load_model
@@ -43,8 +43,7 @@ def _serve(share: Share, link: Link, way: socket.socket) -> None:
         os.sched_setaffinity(0, share.cores)  # inherited by the engines
     settings = share.settings
     app = create_app(settings, load_model(settings, cpus=share.cpus), peers=link)
-    gc.collect()
-    gc.freeze()  # as a process that serves alone
+    spare_requests()
     server = ShardServer(app, app.state.runtime, link, way)
     server.run()
     flush_log()

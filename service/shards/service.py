@@ -194,7 +194,6 @@ class ShardedService:
         self._closing = True
         for shard in self._shards:
             shard.retire()
-        self._order(ShutDown())
         self.changed()
         await _all(
             [shard.drained() for shard in self._shards],

@@ -26,6 +26,7 @@ from service.shards.messages import (
     Report,
     Scrape,
     Served,
+    ShutDown,
 )
 from service.shards.process import ShardProcess
 from service.shards.share import Share
@@ -99,6 +100,8 @@ class ShardSupervisor:
             except OSError as error:
                 _LOG.error("an HTTP process did not start (%s)", error)
             else:
+                if self._retired.is_set():
+                    self.kill()
                 end = await self._watch(self._process)
                 untaken = self._process.untaken()
                 self._on_end(end)
@@ -115,10 +118,6 @@ class ShardSupervisor:
             self._delay_s = min(2 * self._delay_s, _MAX_DELAY_S)
 
     # -- state -------------------------------------------------------------------------------------
-
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid if self._process else None
 
     @property
     def reporting(self) -> bool:
@@ -158,8 +157,12 @@ class ShardSupervisor:
     # -- the end -----------------------------------------------------------------------------------
 
     def retire(self) -> None:
-        """Do not start the process again."""
+        """Drain the process, and do not start it again; kill one that does not serve yet."""
         self._retired.set()
+        if self.report is None:
+            self.kill()
+        else:
+            self.order(ShutDown())
 
     async def drained(self) -> None:
         """Return once the process has answered all it accepted, or has ended."""
