@@ -53,10 +53,8 @@ openapi: $(VENV)/dev.stamp  ## accept what changed in the OpenAPI document
 client: $(VENV)/dev.stamp  ## the Python client as a wheel in dist/
 	$(BIN)/pip wheel -q --no-deps --wheel-dir dist ./client
 
-wheel: $(VENV)/wheel.stamp  ## the service with its kernels and model as a wheel in dist/
-	rm -rf build/wheel
-	$(BIN)/pip wheel -q --no-deps --wheel-dir build/wheel .
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/wheel/*.whl
+wheel: $(VENV)/wheel.stamp  ## the service with its kernels and model as wheels in dist/: x86-64 and ARM64
+	$(BIN)/python -P -m deploy.wheels
 
 wheel-test: $(VENV)/dev.stamp $(VENV)/wheel.stamp  ## build the wheel and serve from it (minutes)
 	$(BIN)/pytest -m wheel -o faulthandler_timeout=900

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import logging
 import sys
 from contextlib import suppress
@@ -18,6 +17,7 @@ from service.bulk import command
 from service.bulk.answering import running
 from service.errors import EngineRefused, QuestionTooLong, ServiceError
 from service.flags import add_flags, given
+from service.garbage import spare_requests
 from service.logs import configure_logging, flush_log
 from service.models import with_bundle
 from service.runtime import load_model
@@ -45,16 +45,18 @@ def main(argv: list[str] | None = None) -> int:
 
 def _serve(_: argparse.Namespace, settings: Settings) -> int:
     from service.app import create_app
-    from service.server import DrainingServer
+    from service.server import ListeningServer
+    from service.shards.service import ShardedService
 
     if settings.api_keys_file is not None:
         ApiKeys(settings.api_keys_file)  # report its faults before a model is loaded
+    if settings.processes > 1:
+        ShardedService(settings).run()
+        return 0
     app = create_app(settings, load_model(settings))
-    # The garbage collector need not scan objects that live as long as the process: 4% of a request.
-    gc.collect()
-    gc.freeze()
+    spare_requests()
     runtime = app.state.runtime
-    server = DrainingServer(app, runtime)
+    server = ListeningServer(app, runtime)
     with suppress(KeyboardInterrupt):  # uvicorn raises Ctrl-C again when it has finished
         server.run()
     if runtime.refused is not None:

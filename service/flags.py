@@ -15,6 +15,7 @@ FLAGS = (
     "precision",
     "revision",
     "provider",
+    "processes",
     "workers",
     "threads",
     "metrics_port",

@@ -63,6 +63,11 @@ class Settings:
         "level of the CPU kernels: `avx512vnni`, `avx512`, `avxvnni`, `avx2`, `i8mm`, `dotprod`; "
         "`auto`: the fastest that the processor can run; `none`: ONNX Runtime's own operators",
     )
+    processes: int = _setting(
+        1,
+        "HTTP processes that share the port, each with its part of the engines, the cores, the "
+        "queue and the connections",
+    )
     workers: int | None = _setting(
         None,
         "engines, each in a process of its own; by default one for each core for small models, "
@@ -99,7 +104,10 @@ class Settings:
         20.0, "time for accepted requests to finish at shutdown", "seconds"
     )
     hang_timeout_s: float = _setting(
-        60.0, "silence after which a busy engine is killed and restarted", "seconds"
+        60.0,
+        "silence after which a busy engine, or one of several HTTP processes, is killed and "
+        "restarted",
+        "seconds",
     )
     max_connections: int = _setting(
         4096,

@@ -198,6 +198,7 @@ class Info(BaseModel):
         description="Level of the CPU kernels in use, or none; null before an engine is up."
     )
     parameters: int
+    processes: int = Field(description="HTTP processes that share the port.")
     max_source_tokens: int
     max_new_tokens: int
     max_batch_questions: int
