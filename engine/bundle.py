@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-FORMAT = 4
+FORMAT = 4  # of the bundles that `model_export` writes
+READABLE = (4,)  # formats that load: from 5 on this one and the one before (docs/versioning.md)
 MANIFEST = "manifest.json"
 ENCODER, DECODER, TOKENIZER = "encoder.onnx", "decoder.onnx", "tokenizer.json"
 REFERENCE = "reference.json"  # sources and the tokens they gave at export, to check a runtime
@@ -71,10 +72,10 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """Parse a manifest. Raises `BundleError` for text that is not a manifest of this format."""
+        """Parse a manifest of a format in `READABLE`. Raises `BundleError` for any other text."""
         try:
             raw = json.loads(text)
-            if raw["format"] != FORMAT:
+            if type(raw["format"]) is not int or raw["format"] not in READABLE:
                 raise BundleError(_other_format(raw["format"]))
             raw["architecture"] = Architecture(**raw["architecture"])
             raw["limits"] = Limits(**raw["limits"])
@@ -123,7 +124,8 @@ def _other_format(found: object) -> str:
         advice = "a newer version of this service reads it"
     else:
         advice = "export its checkpoint again (python -m model_export export)"
-    return f"format {found!r:.20}; this service reads format {FORMAT}: {advice}"
+    read = " and ".join(map(str, READABLE))
+    return f"format {found!r:.20}; this service reads format {read}: {advice}"
 
 
 def _not_a_bundle(folder: Path) -> str:

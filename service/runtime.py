@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.bundle import TOKENIZER, Manifest, load_manifest
 from engine.contracts import Prompt
@@ -45,6 +45,8 @@ def load_model(settings: Settings, *, one_attempt: bool = False) -> Model:
     With `one_attempt`, an engine that fails to start is not started again (`ProcessHost`).
     """
     manifest = load_manifest(settings.model)
+    if settings.name is not None:
+        manifest = replace(manifest, name=settings.name)
     if manifest.solves:
         format_of(manifest)  # a model that no code here can ask is refused before it loads
     workers, threads = layout(manifest, settings)

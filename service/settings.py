@@ -7,6 +7,7 @@ from here.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -21,6 +22,7 @@ PROVIDERS = ("auto", "cpu", "cuda")
 # The levels of `engine.kernels`.
 KERNELS = ("auto", "none", "avx512vnni", "avx512", "avxvnni", "avx2", "i8mm", "dotprod")
 LOG_FORMATS = ("text", "json")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _CHOICES = {"provider": PROVIDERS, "kernels": KERNELS, "log_format": LOG_FORMATS}
 
 
@@ -38,6 +40,9 @@ class Settings:
     """Every setting of the service. Defaults suit the bundled model on a small machine."""
 
     model: Path = _setting(_BUNDLED_MODEL, "folder of the bundle that is served")
+    name: str | None = _setting(
+        None, "name under which the model is served, as in `/v2/models/NAME`; by default its own"
+    )
     provider: str = _setting(
         "auto", "hardware: `cpu`, `cuda`, or `auto`: CUDA where it works, else the CPU"
     )
@@ -109,6 +114,9 @@ class Settings:
             if (chosen := getattr(self, name)) not in choices:
                 expected = ", ".join(choices)
                 raise SettingsError(f"{PREFIX}{name.upper()} is {chosen!r}; expected {expected}")
+        if self.name is not None and not _NAME.fullmatch(self.name):
+            expected = "1 to 63 letters, digits, dots, dashes and underscores"  # a part of a path
+            raise SettingsError(f"{PREFIX}NAME is {self.name!r:.80}; expected {expected}")
         for one in fields(self):
             value = getattr(self, one.name)
             if isinstance(value, bool) or not isinstance(value, int | float) or value > 0:
