@@ -73,7 +73,8 @@ def layout(manifest: Manifest, settings: Settings) -> tuple[int, int]:
     against 0.72 ms on two cores).
     """
     cpus = available_cpus()
-    small = manifest.architecture.parameters < _WORTH_SHARING
+    # Each engine has its own copy of the weights: on a GPU a second one would gain nothing.
+    small = manifest.architecture.parameters < _WORTH_SHARING and settings.provider != "cuda"
     workers = settings.workers or (cpus if small else 1)
     return workers, settings.threads or (1 if small else max(1, cpus // workers))
 

@@ -1,4 +1,4 @@
-"""The PrometheusRule of the cluster is the rules of `deploy/prometheus`, and says so when it is not."""
+"""The PrometheusRule of a cluster holds the rules of `deploy/prometheus`."""
 
 from __future__ import annotations
 
