@@ -1,9 +1,10 @@
-"""`cybersolve serve | solve | batch | key`."""
+"""`cybersolve serve | solve | batch | inspect | key`."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import sys
 from contextlib import suppress
@@ -94,8 +95,16 @@ def _batch(arguments: argparse.Namespace, settings: Settings) -> int:
     return command.run(arguments, settings)
 
 
+def _inspect(arguments: argparse.Namespace, settings: Settings) -> int:
+    from service import inspection
+
+    inspected = inspection.inspect(settings)
+    print(json.dumps(inspected) if arguments.json else inspection.text(inspected))
+    return 0
+
+
 def _key(arguments: argparse.Namespace, _: Settings) -> int:
-    key, line = new_key(arguments.name)
+    key, line = new_key(arguments.owner)
     print(key)
     print(f"shown this once; a line for CYBERSOLVE_API_KEYS_FILE:\n{line}", file=sys.stderr)
     return 0
@@ -131,10 +140,23 @@ def _parser() -> argparse.ArgumentParser:
     command.add_options(batch)
     batch.set_defaults(run=_batch, needs_model=True, failed=_NOT_RUN)
 
+    inspect = commands.add_parser(
+        "inspect", help="describe a bundle, check its files, and print what it needs to be served"
+    )
+    inspect.add_argument("model", nargs="?", metavar="BUNDLE", help="its folder")
+    for name in ("workers", "threads"):
+        inspect.add_argument(
+            f"--{name}", metavar="N", help="of `serve` (default: as `serve` would)"
+        )
+    inspect.add_argument("--json", action="store_true", help="as one JSON object")
+    inspect.set_defaults(run=_inspect, needs_model=False)
+
     key = commands.add_parser(
         "key", help="make an API key: printed once, its line for the file of keys on stderr"
     )
-    key.add_argument("name", help="whose it is; stands in the log with each request")
+    key.add_argument(
+        "owner", metavar="NAME", help="whose it is; stands in the log with each request"
+    )
     key.set_defaults(run=_key, needs_model=False)
 
     for asking in (solve, batch):

@@ -10,6 +10,7 @@ from service.settings import PREFIX, Settings, default_of
 
 # The common settings. The others have variables only.
 FLAGS = (
+    "name",
     "host",
     "port",
     "precision",

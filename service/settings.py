@@ -7,6 +7,7 @@ from here.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -22,6 +23,7 @@ PROVIDERS = ("auto", "cpu", "cuda")
 KERNELS = ("auto", "none", "avx512vnni", "avx512", "avxvnni", "avx2", "i8mm", "dotprod")
 LOG_FORMATS = ("text", "json")
 PRECISIONS = ("fp32", "fp16", "int8")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _CHOICES = {
     "precision": PRECISIONS,
     "provider": PROVIDERS,
@@ -55,6 +57,9 @@ class Settings:
         None, "branch, tag or commit of a model on the hub; by default its main branch"
     )
     model_cache: Path = _setting(Path("~/.cache/cybersolve"), "folder of converted models")
+    name: str | None = _setting(
+        None, "name under which the model is served, as in `/v2/models/NAME`; by default its own"
+    )
     provider: str = _setting(
         "auto", "hardware: `cpu`, `cuda`, or `auto`: CUDA where it works, else the CPU"
     )
@@ -134,6 +139,9 @@ class Settings:
             if (chosen := getattr(self, name)) not in choices:
                 expected = ", ".join(choices)
                 raise SettingsError(f"{PREFIX}{name.upper()} is {chosen!r}; expected {expected}")
+        if self.name is not None and not _NAME.fullmatch(self.name):
+            expected = "1 to 63 letters, digits, dots, dashes and underscores"  # a part of a path
+            raise SettingsError(f"{PREFIX}NAME is {self.name!r:.80}; expected {expected}")
         for one in fields(self):
             value = getattr(self, one.name)
             if isinstance(value, bool) or not isinstance(value, int | float) or value > 0:
