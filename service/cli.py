@@ -83,11 +83,17 @@ def _solve(arguments: argparse.Namespace, settings: Settings) -> int:
     except ServiceError as error:
         print(f"error: {error}", file=sys.stderr)
         return _NOT_RUN
-    lines = solution.work or [f"{solution.variable} = {solution.answer}"]
+    print("\n".join(_described(solution)))
+    return 0 if solution.verdict is Verdict.CORRECT else _NOT_CORRECT
+
+
+def _described(solution: Solution) -> list[str]:
+    """Return the lines for a terminal: the question, its work or values, the verdict."""
+    values = [f"{name} = {value}" for name, value in (solution.values or {}).items()]
     reason = f": {solution.reason}" if solution.reason else ""
     tries = f", try {solution.tries}" if solution.tries > 1 else ""
-    print("\n".join([solution.equation, *lines, f"({solution.verdict}{reason}{tries})"]))
-    return 0 if solution.verdict is Verdict.CORRECT else _NOT_CORRECT
+    verdict = f"({solution.verdict}{reason}{tries})"
+    return [solution.equation, *(solution.work or values), verdict]
 
 
 def _batch(arguments: argparse.Namespace, settings: Settings) -> int:
