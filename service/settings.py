@@ -6,6 +6,7 @@ from here.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -144,10 +145,14 @@ class Settings:
             raise SettingsError(f"{PREFIX}NAME is {self.name!r:.80}; expected {expected}")
         for one in fields(self):
             value = getattr(self, one.name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or value > 0:
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            if 0 < value < math.inf:
                 continue
             if value != 0 or one.name not in _MAY_BE_ZERO:
-                raise SettingsError(f"{PREFIX}{one.name.upper()} is {value}; expected over 0")
+                raise SettingsError(
+                    f"{PREFIX}{one.name.upper()} is {value}; expected finite, over 0"
+                )
         for name in _PORTS:
             if (port := getattr(self, name)) is not None and port > _HIGHEST_PORT:
                 raise SettingsError(
