@@ -18,7 +18,9 @@ from typing import Any
 import onnx
 
 from engine.bundle import (
+    CANDIDATES,
     DECODER,
+    DRAW,
     ENCODER,
     FORMAT,
     MANIFEST,
@@ -32,6 +34,7 @@ from engine.bundle import (
 )
 from engine.contracts import Tokens
 from equations.formats import FORMATS
+from model_export import choosing
 from model_export.checkpoint.reading import Checkpoint, tokenizer_of
 from model_export.graphs import write_graphs
 from model_export.quantisation import InputRanges
@@ -96,7 +99,12 @@ def write_model(
         half=identity.precision == "fp16",
         external=folder if external else None,
     )
-    for graph, name in ((graphs.encoder, ENCODER), (graphs.decoder, DECODER)):
+    for graph, name in (
+        (graphs.encoder, ENCODER),
+        (graphs.decoder, DECODER),
+        (choosing.candidates(), CANDIDATES),
+        (choosing.draw(), DRAW),
+    ):
         onnx.save(graph, folder / name)
         onnx.checker.check_model(folder / name)
     checkpoint.tokenizer.save(str(folder / TOKENIZER))

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from tqdm import tqdm
+
 from engine.bundle import NO_PROMPT, Limits, Manifest
-from engine.contracts import Hypothesis, Prompt
+from engine.contracts import Decoding, Hypothesis, Prompt
 from engine.cpu import available_cpus
 from engine.generate import generate
 from engine.ort import OrtEngine, OrtModel
@@ -20,6 +23,7 @@ from model_export.assembly import Identity, replacing, seal, write_model
 from model_export.card import write_card
 from model_export.checkpoint.errors import CheckpointError
 from model_export.checkpoint.reading import Checkpoint, read_checkpoint
+from model_export.quantisation import BY_ROW
 
 LIMITS = Limits(max_source_tokens=512, max_new_tokens=256)
 _TEXTS = (
@@ -48,13 +52,11 @@ def convert(
 ) -> Manifest:
     """Write the checkpoint in the folder `source` as the bundle `out`, replacing an older one.
 
-    `precision` is `fp32` or `fp16`: the scales of int8 need calibration. `name` is that of the
-    folder if not given.
+    In int8, one of `precision`'s three, products round each row by its own largest input, which
+    needs no calibration. `name` is that of the folder if not given.
 
     Raises `CheckpointError`, and `ConversionError` if the engine's answers are not finite.
     """
-    if precision not in ("fp32", "fp16"):
-        raise ValueError(f"precision {precision!r}; expected fp32 or fp16")
     checkpoint = read_checkpoint(source)
     prompt_format = _prompt_format(checkpoint)
     identity = Identity(
@@ -67,7 +69,11 @@ def convert(
         provenance={"training": None, "parity": None},
     )
     with replacing(out) as folder:
-        manifest = write_model(checkpoint, identity, folder)
+        with tqdm(total=len(checkpoint.weights), desc=f"converting {identity.name}",
+                  unit="tensor", disable=None) as bar:  # fmt: skip
+            watched = replace(checkpoint, weights=checkpoint.weights.watched(bar.update))
+            ranges = BY_ROW if precision == "int8" else None
+            manifest = write_model(watched, identity, folder, ranges)
         sources = [checkpoint.tokenizer.encode(text).ids for text in _TEXTS]
         answers = _answers(folder, manifest, sources)
         cases = [(ids, answer.tokens) for ids, answer in zip(sources, answers, strict=True)]
@@ -90,8 +96,8 @@ def _answers(
 ) -> list[Hypothesis]:
     """Return the engine's answers to `sources`. Raises `ConversionError`."""
     model = OrtModel(folder, manifest, threads=available_cpus(), provider="cpu")
-    prompts = [Prompt(tuple(source), max_new_tokens=16) for source in sources]
-    answers = generate(OrtEngine(model, rows=_ROWS), prompts)
+    prompts = [Prompt(tuple(source), decoding=Decoding(max_new_tokens=16)) for source in sources]
+    answers = [answer.best for answer in generate(OrtEngine(model, rows=_ROWS), prompts)]
     if any(math.isnan(value) for answer in answers for value in answer.logprobs):
         raise ConversionError(
             f"{manifest.name}: log-probabilities are nan in {manifest.precision}; the weights "

@@ -9,11 +9,12 @@ decoder layer's cross-attention in turn, from one product.
 `source_lengths`; and for each layer `cross_key`, `cross_value` (batch, heads, length, d_kv) and the
 cache `key`, `value` (batch, heads, columns, d_kv), of which a row has filled `past` columns. It
 returns `best` (batch, 2) int64, the two likeliest next tokens; `logprobs` (batch, 2), their natural
-log-probabilities; and the caches with one more column filled. If the output caches are bound to the
-memory of the input caches they are written in place, and nothing is copied. `columns`, the most
-tokens that generation may write, is fixed at export.
+log-probabilities; `logits` (batch, 1, tokens) of all tokens that it may write; and the caches with
+one more column filled. If the output caches are bound to the memory of the input caches they are
+written in place, and nothing is copied. `columns`, the most tokens that generation may write, is
+fixed at export.
 
-Keys, values and `cross` are fp32, or fp16 in half precision; `logprobs` are always fp32.
+Keys, values and `cross` are fp32, or fp16 in half precision; `logits` and `logprobs` are always fp32.
 
 The graphs cover T5's family: relative position biases (a table by distance, because buckets depend
 on nothing else), RMS norms without means, attention without scaling, gated or plain feed-forward.
@@ -190,7 +191,7 @@ class _Decoder(Stack):
         return self.graph.weight(name, table.transpose(0, 2, 1)[:, :, None])
 
     def _write_best(self, hidden: str) -> None:
-        """Output the two likeliest tokens: the one that is decoded, and the runner-up."""
+        """Output the two likeliest tokens, greedy decoding's and its runner-up, and all logits."""
         g, config = self.graph, self.config
         head = self.weights["lm_head.weight"]
         if config.scale_decoder_outputs:  # the first T5, whose head is its embeddings
@@ -201,6 +202,7 @@ class _Decoder(Stack):
         most = min(_MOST_IN_GROUP, self._predictable // 2)  # there are at least two groups
         size = max(n for n in range(1, most + 1) if self._predictable % n == 0)
         best, logprobs = g.ops("Likeliest", logits, outputs=2, domain=operators.DOMAIN, size=size)
+        g.output(logits, "logits", FLOAT, ["batch", 1, self._predictable])
         g.output(best, "best", INT64, ["batch", 2])
         g.output(logprobs, "logprobs", FLOAT, ["batch", 2])
 

@@ -51,7 +51,8 @@ def engine_answers(bundle: Path, manifest: Manifest, sources: Sequence[Tokens]) 
     model = OrtModel(bundle, manifest, threads=available_cpus(), provider="cpu")
     with tqdm(total=len(sources), desc="engine", unit="row") as bar:
         prompts = [Prompt(tuple(source)) for source in sources]
-        return generate(OrtEngine(model, rows=_BATCH), prompts, bar.update)
+        answers = generate(OrtEngine(model, rows=_BATCH), prompts, bar.update)
+        return [answer.best for answer in answers]
 
 
 def compare(found: Sequence[Hypothesis], expected: Sequence[Answer]) -> Comparison:

@@ -131,7 +131,11 @@ class FloatProducts:
 
 
 class IntegerProducts:
-    """Implement `Products` in 8-bit integers; `ranges` are those of the layers' inputs."""
+    """Implement `Products` in 8-bit integers.
+
+    `ranges` are those of the layers' inputs. Where there are none, each row is rounded by its own
+    largest magnitude when it is multiplied.
+    """
 
     def __init__(
         self, graph: GraphBuilder, config: Configuration, weights: Weights, ranges: InputRanges
@@ -178,7 +182,8 @@ class IntegerProducts:
         return value
 
     def _own(self, kind: str, *inputs: str, **attributes: float) -> str:
-        return self._graph.op(kind, *inputs, domain=operators.DOMAIN, **attributes)
+        form = kind if self._ranges else f"{kind}{operators.BY_ROW}"
+        return self._graph.op(form, *inputs, domain=operators.DOMAIN, **attributes)
 
     def _norm(self, name: str) -> str:
         if name not in self._norms:
@@ -189,11 +194,10 @@ class IntegerProducts:
         self, blocks: npt.NDArray[np.int8], scales: npt.NDArray[np.float32], *names: str
     ) -> list[str]:
         g = self._graph
-        return [
-            g.weight(names[0], blocks),
-            g.weight(f"{names[0]}.scales", scales),
-            g.scalar(input_scale(max(self._ranges[name] for name in names))),
-        ]
+        matrix = [g.weight(names[0], blocks), g.weight(f"{names[0]}.scales", scales)]
+        if self._ranges:
+            matrix.append(g.scalar(input_scale(max(self._ranges[name] for name in names))))
+        return matrix
 
 
 def activation(graph: GraphBuilder, config: Configuration, value: str) -> str:

@@ -1,7 +1,8 @@
 """Quantise matrix products to 8-bit integers.
 
-Weights have one scale for each column. The inputs of a product have one scale, fixed at export: the
-largest value seen on calibration prompts. Fixed scales keep an answer independent of the batch.
+Weights have one scale for each column. The inputs of a product either have one scale, fixed at
+export (the largest value seen on calibration prompts), or each row has its own, of its largest
+value. Both keep an answer independent of the batch.
 Weights use seven bits, because the 16-bit products of processors without VNNI would saturate.
 """
 
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 InputRanges = Mapping[str, float]  # of each linear layer's name: the largest magnitude of its input
+BY_ROW: InputRanges = {}  # no ranges: each row is scaled by its own largest input when it comes
 _MOST_WEIGHT = 63
 _MOST_INPUT = 127
 _COLUMNS, _INPUTS = 16, 4  # of a block of weights: what one instruction of VNNI takes

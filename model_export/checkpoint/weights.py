@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import prod
 
 import numpy as np
@@ -16,12 +16,24 @@ from model_export.checkpoint.tensors import Matrix, Tensors
 class Weights(Mapping[str, Matrix]):
     """Tensors in fp32 by transformers' names. Each look-up reads its tensor anew."""
 
-    def __init__(self, tensors: Tensors, stored: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        tensors: Tensors,
+        stored: Mapping[str, str],
+        on_read: Callable[[], object] | None = None,
+    ) -> None:
         self._tensors = tensors
         self._stored = stored  # from canonical names to those in the files
+        self._on_read = on_read
 
     def __getitem__(self, name: str) -> Matrix:
+        if self._on_read is not None:
+            self._on_read()
         return self._tensors.read(self._stored[name])
+
+    def watched(self, on_read: Callable[[], object]) -> Weights:
+        """Return the same weights, which call `on_read` each time that one is read."""
+        return Weights(self._tensors, self._stored, on_read)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._stored)

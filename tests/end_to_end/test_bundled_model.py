@@ -21,7 +21,7 @@ def test_this_machine_generates_the_recorded_tokens() -> None:
     assert len(cases) == 64
     prompts = [Prompt(tuple(case["source"])) for case in cases]
     generated = generate(OrtEngine(model, rows=16), prompts)
-    assert [hypothesis.tokens for hypothesis in generated] == [case["tokens"] for case in cases]
+    assert [answer.best.tokens for answer in generated] == [case["tokens"] for case in cases]
 
 
 def test_it_is_small() -> None:

@@ -115,7 +115,7 @@ def test_other_processors_give_the_same_tokens(
         )
         for level in ("auto", "none")
     )
-    different = sum(a.tokens != b.tokens for a, b in zip(ours, theirs, strict=True))
+    different = sum(a.best.tokens != b.best.tokens for a, b in zip(ours, theirs, strict=True))
     assert different <= (0 if precision == "fp32" else 2)
 
 
@@ -190,11 +190,12 @@ def test_a_model_of_another_task_is_compared_on_texts(tmp_path: Path) -> None:
     texts.write_text("L+1x0^1 R+4k1^0\n\nR+4k1^0 L+2x0^0\n")
     folder = checkpoint(tmp_path / "checkpoint")
     out = tmp_path / "bundle"
-    arguments = f"export {folder} --out {out} --name other --version 2.0.0 --precision fp32"
+    arguments = f"export {folder} --out {out} --precision fp32"
     limits = "--max-source-tokens 512 --max-new-tokens 16"
     assert main([*arguments.split(), *limits.split(), "--texts", str(texts)]) == 0
     manifest = load_manifest(out)
     assert not manifest.solves
+    assert (manifest.name, manifest.version) == ("bundle", "1.0.0")
     assert manifest.limits == Limits(512, 16)
     assert manifest.provenance["parity"]["equal"] == manifest.provenance["parity"]["questions"] == 2
     assert "POST /generate" in (out / "README.md").read_text()
@@ -205,5 +206,18 @@ def test_a_file_without_texts_is_refused(
 ) -> None:
     (tmp_path / "texts.txt").write_text("\n \n")
     folder = checkpoint(tmp_path / "checkpoint")
-    assert main(["export", str(folder), "--texts", str(tmp_path / "texts.txt")]) == 1
+    arguments = ["export", str(folder), "--out", str(tmp_path / "bundle")]
+    assert main([*arguments, "--texts", str(tmp_path / "texts.txt")]) == 1
     assert "no text; expected one a line" in capsys.readouterr().err
+
+
+def test_a_limit_shorter_than_the_texts_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The service would refuse the second text, and the bundle would be compared on it."""
+    (tmp_path / "texts.txt").write_text("L+1x0^1\nL+1x0^1 R+4k1^0 R+4k1^0\n")
+    folder, out = checkpoint(tmp_path / "checkpoint"), tmp_path / "bundle"
+    arguments = f"export {folder} --out {out} --texts {tmp_path / 'texts.txt'}"
+    assert main([*arguments.split(), "--max-source-tokens", "3"]) == 1
+    assert "text 2 of those compared has 4 tokens; expected at most 3" in capsys.readouterr().err
+    assert not out.exists()
