@@ -188,4 +188,5 @@ def _manifest(checkpoint: Checkpoint, identity: Identity, folder: Path) -> Manif
         calibration=identity.calibration,
         provenance=identity.provenance,
         files={path.name: fingerprint(path) for path in sorted(folder.iterdir())},
+        decoding=generation.decoding,
     )
