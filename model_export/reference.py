@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedModel
+from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
 
 from engine.contracts import Tokens
 from model_export.checkpoint.adapter import Adapter
 from model_export.checkpoint.errors import CheckpointError
 from model_export.checkpoint.reading import Checkpoint
 from model_export.greedy import greedy
+from model_export.rebuilding import rebuild
 
 _BATCH = 64
 
@@ -65,8 +66,8 @@ class Reference:
 
 def _load(checkpoint: Checkpoint) -> PreTrainedModel:
     """Return the model by the class that `config.json` names; no code of the checkpoint's runs."""
-    if checkpoint.from_graphs:
-        return _of_graphs(checkpoint)
+    if checkpoint.from_graphs:  # for the ranges of int8: `graph_reference` is the reference
+        return rebuild(checkpoint)
     model: PreTrainedModel
     facts: dict[str, Any]
     model, facts = AutoModelForSeq2SeqLM.from_pretrained(
@@ -97,15 +98,6 @@ def _with_adapter(model: PreTrainedModel, adapter: Adapter) -> PreTrainedModel:
         ) from error
     merged: PreTrainedModel = PeftModel.from_pretrained(model, adapter.folder).merge_and_unload()
     return merged
-
-
-def _of_graphs(checkpoint: Checkpoint) -> PreTrainedModel:
-    """Return the model of optimum's graphs, which are not PyTorch's: for the ranges of int8."""
-    config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
-    model: PreTrainedModel = AutoModelForSeq2SeqLM.from_config(config, dtype=torch.float32)
-    weights = {name: torch.from_numpy(value) for name, value in checkpoint.weights.items()}
-    model.load_state_dict(weights, strict=False)  # embeddings have further names
-    return model.eval()
 
 
 class _Chosen:

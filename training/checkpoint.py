@@ -12,6 +12,7 @@ from transformers import AutoModelForSeq2SeqLM, T5ForConditionalGeneration
 from equations import formats
 from model_export.checkpoint.errors import CheckpointError
 from model_export.checkpoint.reading import read_checkpoint
+from model_export.rebuilding import rebuild
 from training.errors import RunError
 
 # What a repository on the hub is asked for; pickles only where it has no safetensors.
@@ -31,14 +32,17 @@ def load(
     whether it can be used. Weights of any stored type are read as `dtype`. Raises `RunError`.
     """
     try:
-        folder = _folder_of(base)
-        tokenizer = read_checkpoint(folder).tokenizer
-        model = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=dtype).eval()
+        checkpoint = read_checkpoint(_folder_of(base))
+        if checkpoint.adapter or checkpoint.from_graphs:
+            model = rebuild(checkpoint, dtype)
+        else:
+            model = AutoModelForSeq2SeqLM.from_pretrained(checkpoint.folder, dtype=dtype).eval()
     except CheckpointError as error:
         raise RunError(str(error)) from error
     except (OSError, ValueError) as error:
         raise RunError(f"{base}: {_first_line(error)}") from error
-    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer
+    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return model, checkpoint.tokenizer
 
 
 def _folder_of(base: str | Path) -> Path:

@@ -47,7 +47,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     Every value is looked at once, so that nothing that loads a checkpoint meets NaN or infinity.
     Raises `CheckpointError`.
     """
-    parts = _parts_of(folder)
+    parts = describe_checkpoint(folder)
     tokenizer = parts.tokenizer()
     tensors = open_tensors(parts.model)
     if parts.adapter:
@@ -65,12 +65,12 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 def tokenizer_of(folder: Path) -> Tokenizer:
     """Return the tokenizer of a checkpoint without its weights. Raises `CheckpointError`."""
-    return _parts_of(folder).tokenizer()
+    return describe_checkpoint(folder).tokenizer()
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """What the small files of a checkpoint say."""
+class Description:
+    """A checkpoint without its weights: what its small files say."""
 
     folder: Path
     model: Path  # the folder of the whole model
@@ -85,7 +85,8 @@ class _Parts:
         return read_tokenizer(place, self.raw, self.generation.eos_id)
 
 
-def _parts_of(folder: Path) -> _Parts:
+def describe_checkpoint(folder: Path) -> Description:
+    """Return what the small files of a checkpoint say. Raises `CheckpointError`."""
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: no such folder; expected that of a T5 checkpoint")
     alone = (folder / ADAPTER_CONFIG).exists() and not (folder / CONFIG).exists()
@@ -95,4 +96,4 @@ def _parts_of(folder: Path) -> _Parts:
         raise CheckpointError(f"{model}: has no {CONFIG}; expected the folder of a T5 checkpoint")
     raw = read_object(model / CONFIG)
     config = parse_configuration(raw, model / CONFIG)
-    return _Parts(folder, model, adapter, raw, config, read_generation(model, raw, config))
+    return Description(folder, model, adapter, raw, config, read_generation(model, raw, config))

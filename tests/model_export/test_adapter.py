@@ -11,12 +11,16 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSeq2SeqLM
 
 from engine.bundle import REFERENCE, Limits
+from model_export.__main__ import main
 from model_export.assembly import Identity
 from model_export.bundle import write_bundle
 from model_export.checkpoint.errors import CheckpointError
 from model_export.checkpoint.reading import read_checkpoint, tokenizer_of
+from model_export.greedy import greedy
+from model_export.reference import Reference
 from tests.model_export.family import change, flan
 from tests.model_export.test_family import sources_for
+from training import checkpoint
 
 IDENTITY = Identity("adapted", "1", "none", "text", Limits(64, 8), {})
 # What PEFT and transformers say of every T5 with a head of its own.
@@ -47,8 +51,8 @@ def test_answers_are_pefts(settings: dict[str, object], tmp_path: Path) -> None:
     folder = write_adapter(tmp_path, **settings)
     sources = sources_for(3_000, 1)[2:12:3]
     bundles = [tmp_path / "adapted", tmp_path / "plain"]
-    for checkpoint, bundle in zip((folder, tmp_path / "base"), bundles, strict=True):
-        manifest = write_bundle(checkpoint, bundle, IDENTITY, sources, lambda _: "card\n")
+    for model, bundle in zip((folder, tmp_path / "base"), bundles, strict=True):
+        manifest = write_bundle(model, bundle, IDENTITY, sources, lambda _: "card\n")
         assert manifest.provenance["parity"]["equal"] == len(sources)
     adapted, plain = ((bundle / REFERENCE).read_text() for bundle in bundles)
     assert adapted != plain
@@ -59,6 +63,18 @@ def test_the_base_may_be_beside_it(tmp_path: Path) -> None:
     change(folder / "adapter_config.json", base_model_name_or_path="../base")
     assert read_checkpoint(folder).folder.resolve() == tmp_path / "base"
     assert tokenizer_of(folder).get_vocab_size() > 3_000
+
+
+def test_training_and_the_command_read_it_merged(tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path)
+    sources = sources_for(3_000, 1)[2:12:3]
+    expected = Reference(read_checkpoint(folder)).answers(sources, 8)
+    model, _ = checkpoint.load(folder, device="cpu")
+    assert greedy(model, sources, max_new_tokens=8) == [answer.tokens for answer in expected]
+    texts = tmp_path / "texts.txt"
+    texts.write_text("Solve\nx = 3\n")
+    command = f"export {folder} --texts {texts} --out {tmp_path / 'out'} --max-new-tokens 8"
+    assert main([*command.split(), "--precision", "fp32"]) == 0
 
 
 @pytest.mark.parametrize(
