@@ -35,6 +35,7 @@ _BEAMS: dict[str, tuple[Any, ...]] = {  # count where there are beams
     "early_stopping": (None, False),
     "length_penalty": (None, 1.0),
 }
+DEFAULTS = (*_ALWAYS, *_SAMPLING, *_BEAMS, "min_length")  # all settings that a bundle may carry
 _TOP_K = 50  # transformers' own default where tokens are sampled
 # Settings that are not supported, likewise.
 _REFUSED: dict[str, tuple[Any, ...]] = {
