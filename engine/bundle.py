@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-FORMAT = 4
+FORMAT = 5
+FORMATS = (4, FORMAT)  # that can be loaded
 MANIFEST = "manifest.json"
 ENCODER, DECODER, TOKENIZER = "encoder.onnx", "decoder.onnx", "tokenizer.json"
 REFERENCE = "reference.json"  # sources and the tokens they gave at export, to check a runtime
@@ -74,7 +75,7 @@ class Manifest:
         """Parse a manifest. Raises `BundleError` for text that is not a manifest of this format."""
         try:
             raw = json.loads(text)
-            if raw["format"] != FORMAT:
+            if raw["format"] not in FORMATS:
                 raise BundleError(_other_format(raw["format"]))
             raw["architecture"] = Architecture(**raw["architecture"])
             raw["limits"] = Limits(**raw["limits"])

@@ -81,15 +81,18 @@ class OrtEngine:
             self._rows.add(key, prompt, cross, begin)
             begin += len(prompt.source)
 
-    def _encode(self, sources: Sequence[Tokens]) -> DeviceArray:
-        """Return the keys and values of all sources in turn, on the model's device."""
+    def _encode(self, sources: Sequence[Tokens]) -> list[DeviceArray]:
+        """Return the keys and values of all sources in turn, on the model's device; in 8 bits their
+        scales too.
+        """
         binding = self._model.encoder.io_binding()
         tokens = np.fromiter(chain.from_iterable(sources), np.int64)
         binding.bind_cpu_input("source", tokens)
         binding.bind_cpu_input("source_lengths", np.array([*map(len, sources)], np.int32))
-        binding.bind_output("cross", self._model.device)
+        for name in self._rows.cross_outputs:
+            binding.bind_output(name, self._model.device)
         self._model.encoder.run_with_iobinding(binding)
-        return DeviceArray(binding.get_outputs()[0], self._model.device)
+        return [DeviceArray(value, self._model.device) for value in binding.get_outputs()]
 
     def step(self) -> dict[Hashable, Hypothesis]:
         return self._rows.step() if self.active else {}

@@ -8,7 +8,7 @@ import torch
 from transformers import T5Config
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from model_export.builder import GraphBuilder
+from model_export.builder import INT8, GraphBuilder
 from model_export.products import (
     FloatProducts,
     IntegerProducts,
@@ -38,12 +38,18 @@ class Stack:
         self.config = config
         self.weights = weights
         self.numbers = numbers
+        self.integers = ranges is not None  # products, and what cross-attention reads
         self.graph = GraphBuilder(numbers.data)
         self.products: Products = (
             FloatProducts(self.graph, config, weights, numbers)
             if ranges is None
             else IntegerProducts(self.graph, config, weights, ranges)
         )
+
+    @property
+    def cross_kind(self) -> int:
+        """Return ONNX's type code of the keys and values that cross-attention reads."""
+        return INT8 if self.integers else self.numbers.kind
 
     def normed_linear(self, hidden: str, norm: str, *names: str) -> str:
         """Return the linear layers `names` of the norm of `hidden`, side by side in one product."""

@@ -16,13 +16,28 @@ from engine.bundle import load_manifest
 from engine.contracts import Hypothesis, Prompt
 from engine.generate import generate
 from engine.ort import OrtEngine, OrtModel
+from model_export.bundle import Identity, write_bundle
 
 EOS = 1
 
 
-@pytest.fixture(scope="session", params=["auto", "none"], ids=["own kernels", "definitions"])
-def model(bundle: Path, request: pytest.FixtureRequest) -> OrtModel:
-    return OrtModel(bundle, load_manifest(bundle), threads=1, provider="cpu", kernels=request.param)
+@pytest.fixture(scope="session")
+def int8_bundle(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`bundle` in int8, whose cross-attention reads integers and their scales."""
+    fp32, out = load_manifest(bundle), tmp_path_factory.mktemp("int8") / "bundle"
+    identity = Identity("tiny", "0.0.1", "digits", "work", fp32.limits, {}, "int8")
+    sources = [[2800 + number, EOS] for number in range(8)]
+    write_bundle(
+        bundle.parent / "checkpoint", out, identity, sources, lambda _: "card", least_equal=0.0
+    )
+    return out
+
+
+@pytest.fixture(scope="session", params=["own kernels", "definitions", "int8"])
+def model(bundle: Path, int8_bundle: Path, request: pytest.FixtureRequest) -> OrtModel:
+    folder = int8_bundle if request.param == "int8" else bundle
+    kernels = "none" if request.param == "definitions" else "auto"
+    return OrtModel(folder, load_manifest(folder), threads=1, provider="cpu", kernels=kernels)
 
 
 @cache

@@ -80,6 +80,15 @@ def test_tokens_equal_pytorch_across_the_family(
     assert len({tuple(case["tokens"]) for case in reference}) > 10  # not one answer for all
 
 
+def test_the_cache_grows_with_the_answers(tmp_path: Path, problems: list[Problem]) -> None:
+    """Twice beyond its first columns, while rows have any number of tokens; PyTorch's tokens."""
+    folder = checkpoint(tmp_path / "checkpoint", **FAMILY["short distances"])
+    manifest = export(folder, tmp_path / "bundle", problems[:20], steps=100)
+    assert manifest.provenance["parity"]["equal"] == 20
+    reference = json.loads((tmp_path / "bundle" / REFERENCE).read_text())
+    assert max(len(case["tokens"]) for case in reference) > 64
+
+
 @pytest.mark.parametrize("predictable", [197, 64, 126])
 def test_any_number_of_tokens_may_be_predicted(
     predictable: int, tmp_path: Path, problems: list[Problem]
