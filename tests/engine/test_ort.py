@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Hashable
 from functools import cache
 from pathlib import Path
 from random import Random
 
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from engine.bundle import load_manifest
+from engine.bundle import DECODER, load_manifest
 from engine.contracts import Hypothesis, Prompt
 from engine.generate import generate
 from engine.ort import OrtEngine, OrtModel
@@ -123,6 +125,25 @@ def test_an_answer_may_be_kept_short(model: OrtModel) -> None:
     assert short.tokens == greedy.tokens[:2]
     assert not short.ended
     assert alone(model, Prompt(source, max_new_tokens=1000)) == greedy
+
+
+def test_a_cache_of_a_fixed_size_is_taken_as_it_is(bundle: Path, tmp_path: Path) -> None:
+    """Graphs of format 4 have as many columns as the longest answer that is allowed."""
+    fixed = tmp_path / "bundle"
+    shutil.copytree(bundle, fixed)
+    graph = onnx.load(fixed / DECODER)
+    limit = load_manifest(bundle).limits.max_new_tokens
+    for value in (*graph.graph.input, *graph.graph.output):
+        if value.name.startswith(("key.", "value.", "new_")):
+            value.type.tensor_type.shape.dim[2].dim_value = limit
+    onnx.save(graph, fixed / DECODER)
+    manifest, prompt = load_manifest(bundle), Prompt((2800, 2900, EOS))
+    answers = [
+        alone(OrtModel(folder, manifest, threads=1, provider="cpu"), prompt)
+        for folder in (bundle, fixed)
+    ]
+    assert len(answers[0].tokens) == limit
+    assert same(*answers)
 
 
 def test_what_is_written_so_far(model: OrtModel) -> None:
