@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, compose, helper, inliner, numpy_helper, parser
 
-from engine.bundle import DECODER, ENCODER, REFERENCE, Manifest
+from engine.bundle import DECODER, ENCODER, FORMAT, REFERENCE, BundleError, Manifest
 from engine.contracts import Tokens
 from engine.cpu import available_cpus
 from engine.sessions import open_sessions
@@ -53,7 +53,14 @@ Pack (source, lengths) => (packed, token) {
 
 
 def write_single(bundle: Path, manifest: Manifest, out: Path) -> None:
-    """Write the graphs in `bundle` as the file `out`."""
+    """Write the graphs in `bundle` as the file `out`.
+
+    Raises `BundleError` for a bundle of an older format, whose cache does not grow.
+    """
+    if manifest.format != FORMAT:
+        raise BundleError(
+            f"{bundle}: format {manifest.format}; expected {FORMAT}: export its checkpoint again"
+        )
     encoder, decoder = (onnx.load(bundle / name) for name in (ENCODER, DECODER))
     _packing(encoder)
     encoder, decoder = map(inliner.inline_local_functions, (encoder, decoder))
