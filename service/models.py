@@ -19,7 +19,6 @@ def with_bundle(settings: Settings) -> Settings:
         return settings
     from model_export.checkpoint.errors import CheckpointError
     from model_export.convert import ConversionError
-
     from model_export.models.errors import ModelNotFound
     from model_export.models.library import Wanted, bundle_of
 
