@@ -18,7 +18,8 @@ from engine.bundle import DECODER, load_manifest
 from engine.contracts import Answer, Decoding, Hypothesis, Prompt
 from engine.generate import generate
 from engine.ort import OrtEngine, OrtModel
-from model_export.bundle import Identity, write_bundle
+from model_export.assembly import Identity
+from model_export.bundle import write_bundle
 
 EOS = 1
 
