@@ -119,6 +119,17 @@ def test_more_prompts_than_free_rows_are_refused(model: OrtModel) -> None:
     assert engine.step() == {}
 
 
+def test_many_long_sources_are_read_in_several_calls(model: OrtModel) -> None:
+    random = Random(4)
+    prompts = [
+        Prompt((*(random.randrange(2700, 4000) for _ in range(length)), EOS))
+        for length in (1400, 1400, 1400, 3)
+    ]
+    together = generate(OrtEngine(model, rows=4), prompts)
+    for answer, prompt in zip(together, prompts, strict=True):
+        assert same(answer.best, alone(model, prompt))
+
+
 def test_an_answer_may_be_kept_short(model: OrtModel) -> None:
     source = (2800, 2900, EOS)
     greedy = alone(model, Prompt(source))
