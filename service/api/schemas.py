@@ -8,7 +8,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    StrictBool,
     StrictInt,
     model_validator,
 )
@@ -16,7 +15,6 @@ from pydantic import (
 from engine.bundle import Manifest
 from equations.verify import Verdict
 from service.contracts import Timings
-from service.generating import FinishReason, Written
 from service.solving import Fallback, Solution, Source
 
 _MOST_KEYS = 10
@@ -27,19 +25,22 @@ TimeoutMs = Annotated[
 ]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A body of a request: unknown keys are faults."""
+
     model_config = ConfigDict(extra="forbid")
 
     @model_validator(mode="before")
     @classmethod
     def _few_keys(cls, body: Any) -> Any:
         """Reject bodies with many keys: thousands of unknown ones would be thousands of faults."""
-        if isinstance(body, dict) and len(body) > _MOST_KEYS:
-            raise ValueError(f"{len(body)} keys; at most {_MOST_KEYS}")
+        most = max(_MOST_KEYS, len(cls.model_fields))
+        if isinstance(body, dict) and len(body) > most:
+            raise ValueError(f"{len(body)} keys; at most {most}")
         return body
 
 
-class SolveRequest(_Strict):
+class SolveRequest(Strict):
     question: str = Field(
         description="Linear equations, in words or plain, and what is asked for where that is "
         "not all of several variables.",
@@ -51,7 +52,7 @@ class SolveRequest(_Strict):
     timeout_ms: TimeoutMs = None
 
 
-class BatchRequest(_Strict):
+class BatchRequest(Strict):
     questions: list[str] = Field(
         min_length=1,
         fail_fast=True,  # or a million invalid items would be a million faults
@@ -59,19 +60,6 @@ class BatchRequest(_Strict):
         examples=[[_EXAMPLE, "3x = 12"]],
     )
     fallback: Fallback = Fallback.NONE
-    timeout_ms: TimeoutMs = None
-
-
-class GenerateRequest(_Strict):
-    text: str = Field(
-        min_length=1,
-        description="What the model reads, as it is.",
-        examples=["translate English to German: The house is small."],
-    )
-    max_new_tokens: StrictInt | None = Field(
-        None, gt=0, description="Tokens to write at most; null: as many as the model's limit."
-    )
-    stream: StrictBool = Field(False, description="Server-sent events, as the text is written.")
     timeout_ms: TimeoutMs = None
 
 
@@ -149,33 +137,7 @@ class SolveResponse(BaseModel):
         )
 
 
-class GenerateResponse(BaseModel):
-    text: str
-    tokens: int
-    finish_reason: FinishReason = Field(
-        description="end: the model came to an end; length: it was stopped at the most tokens."
-    )
-    model: ModelName
-    timing_ms: TimingMs
-
-    @classmethod
-    def of(cls, written: Written, model: ModelName) -> GenerateResponse:
-        return cls(
-            text=written.text,
-            tokens=written.tokens,
-            finish_reason=written.finish_reason,
-            model=model,
-            timing_ms=TimingMs.of(written.timings, written.total_s),
-        )
-
-
-class Piece(BaseModel):
-    """A piece of a text that is still being generated."""
-
-    text: str
-
-
-def _is_none(value: object) -> bool:
+def is_none(value: object) -> bool:
     return value is None
 
 
@@ -198,14 +160,14 @@ class Problem(BaseModel):
     detail: str
     span: tuple[int, int] | None = Field(
         None,
-        exclude_if=_is_none,
+        exclude_if=is_none,
         description="The fault in the question: [start, end), counted in Unicode code points.",
     )
-    expected: str | None = Field(None, exclude_if=_is_none)
+    expected: str | None = Field(None, exclude_if=is_none)
     errors: list[BodyFault] | None = Field(
-        None, exclude_if=_is_none, description="Faults of a body, by place."
+        None, exclude_if=is_none, description="Faults of a body, by place."
     )
-    request_id: str | None = Field(None, exclude_if=_is_none)
+    request_id: str | None = Field(None, exclude_if=is_none)
 
 
 class BatchAnswer(SolveResponse):
@@ -253,6 +215,7 @@ class Info(BaseModel):
         description="Level of the CPU kernels in use, or none; null before an engine is up."
     )
     parameters: int
+    processes: int = Field(description="HTTP processes that share the port.")
     max_source_tokens: int
     max_new_tokens: int
     max_batch_questions: int

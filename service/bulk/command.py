@@ -40,11 +40,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="?",
         default=STANDARD,
-        help="likewise; appears when all is answered; - for stdout (default)",
+        help="likewise; appears when all is answered; - for stdout (default: -)",
     )
     formats = [form.value for form in Format]
-    parser.add_argument("--input-format", choices=formats, help="whatever the input's extension")
-    parser.add_argument("--output-format", choices=formats, help="whatever the output's extension")
+    parser.add_argument(
+        "--input-format", choices=formats, help="of the input (default: by its extension)"
+    )
+    parser.add_argument(
+        "--output-format", choices=formats, help="of the output (default: by its extension)"
+    )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument(
         "--resume", action="store_true", help="go on where an interrupted run stopped, if one did"

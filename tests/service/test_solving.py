@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.bundle import TOKENIZER, BundleError, Manifest, load_manifest
-from engine.contracts import Hypothesis, Prompt
+from engine.contracts import Answer, Hypothesis, Prompt
 from engine.echo import hypothesis
 from engine.tokens import TextCodec
 from service.alternatives import Alternatives
@@ -34,10 +34,10 @@ class Doubtful:
     async def submit(self, prompt: Prompt, timeout_s: float, *, wait: bool = False) -> Answered:
         self.prompts.append(prompt)
         if not prompt.forced:
-            return Answered(self._first(), Timings(0.001, 0.002))
+            return Answered(Answer((self._first(),)), Timings(0.001, 0.002))
         if self._second is None:
             raise Overloaded(1.0)
-        return Answered(hypothesis(self._ids(self._second)), Timings(0.003, 0.004))
+        return Answered(Answer((hypothesis(self._ids(self._second)),)), Timings(0.003, 0.004))
 
     def _first(self) -> Hypothesis:
         tokens = self._ids("x0: q1=0 q0=5")
