@@ -14,7 +14,7 @@ one more column filled. If the output caches are bound to the memory of the inpu
 written in place, and nothing is copied. `columns`, the most tokens that generation may write, is
 fixed at export.
 
-Keys, values and `cross` are fp32, or fp16 in half precision; `logits` and `logprobs` are always fp32.
+Keys, values and `cross` are fp32, or fp16 in half precision; `logits` and `logprobs` always fp32.
 
 The graphs cover T5's family: relative position biases (a table by distance, because buckets depend
 on nothing else), RMS norms without means, attention without scaling, gated or plain feed-forward.

@@ -8,8 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from engine.bundle import Manifest
-from engine.contracts import Decoding, Prompt
-from engine.contracts import FinishReason as FinishReason
+from engine.contracts import Decoding, FinishReason, Prompt
 from engine.tokens import TextCodec
 from service.contracts import Answered, Submit, Timings
 from service.errors import LimitExceeded, QuestionTooLong
