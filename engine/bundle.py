@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-FORMAT = 5
-FORMATS = (4, FORMAT)  # that can be loaded
+FORMAT = 5  # of the bundles that `model_export` writes
+READABLE = (4, FORMAT)  # formats that load: this one and the one before (docs/versioning.md)
 SETTINGS_SINCE = 5  # the format from which bundles can sample, search with beams and penalise
 MANIFEST = "manifest.json"
 ENCODER, DECODER, TOKENIZER = "encoder.onnx", "decoder.onnx", "tokenizer.json"
@@ -81,10 +81,10 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """Parse a manifest. Raises `BundleError` for text that is not a manifest of this format."""
+        """Parse a manifest of a format in `READABLE`. Raises `BundleError` for any other text."""
         try:
             raw = json.loads(text)
-            if raw["format"] not in FORMATS:
+            if type(raw["format"]) is not int or raw["format"] not in READABLE:
                 raise BundleError(_other_format(raw["format"]))
             raw["architecture"] = Architecture(**raw["architecture"])
             raw["limits"] = Limits(**raw["limits"])
@@ -134,7 +134,8 @@ def _other_format(found: object) -> str:
         advice = "a newer version of this service reads it"
     else:
         advice = "export its checkpoint again (python -m model_export export)"
-    return f"format {found!r:.20}; this service reads format {FORMAT}: {advice}"
+    read = " and ".join(map(str, READABLE))
+    return f"format {found!r:.20}; this service reads format {read}: {advice}"
 
 
 def _not_a_bundle(folder: Path) -> str:

@@ -95,8 +95,9 @@ class KVSlots:
     # -- joining and leaving ---------------------------------------------------------------------
 
     def add(self, key: Hashable, prompt: Prompt, cross: DeviceArray, begin: int) -> None:
-        """Add a prompt's rows; copy their keys and values from `cross` (2 * layers, 1, heads, tokens,
-        d_kv), starting at token `begin`.
+        """Add a prompt's rows; copy their keys and values from `cross`, starting at token `begin`.
+
+        `cross` is (2 * layers, 1, heads, tokens, d_kv).
         """
         rows = [self._add_row(key, prompt, cross, begin) for _ in range(prompt.rows)]
         if not prompt.decoding.plain:

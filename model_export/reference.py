@@ -1,80 +1,102 @@
-"""Decode with transformers' `generate` under any settings: what the engine must equal in fp32.
+"""PyTorch's answers of a checkpoint, to compare a bundle's with.
 
-It imports of the project only the types of the settings and the answers.
+The model is loaded by transformers through the checkpoint's own class, apart from the code that the
+graphs are written from: what the exporter misreads, the comparison finds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from transformers import DynamicCache, EncoderDecoderCache, T5ForConditionalGeneration
+from torch import Tensor
+from tqdm import tqdm
+from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
 
-from engine.contracts import Decoding, Prompt
+from engine.contracts import Tokens
+from model_export.checkpoint.errors import CheckpointError
+from model_export.checkpoint.reading import Checkpoint
+from model_export.greedy import greedy
+
+_BATCH = 64
 
 
-class Reference(NamedTuple):
-    """An answer of transformers; `score` is None but for beams."""
+@dataclass(frozen=True)
+class Answer:
+    """A greedy answer; `logprobs` has an entry for each token, and for the end token if it came."""
 
-    tokens: list[int]
-    score: float | None
+    tokens: list[int]  # without the end token
+    logprobs: list[float]  # natural
 
 
-@torch.no_grad()
-def reference_answers(
-    model: T5ForConditionalGeneration, prompts: Sequence[Prompt], *, most: int
-) -> list[list[Reference]]:
-    """Return the answers of `model` to prompts of the same settings, of up to `most` tokens.
+class Reference:
+    """The model of a checkpoint in PyTorch and fp32, decoding greedily."""
 
-    Of texts whose forced tokens differ in number there can be no batch: give them one by one.
-    """
-    (decoding,) = {prompt.decoding for prompt in prompts}
-    (forced,) = {len(prompt.forced) for prompt in prompts}
-    pad, end = model.config.pad_token_id, model.config.eos_token_id
-    length = max(len(prompt.source) for prompt in prompts)
-    ids = [[*prompt.source, *[pad] * (length - len(prompt.source))] for prompt in prompts]
-    mask = [[int(place < len(prompt.source)) for place in range(length)] for prompt in prompts]
-    start = [[model.config.decoder_start_token_id, *prompt.forced] for prompt in prompts]
-    wanted = decoding.max_new_tokens or most
-    found = model.generate(
-        torch.tensor(ids),
-        attention_mask=torch.tensor(mask),
-        decoder_input_ids=torch.tensor(start),
-        past_key_values=EncoderDecoderCache(DynamicCache(), DynamicCache()),
-        max_new_tokens=min(wanted, most - forced),
-        return_dict_in_generate=True,
-        output_scores=True,
-        **_arguments(decoding, end),
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        """Load the model. Raises `CheckpointError` if transformers would make up weights."""
+        self.checkpoint = checkpoint
+        self.model = _load(checkpoint)
+        for name in checkpoint.generation.decoding:
+            setattr(self.model.generation_config, name, None)
+
+    def answers(self, sources: Sequence[Tokens], max_new_tokens: int | None = None) -> list[Answer]:
+        """Return the answers to `sources` (token ids, end token included).
+
+        `max_new_tokens` defaults to the limit of the checkpoint.
+        """
+        limit = max_new_tokens or self.checkpoint.generation.max_new_tokens
+        end = self.checkpoint.generation.eos_id
+        answers: list[Answer] = []
+        with tqdm(total=len(sources), desc="PyTorch", unit="row") as bar:
+            for start in range(0, len(sources), _BATCH):
+                chosen = _Chosen()
+                batch = sources[start : start + _BATCH]
+                rows = greedy(self.model, batch, max_new_tokens=limit, observer=chosen)
+                answers += [
+                    Answer(row, logprobs[: len(row) + (end in ids)])
+                    for row, ids, logprobs in zip(rows, *chosen.rows(), strict=True)
+                ]
+                bar.update(len(rows))
+        return answers
+
+
+def _load(checkpoint: Checkpoint) -> PreTrainedModel:
+    """Return the model by the class that `config.json` names; no code of the checkpoint's runs."""
+    model: PreTrainedModel
+    facts: dict[str, Any]
+    model, facts = AutoModelForSeq2SeqLM.from_pretrained(
+        checkpoint.folder,
+        dtype=torch.float32,
+        trust_remote_code=False,
+        weights_only=True,
+        output_loading_info=True,
     )
-    rows = [row[1:] for row in found.sequences.tolist()]
-    tokens = [row[: row.index(end, forced)] if end in row[forced:] else row for row in rows]
-    scores = found.sequences_scores.tolist() if decoding.num_beams > 1 else [None] * len(rows)
-    answers = [Reference(*pair) for pair in zip(tokens, scores, strict=True)]
-    each = decoding.num_return_sequences
-    return [answers[first : first + each] for first in range(0, len(answers), each)]
+    made_up = sorted(facts["missing_keys"]) + sorted(map(str, facts["mismatched_keys"]))
+    if made_up:
+        raise CheckpointError(
+            f"{checkpoint.folder}: transformers initialises {len(made_up)} tensors anew, the first "
+            f"is {made_up[0]}; the checkpoint is incomplete for this version of transformers"
+        )
+    return model.eval()
 
 
-def _arguments(decoding: Decoding, end: int) -> dict[str, Any]:
-    """Return the settings as `generate` takes them; sampling is compared in its distribution."""
-    assert not decoding.do_sample, "samples cannot be equal"
-    arguments: dict[str, Any] = {
-        "do_sample": False,
-        "num_beams": decoding.num_beams,
-        "num_return_sequences": decoding.num_return_sequences,
-        "repetition_penalty": decoding.repetition_penalty,
-        "no_repeat_ngram_size": decoding.no_repeat_ngram_size,
-        "pad_token_id": end,  # where an answer is over; the padding token may be an answer's own
-    }
-    if decoding.num_beams > 1:
-        arguments |= {
-            "length_penalty": decoding.length_penalty,
-            "early_stopping": decoding.early_stopping,
-        }
-    if decoding.min_new_tokens:
-        arguments["min_new_tokens"] = decoding.min_new_tokens
-    if decoding.bad_words:
-        arguments["bad_words_ids"] = [list(words) for words in decoding.bad_words]
-    if decoding.logit_bias:
-        arguments["sequence_bias"] = [[[token], bias] for token, bias in decoding.logit_bias]
-    return arguments
+class _Chosen:
+    """Observe greedy decoding: the likeliest token of every step and its log-probability."""
+
+    def __init__(self) -> None:
+        self._ids: list[Tensor] = []
+        self._logprobs: list[Tensor] = []
+
+    def __call__(self, _: Tensor, scores: Tensor) -> Tensor:
+        logprobs, ids = scores.float().log_softmax(-1).max(-1)
+        self._ids.append(ids)
+        self._logprobs.append(logprobs)
+        return scores
+
+    def rows(self) -> tuple[list[list[int]], list[list[float]]]:
+        """Return tokens and log-probabilities by row, those after the end token included."""
+        ids: list[list[int]] = torch.stack(self._ids, 1).tolist()
+        logprobs: list[list[float]] = torch.stack(self._logprobs, 1).tolist()
+        return ids, logprobs

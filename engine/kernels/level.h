@@ -23,10 +23,11 @@ enum {
 typedef struct {
     int64_t inputs, columns, blocks, quads;
     const int8_t *weight; /* within WEIGHT_LIMIT */
-    float *scales;        /* of each sum */
+    float *scales;        /* of each sum, beside the row's own where they are `by_row` */
     int32_t *starts;      /* what each sum begins with, so that the level's `zero` does not count */
     float *factors;       /* of each input, before rounding */
     int normed;           /* whether inputs are divided by their root mean square */
+    int by_row;           /* whether each row is rounded by its own largest input, and scaled back */
     float epsilon;        /* added to the mean square */
 } Matrix;
 

@@ -42,7 +42,9 @@ class Strict(BaseModel):
 
 class SolveRequest(Strict):
     question: str = Field(
-        description="A linear equation in one variable, in words or plain.", examples=[_EXAMPLE]
+        description="Linear equations, in words or plain, and what is asked for where that is "
+        "not all of several variables.",
+        examples=[_EXAMPLE],
     )
     fallback: Fallback = Field(
         Fallback.NONE, description="exact: solve exactly when the model's answer is not correct."
@@ -88,18 +90,32 @@ class TimingMs(BaseModel):
 
 
 class SolveResponse(BaseModel):
-    answer: str | None = Field(description="Null when the model wrote no readable answer.")
-    variable: str
+    answer: str | None = Field(
+        description="Value of the variable asked for. Null where all of several are, where no "
+        "value can be right, and where the model wrote no readable one."
+    )
+    solution: dict[str, str] | None = Field(
+        description="Value of each variable asked for. Null where no values can be right, and "
+        "where the model did not write them all."
+    )
+    variable: str | None = Field(description="The one asked for. Null where all of several are.")
     verdict: Verdict
     reason: str | None = Field(description="Why the verdict, where it does not explain itself.")
     source: Source
     equation: str = Field(description="What was asked, in the dataset's wording.")
-    work: list[str] | None = Field(description="The model's own steps.")
-    confidence: float | None = Field(
-        description="How sure the model was before verification: the share of answers as likely "
-        "as its own that were right when the bundle was made. Null for a bundle without figures."
+    work: list[str] | None = Field(
+        description="The model's own steps. Null where no value can be right and they do not say "
+        "so."
     )
-    tries: int = Field(description="Answers of the model that were verified to find this one.")
+    confidence: float | None = Field(
+        description="How sure the model was of this answer before verification: the share of "
+        "answers as likely that were right when the bundle was made. Null for an exact answer, and "
+        "for a bundle without figures."
+    )
+    tries: int = Field(
+        description="Answers of the model that were verified to find this one; of a system, for "
+        "the step that took most."
+    )
     model: ModelName
     timing_ms: TimingMs
 
@@ -107,6 +123,7 @@ class SolveResponse(BaseModel):
     def of(cls, solution: Solution, model: ModelName) -> SolveResponse:
         return cls(
             answer=solution.answer,
+            solution=None if solution.values is None else dict(solution.values),
             variable=solution.variable,
             verdict=solution.verdict,
             reason=solution.reason,
@@ -198,6 +215,7 @@ class Info(BaseModel):
         description="Level of the CPU kernels in use, or none; null before an engine is up."
     )
     parameters: int
+    processes: int = Field(description="HTTP processes that share the port.")
     max_source_tokens: int
     max_new_tokens: int
     max_batch_questions: int

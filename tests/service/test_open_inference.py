@@ -73,6 +73,7 @@ def test_questions_are_answered_in_order(bundle: Path) -> None:
         assert all(output["shape"] == [3] for output in body["outputs"])
         assert outputs(response) == {
             "answer": ["-6", "", ""],
+            "solution": ['{"c": "-6"}', "", ""],
             "verdict": ["correct", "not_understood", "wrong"],
             "reason": [
                 "",
@@ -86,6 +87,17 @@ def test_questions_are_answered_in_order(bundle: Path) -> None:
             "confidence": [0, 0, 0],  # this bundle has no figures
             "tries": [1, 0, 2],
         }
+
+    serve(bundle, scenario)
+
+
+def test_a_system_has_its_values_as_json(bundle: Path) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        response = await client.post(INFER, json=question("x + y = 5; x - y = 2"))
+        found = outputs(response)
+        assert (found["answer"], found["variable"]) == ([""], [""])
+        assert found["solution"] == ['{"x": "7/2", "y": "3/2"}']
+        assert found["verdict"] == ["correct"]
 
     serve(bundle, scenario)
 

@@ -111,6 +111,28 @@ def test_the_exact_fallback_comes_after_the_second_try(
     assert (solution.answer, solution.source, solution.tries) == ("4", "exact", 2)
 
 
+def test_an_exact_answer_does_not_have_the_confidence_of_the_one_thrown_away(
+    manifest: Manifest, codec: TextCodec
+) -> None:
+    calibrated = replace(manifest, calibration=((-9.0, 0.9), (0.0, 0.9)))
+    solver = Solver(calibrated, codec, Doubtful(codec, None).submit, max_tries=1)
+    wrong = asyncio.run(solver.solve("3x = 12", timeout_s=9.0))
+    exact = asyncio.run(solver.solve("3x = 12", timeout_s=9.0, fallback=Fallback.EXACT))
+    assert (wrong.answer, wrong.confidence) == ("5", 0.9)
+    assert (exact.answer, exact.confidence) == ("4", None)
+
+
+def test_where_nothing_can_be_right_a_number_is_no_answer(
+    manifest: Manifest, codec: TextCodec
+) -> None:
+    """This model writes 5 for every equation, also for `x = x + 1`."""
+    calibrated = replace(manifest, calibration=((-9.0, 0.9), (0.0, 0.9)))
+    solution = solve(calibrated, codec, Doubtful(codec, None), "x = x + 1")
+    assert (solution.verdict, solution.reason) == ("unverifiable", "no solution")
+    assert (solution.answer, solution.values) == (None, None)
+    assert (solution.work, solution.confidence) == (None, None)
+
+
 def test_confidence_is_read_off_the_bundles_calibration(
     manifest: Manifest, codec: TextCodec
 ) -> None:

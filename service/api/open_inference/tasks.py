@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -131,6 +132,10 @@ def _sentence(error: Fault) -> str:
     return str(error).split("\n", 1)[0]
 
 
+def _json(values: Mapping[str, str] | None) -> str | None:
+    return None if values is None else json.dumps(values)
+
+
 def _not_understood(_: Fault) -> str:
     return NOT_UNDERSTOOD
 
@@ -155,6 +160,7 @@ _SOLVING = Task(
     "question",
     {
         "answer": _Output(Datatype.BYTES, lambda solved: solved.answer),
+        "solution": _Output(Datatype.BYTES, lambda solved: _json(solved.values)),
         "verdict": _Output(Datatype.BYTES, lambda solved: solved.verdict.value, _not_understood),
         "reason": _Output(Datatype.BYTES, lambda solved: solved.reason, _sentence),
         "source": _Output(Datatype.BYTES, lambda solved: solved.source.value),

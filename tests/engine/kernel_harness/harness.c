@@ -14,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { MOST = 8, NAME = 64, OPERATORS = 16 };
+enum { MOST = 8, NAME = 64, OPERATORS = 24 };
 
 struct Value {
     int32_t type, is_constant;

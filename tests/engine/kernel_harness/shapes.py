@@ -19,6 +19,7 @@ _TYPES = {"float32": _FLOATS, "int32": TensorProto.INT32, "int64": TensorProto.I
 _RANKS = {"Candidates": 2, "Draw": 1, "EncoderAttention": 2, "Likeliest": 2}
 _CHOOSING = ("Candidates", "Draw", "Likeliest")  # the first output is tokens
 _INPUT_SCALE = 0.02
+_LARGEST_INPUT = 40.0  # of normal numbers, after a norm of normal factors
 
 
 def definition(case: Case) -> list[np.ndarray]:
@@ -52,7 +53,8 @@ def wanted(case: Case) -> tuple[list[np.ndarray], float]:
     outputs = definition(case)
     if "scales" not in case.constants:
         return outputs[:1] if case.kind == "CachedAttention" else outputs, 1e-5
-    one = 63 * float(case.constants["scales"].max()) * _INPUT_SCALE
+    unit = _INPUT_SCALE if "input_scale" in case.constants else _LARGEST_INPUT / 127
+    one = 63 * float(case.constants["scales"].max()) * unit
     return outputs, 2 * one * (1 + float(np.abs(outputs[0]).max()) * ("Gated" in case.kind))
 
 
@@ -70,16 +72,17 @@ class _Numbers:
 
 
 def product(numbers: _Numbers, kind: str, rows: int, inputs: int, columns: int) -> Case:
-    gated = kind == "NormGatedLinear"
+    gated = kind.startswith("NormGatedLinear")
     pairs = [quantised(numbers.normal(inputs, columns) / 8) for _ in range(2 if gated else 1)]
     weights = [in_blocks(integers) for integers, _ in pairs]
     constants = {
         "weight": np.stack(weights, axis=1) if gated else weights[0],
         "scales": np.stack([scales for _, scales in pairs]) if gated else pairs[0][1],
-        "input_scale": np.array(_INPUT_SCALE, np.float32),
     }
+    if not kind.endswith("ByRow"):
+        constants["input_scale"] = np.array(_INPUT_SCALE, np.float32)
     x = {"x": numbers.normal(1, rows, inputs)}
-    if kind == "AddLinear":
+    if kind.startswith("AddLinear"):
         return Case(kind, {"residual": numbers.normal(1, rows, columns), **x}, constants)
     constants = {"norm": numbers.normal(inputs), **constants}
     return Case(kind, x, constants, {"epsilon": 1e-6})
@@ -157,7 +160,7 @@ def edge_cases() -> list[Case]:
     return [
         *(
             product(numbers, kind, rows, inputs, columns)
-            for kind in ("NormLinear", "AddLinear")
+            for kind in ("NormLinear", "AddLinear", "NormLinearByRow", "AddLinearByRow")
             for rows, inputs, columns in (
                 (1, 4, 1), (2, 8, 15), (3, 12, 16), (4, 60, 17), (5, 64, 33), (6, 68, 48),
                 (7, 20, 63), (11, 132, 64), (12, 16, 65), (13, 36, 100),
@@ -165,7 +168,8 @@ def edge_cases() -> list[Case]:
         ),
         product(numbers, "NormLinear", 7, 1028, 300),  # weights of more than one task
         *(
-            product(numbers, "NormGatedLinear", rows, inputs, columns)
+            product(numbers, kind, rows, inputs, columns)
+            for kind in ("NormGatedLinear", "NormGatedLinearByRow")
             for rows, inputs, columns in (
                 (1, 4, 16), (2, 12, 32), (3, 8, 48), (4, 64, 16), (5, 20, 80), (6, 16, 64),
                 (7, 28, 112), (13, 68, 16),
