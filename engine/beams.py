@@ -1,4 +1,4 @@
-"""Beam search over the rows of one prompt, with the choices and the end of transformers' `generate`.
+"""Beam search over the rows of one prompt, which chooses and ends as transformers' own.
 
 Beams have no fixed row. The first of a beam's successors stays in its row, so that no cache is
 copied; each further one takes the row of a beam that was dropped, and of the cache only the columns

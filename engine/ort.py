@@ -57,9 +57,12 @@ class OrtModel:
         )
         self.device = device_of(self.provider)
 
+    def decode(self, tokens: Tokens) -> str:
+        """Return the text of `tokens`, to find texts to stop at."""
+        return self._codec.decode(tokens)
+
     @cached_property
-    def codec(self) -> TextCodec:
-        """The tokenizer, for texts to stop at."""
+    def _codec(self) -> TextCodec:  # only loaded where it is needed
         return TextCodec(self._folder / TOKENIZER)
 
 
@@ -74,7 +77,7 @@ class OrtEngine:
             capacity=rows,
             columns=model.limits.max_new_tokens,
             choosing=model.choosing,
-            decode=lambda tokens: model.codec.decode(tokens),
+            decode=model.decode,
             device=model.device,
         )
 

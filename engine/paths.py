@@ -137,7 +137,7 @@ class Chosen:
 
 
 class Alternatives:
-    """The likeliest tokens to report, from a ranking that is made for the choice where it can be."""
+    """The likeliest tokens to report, from the ranking of the choice where that has them."""
 
     def __init__(self, count: int) -> None:
         self._count = count
