@@ -34,6 +34,7 @@ FROM build AS build-loadtest
 COPY requirements/loadtest.txt requirements/
 RUN /pip/bin/pip --python /opt/cybersolve/bin/python install --quiet --require-hashes \
     --requirement requirements/loadtest.txt
+COPY commandline /opt/cybersolve/app/commandline
 COPY loadtest /opt/cybersolve/app/loadtest
 
 FROM python AS loadtest

@@ -54,10 +54,8 @@ openapi: $(VENV)/dev.stamp  ## accept what changed in the OpenAPI document
 client: $(VENV)/dev.stamp  ## the Python client as a wheel in dist/
 	$(BIN)/pip wheel -q --no-deps --wheel-dir dist ./client
 
-wheel: $(VENV)/wheel.stamp  ## the service with its kernels and model as a wheel in dist/
-	rm -rf build/wheel
-	$(BIN)/pip wheel -q --no-deps --wheel-dir build/wheel .
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/wheel/*.whl
+wheel: $(VENV)/wheel.stamp  ## the service with its kernels and model as wheels in dist/: x86-64 and ARM64
+	$(BIN)/python -P -m deploy.wheels
 
 wheel-test: $(VENV)/dev.stamp $(VENV)/wheel.stamp  ## build the wheel and serve from it (minutes)
 	$(BIN)/pytest -m wheel -o faulthandler_timeout=900
@@ -85,7 +83,7 @@ train: $(VENV)/dev.stamp  ## train the bundled model anew in runs/mini, or resum
 	$(BIN)/python -m training train --data data-fresh --compile $(ARGS)
 
 export: $(VENV)/dev.stamp  ## the checkpoint of runs/mini as the bundle in models/, with its figures
-	$(BIN)/python -m model_export export runs/mini \
+	$(BIN)/python -m model_export export runs/mini --out $(BUNDLE) --version 2.0.0 \
 		--questions data-fresh/interpolate/algebra__linear_1d.txt
 	test -d data-calibration || $(BIN)/python -m training data --evaluation 600 --test 2000 \
 		--seed 2 --out data-calibration

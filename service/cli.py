@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
 import logging
 import sys
@@ -19,7 +18,9 @@ from service.bulk import command
 from service.bulk.answering import running
 from service.errors import EngineRefused, QuestionTooLong, ServiceError
 from service.flags import add_flags, given
+from service.garbage import spare_requests
 from service.logs import configure_logging, flush_log
+from service.models import with_bundle
 from service.runtime import load_model
 from service.settings import Settings, SettingsError
 from service.solving import Fallback, Solution
@@ -33,6 +34,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = Settings.from_environment(flags=given(arguments))
         configure_logging(settings.log_format)
+        if arguments.needs_model:
+            settings = with_bundle(settings)
         status: int = arguments.run(arguments, settings)
     except _EXPECTED as error:
         flush_log()  # the reason must be the last line
@@ -43,16 +46,18 @@ def main(argv: list[str] | None = None) -> int:
 
 def _serve(_: argparse.Namespace, settings: Settings) -> int:
     from service.app import create_app
-    from service.server import DrainingServer
+    from service.server import ListeningServer
+    from service.shards.service import ShardedService
 
     if settings.api_keys_file is not None:
         ApiKeys(settings.api_keys_file)  # report its faults before a model is loaded
+    if settings.processes > 1:
+        ShardedService(settings).run()
+        return 0
     app = create_app(settings, load_model(settings))
-    # The garbage collector need not scan objects that live as long as the process: 4% of a request.
-    gc.collect()
-    gc.freeze()
+    spare_requests()
     runtime = app.state.runtime
-    server = DrainingServer(app, runtime)
+    server = ListeningServer(app, runtime)
     with suppress(KeyboardInterrupt):  # uvicorn raises Ctrl-C again when it has finished
         server.run()
     if runtime.refused is not None:
@@ -78,11 +83,17 @@ def _solve(arguments: argparse.Namespace, settings: Settings) -> int:
     except ServiceError as error:
         print(f"error: {error}", file=sys.stderr)
         return _NOT_RUN
-    lines = solution.work or [f"{solution.variable} = {solution.answer}"]
+    print("\n".join(_described(solution)))
+    return 0 if solution.verdict is Verdict.CORRECT else _NOT_CORRECT
+
+
+def _described(solution: Solution) -> list[str]:
+    """Return the lines for a terminal: the question, its work or values, the verdict."""
+    values = [f"{name} = {value}" for name, value in (solution.values or {}).items()]
     reason = f": {solution.reason}" if solution.reason else ""
     tries = f", try {solution.tries}" if solution.tries > 1 else ""
-    print("\n".join([solution.equation, *lines, f"({solution.verdict}{reason}{tries})"]))
-    return 0 if solution.verdict is Verdict.CORRECT else _NOT_CORRECT
+    verdict = f"({solution.verdict}{reason}{tries})"
+    return [solution.equation, *(solution.work or values), verdict]
 
 
 def _batch(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -115,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="serve HTTP on HOST (127.0.0.1) and PORT (8000)")
     add_flags(serve)
-    serve.set_defaults(run=_serve)
+    serve.set_defaults(run=_serve, needs_model=True)
 
     solve = commands.add_parser(
         "solve",
@@ -124,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
         "question is not understood, 3 the model cannot be run.",
     )
     solve.add_argument("question", help='such as "3x + 5 = 20"')
-    solve.set_defaults(run=_solve, failed=_NOT_RUN)
+    solve.set_defaults(run=_solve, needs_model=True, failed=_NOT_RUN)
 
     batch = commands.add_parser(
         "batch",
@@ -133,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=command.EPILOG,
     )
     command.add_options(batch)
-    batch.set_defaults(run=_batch, failed=_NOT_RUN)
+    batch.set_defaults(run=_batch, needs_model=True, failed=_NOT_RUN)
 
     inspect = commands.add_parser(
         "inspect", help="describe a bundle, check its files, and print what it needs to be served"
@@ -144,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
             f"--{name}", metavar="N", help="of `serve` (default: as `serve` would)"
         )
     inspect.add_argument("--json", action="store_true", help="as one JSON object")
-    inspect.set_defaults(run=_inspect)
+    inspect.set_defaults(run=_inspect, needs_model=False)
 
     key = commands.add_parser(
         "key", help="make an API key: printed once, its line for the file of keys on stderr"
@@ -152,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     key.add_argument(
         "owner", metavar="NAME", help="whose it is; stands in the log with each request"
     )
-    key.set_defaults(run=_key)
+    key.set_defaults(run=_key, needs_model=False)
 
     for asking in (solve, batch):
         asking.add_argument(

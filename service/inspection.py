@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from engine.bundle import load_manifest
+from engine.cpu import available_cpus
 from service.runtime import layout
 from service.settings import Settings
 from service.sizing import MIB, Needs, needs
@@ -20,7 +21,7 @@ def inspect(settings: Settings) -> dict[str, Any]:
     Checks every file against the manifest. Raises `engine.bundle.BundleError`.
     """
     manifest = load_manifest(settings.model)
-    engines, threads = layout(manifest, settings)
+    engines, threads = layout(manifest, settings, available_cpus())
     needed = needs(manifest, settings, engines=engines)
     return {
         "bundle": str(settings.model),

@@ -6,6 +6,7 @@ from here.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -22,8 +23,14 @@ PROVIDERS = ("auto", "cpu", "cuda")
 # The levels of `engine.kernels`.
 KERNELS = ("auto", "none", "avx512vnni", "avx512", "avxvnni", "avx2", "i8mm", "dotprod")
 LOG_FORMATS = ("text", "json")
+PRECISIONS = ("fp32", "fp16", "int8")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_CHOICES = {"provider": PROVIDERS, "kernels": KERNELS, "log_format": LOG_FORMATS}
+_CHOICES = {
+    "precision": PRECISIONS,
+    "provider": PROVIDERS,
+    "kernels": KERNELS,
+    "log_format": LOG_FORMATS,
+}
 
 
 class SettingsError(ValueError):
@@ -39,7 +46,18 @@ def _setting(default: Any, meaning: str, unit: str = "") -> Any:
 class Settings:
     """Every setting of the service. Defaults suit the bundled model on a small machine."""
 
-    model: Path = _setting(_BUNDLED_MODEL, "folder of the bundle that is served")
+    model: Path = _setting(
+        _BUNDLED_MODEL,
+        "what is served: the folder of a bundle, the folder of a T5 checkpoint, or its name on the "
+        "Hugging Face hub; a checkpoint is converted on first use",
+    )
+    precision: str = _setting(
+        "fp32", "number type that a checkpoint is converted to: `fp32`, `fp16`, `int8`"
+    )
+    revision: str | None = _setting(
+        None, "branch, tag or commit of a model on the hub; by default its main branch"
+    )
+    model_cache: Path = _setting(Path("~/.cache/cybersolve"), "folder of converted models")
     name: str | None = _setting(
         None, "name under which the model is served, as in `/v2/models/NAME`; by default its own"
     )
@@ -50,6 +68,11 @@ class Settings:
         "auto",
         "level of the CPU kernels: `avx512vnni`, `avx512`, `avxvnni`, `avx2`, `i8mm`, `dotprod`; "
         "`auto`: the fastest that the processor can run; `none`: ONNX Runtime's own operators",
+    )
+    processes: int = _setting(
+        1,
+        "HTTP processes that share the port, each with its part of the engines, the cores, the "
+        "queue and the connections",
     )
     workers: int | None = _setting(
         None,
@@ -87,7 +110,10 @@ class Settings:
         20.0, "time for accepted requests to finish at shutdown", "seconds"
     )
     hang_timeout_s: float = _setting(
-        60.0, "silence after which a busy engine is killed and restarted", "seconds"
+        60.0,
+        "silence after which a busy engine, or one of several HTTP processes, is killed and "
+        "restarted",
+        "seconds",
     )
     max_connections: int = _setting(
         4096,
@@ -119,10 +145,14 @@ class Settings:
             raise SettingsError(f"{PREFIX}NAME is {self.name!r:.80}; expected {expected}")
         for one in fields(self):
             value = getattr(self, one.name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or value > 0:
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            if 0 < value < math.inf:
                 continue
             if value != 0 or one.name not in _MAY_BE_ZERO:
-                raise SettingsError(f"{PREFIX}{one.name.upper()} is {value}; expected over 0")
+                raise SettingsError(
+                    f"{PREFIX}{one.name.upper()} is {value}; expected finite, over 0"
+                )
         for name in _PORTS:
             if (port := getattr(self, name)) is not None and port > _HIGHEST_PORT:
                 raise SettingsError(

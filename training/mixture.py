@@ -83,12 +83,13 @@ def _cleared_fractions(random: Random) -> Question:
 
 def _nearly_whole(random: Random) -> Question:
     """A division that leaves nothing, or a remainder whose last digit does not show it."""
-    coefficient = _of_digits(random.randint(1, 6), random)
+    coefficient = _of_digits(random.choice((1, 2, 2, 3, 3, 4, 5, 6)), random)
     if random.random() < 0.4:
         coefficient = 10 * (coefficient // 10 or 1)
-    constant = coefficient * _up_to(random.choice((2, 9, 99, 999)), random)
+    constant = coefficient * _up_to(random.choice((2, 9, 99, 999, 99_999)), random)
     if random.random() < 0.7:
-        constant += 10 * _up_to(max(1, abs(coefficient) // 20), random)
+        unseen = 10 ** random.choice((1, 1, 1, 2, 3))  # what the last digits do not show
+        constant += unseen * _up_to(max(1, abs(coefficient) // (2 * unseen)), random)
     counts = random.choice((1, 1, 2)), random.choice((1, 1, 2))
     xs, ks = (
         _split(total, n, random) for total, n in zip((coefficient, constant), counts, strict=True)
@@ -204,19 +205,19 @@ def _degenerate(random: Random) -> Question:
 
 
 _MIXTURE: list[tuple[Callable[[Random], Question], float]] = [
-    (_dataset, 0.12),
-    (_test_like, 0.14),
-    (_beyond, 0.08),
-    (_textbook, 0.1),
-    (_cleared_fractions, 0.1),
-    (_nearly_whole, 0.10),
-    (_large, 0.09),
-    (_many_terms, 0.08),
-    (_sums, 0.045),
-    (_elimination, 0.06),
-    (_substitution, 0.06),
-    (_products, 0.065),
-    (_degenerate, 0.015),
+    (_dataset, 0.10),
+    (_test_like, 0.11),
+    (_beyond, 0.07),
+    (_textbook, 0.12),
+    (_cleared_fractions, 0.12),
+    (_nearly_whole, 0.14),
+    (_large, 0.14),
+    (_many_terms, 0.07),
+    (_sums, 0.03),
+    (_elimination, 0.045),
+    (_substitution, 0.035),
+    (_products, 0.03),
+    (_degenerate, 0.01),
 ]
 _FAMILIES = [family for family, _ in _MIXTURE]
 _SHARES = [share for _, share in _MIXTURE]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import httpx
 import pytest
 import yaml
 
+from bench.processes import children
 from loadtest.workload import asks
 from service.settings import Settings
 from tests.deploy.observability import (
@@ -31,6 +34,9 @@ from tests.deploy.observability import (
 from tests.end_to_end.conftest import ROOT, Server, start
 
 WAIT_S = 90.0
+PROMETHEUS = pytest.mark.skipif(
+    shutil.which("prometheus") is None, reason="needs Prometheus (apt-get install prometheus)"
+)
 PROMTOOL = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="needs promtool (apt-get install prometheus)"
 )
@@ -183,9 +189,7 @@ class Traffic:
 
 
 @pytest.mark.ops
-@pytest.mark.skipif(
-    shutil.which("prometheus") is None, reason="needs Prometheus (apt-get install prometheus)"
-)
+@PROMETHEUS
 def test_every_panel_and_every_rule_has_data_under_real_traffic(
     servers: list[Server], tmp_path: Path
 ) -> None:
@@ -199,6 +203,39 @@ def test_every_panel_and_every_rule_has_data_under_real_traffic(
             assert time.monotonic() < deadline, f"no data: {waiting}"
             time.sleep(1)
         healthy(monitor)
+
+
+@pytest.mark.ops
+@PROMETHEUS
+def test_no_counter_falls_when_a_process_is_killed(tmp_path: Path) -> None:
+    """Several HTTP processes are one target, whichever of them answers the scrape."""
+    server = start(CYBERSOLVE_PROCESSES="2", CYBERSOLVE_WORKERS="2")
+    try:
+        target = server.url.removeprefix("http://")
+        with prometheus(tmp_path, [target]) as monitor, Traffic([server]):
+            until(lambda: monitor.query("sum(cybersolve_requests_total)")[:1] > [100.0])
+            os.kill(children(server.process.pid)[0], signal.SIGKILL)
+            until(lambda: monitor.query("sum(cybersolve_http_process_ends_total)") == [1.0])
+            until(lambda: monitor.query("cybersolve_http_processes") == [2.0])
+            assert httpx.get(f"{server.url}/readyz").status_code == 200
+            for name in growing(server):
+                assert monitor.query(f"max(resets({name}[5m]))") in ([0.0], []), name
+            assert monitor.query("max(resets(cybersolve_requests_total[5m]))") == [0.0]
+    finally:
+        server.stop()
+
+
+def growing(server: Server) -> set[str]:
+    """Return the names of the series that must never fall."""
+    text = httpx.get(f"{server.url}/metrics").text
+    return set(re.findall(r"^(\w+(?:_total|_bucket|_sum|_count))\b", text, re.MULTILINE))
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not holds():
+        assert time.monotonic() < deadline, "never"
+        time.sleep(1)
 
 
 def healthy(monitor: Prometheus) -> None:

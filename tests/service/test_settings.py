@@ -46,7 +46,9 @@ def test_the_levels_of_kernels_are_the_engines() -> None:
     ("environment", "complaint"),
     [
         ({"CYBERSOLVE_MAX_QUEUE": "many"}, "CYBERSOLVE_MAX_QUEUE is 'many'; expected int"),
-        ({"CYBERSOLVE_MAX_QUEUE": "0"}, "CYBERSOLVE_MAX_QUEUE is 0; expected over 0"),
+        ({"CYBERSOLVE_MAX_QUEUE": "0"}, "CYBERSOLVE_MAX_QUEUE is 0; expected finite, over 0"),
+        ({"CYBERSOLVE_DRAIN_TIMEOUT_S": "inf"}, "DRAIN_TIMEOUT_S is inf; expected finite, over 0"),
+        ({"CYBERSOLVE_DRAIN_TIMEOUT_S": "nan"}, "DRAIN_TIMEOUT_S is nan; expected finite, over 0"),
         ({"CYBERSOLVE_PROVIDER": "tpu"}, "expected auto, cpu, cuda"),
         ({"CYBERSOLVE_KERNELS": "sse"}, "KERNELS is 'sse'; expected auto, none, avx512vnni"),
         ({"CYBERSOLVE_LOG_FORMAT": "xml"}, "LOG_FORMAT is 'xml'; expected text, json"),
