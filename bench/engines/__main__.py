@@ -117,7 +117,12 @@ def _compare(
     else:
         workload = workloads.random_weights(shape, arguments.cache, count)
     comparison = Comparison(
-        workload, arguments.out / shape, ours=OURS[0].label, rate_per_s=arguments.rate, say=say
+        workload,
+        arguments.out / shape,
+        ours=OURS[0].label,
+        rate_per_s=arguments.rate,
+        beams=arguments.beams,
+        say=say,
     )
     try:
         for entry in selection.entries:
@@ -141,6 +146,8 @@ def _parser() -> argparse.ArgumentParser:
         help="layouts to try (default: all cores for one batch, and one batch a core)")  # fmt: skip
     add("--level", choices=levels.LEVELS,
         help="instructions that all engines are kept to (default: the processor's)")  # fmt: skip
+    add("--beams", type=COUNT, default=1,
+        help="of each text, of ours and CTranslate2; answers are not checked above 1")  # fmt: skip
     add("--rate", type=POSITIVE,
         help="arrivals/s (default: a share of our own rate)")  # fmt: skip
     add("--checkpoint", type=Path, default=ROOT / "models/cybersolve-mini-checkpoint",
