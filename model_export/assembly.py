@@ -98,7 +98,6 @@ def write_model(
     external = 4 * checkpoint.weights.parameters > most_inline
     graphs = write_graphs(
         checkpoint,
-        identity.limits.max_new_tokens,
         ranges,
         half=identity.precision == "fp16",
         external=folder if external else None,

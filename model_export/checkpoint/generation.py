@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.bundle import as_tuples
 from engine.contracts import Decoding
 from model_export.checkpoint.configuration import Configuration
 from model_export.checkpoint.errors import CheckpointError
@@ -35,11 +36,11 @@ _BEAMS: dict[str, tuple[Any, ...]] = {  # count where there are beams
     "early_stopping": (None, False),
     "length_penalty": (None, 1.0),
 }
-DEFAULTS = (*_ALWAYS, *_SAMPLING, *_BEAMS, "min_length")  # all settings that a bundle may carry
+# All settings that a bundle may carry.
+DEFAULTS = (*_ALWAYS, *_SAMPLING, *_BEAMS, "min_length", "bad_words_ids", "sequence_bias")
 _TOP_K = 50  # transformers' own default where tokens are sampled
 # Settings that are not supported, likewise.
 _REFUSED: dict[str, tuple[Any, ...]] = {
-    "bad_words_ids": (None, []),
     "begin_suppress_tokens": (None, []),
     "constraints": (None,),
     "diversity_penalty": (None, 0.0),
@@ -56,7 +57,6 @@ _REFUSED: dict[str, tuple[Any, ...]] = {
     "guidance_scale": (None, 1.0),
     "num_beam_groups": (None, 1),
     "penalty_alpha": (None, 0.0),
-    "sequence_bias": (None, {}),
     "typical_p": (None, 1.0),
     "watermarking_config": (None,),
 }
@@ -118,11 +118,27 @@ def _decoding(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
         for name, neutral in counting.items()
         if settings.get(name) not in neutral
     }
+    if words := settings.get("bad_words_ids"):
+        chosen["bad_words"] = words
+    if biases := settings.get("sequence_bias"):
+        chosen["logit_bias"] = _biases(biases, path)
+    chosen = as_tuples(chosen)
     try:
         Decoding(**chosen)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: {error}") from error
     return chosen
+
+
+def _biases(value: Any, path: Path) -> list[tuple[int, float]]:
+    """Return biases of single tokens, from transformers' `[[[token], bias], ...]`."""
+    try:
+        return [(token, float(bias)) for (token,), bias in value]
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: sequence_bias is {value!r:.60}; expected biases of one token each, "
+            "[[[token], bias], ...]"
+        ) from error
 
 
 def _token(name: str, value: Any, config: Configuration, path: Path) -> int:
