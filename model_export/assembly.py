@@ -32,7 +32,7 @@ from engine.bundle import (
     fingerprint,
     load_manifest,
 )
-from engine.contracts import Decoding, Tokens
+from engine.contracts import Tokens
 from equations.formats import FORMATS
 from model_export import choosing
 from model_export.checkpoint.errors import CheckpointError
@@ -181,30 +181,6 @@ def texts_of(texts: Sequence[str], checkpoint: Path) -> list[Tokens]:
     return [encoding.ids for encoding in tokenizer_of(checkpoint).encode_batch(list(texts))]
 
 
-def _decoding(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a checkpoint's settings as `engine.contracts.Decoding` names them.
-
-    Raises `CheckpointError` for a bias of several tokens in turn, which requests cannot have.
-    """
-    named = dict(settings)
-    if (words := named.pop("bad_words_ids", None)) is not None:
-        named["bad_words"] = tuple(map(tuple, words))
-    if (least := named.pop("min_length", None)) is not None:  # counts the start token
-        named["min_new_tokens"] = max(least - 1, named.get("min_new_tokens", 0))
-    if (biases := named.pop("sequence_bias", None)) is not None:
-        if not isinstance(biases, list) or any(len(tokens) != 1 for tokens, _ in biases):
-            raise CheckpointError(
-                f"sequence_bias is {biases!r:.60}; expected biases of one token each, "
-                "[[[token], bias], ...]"
-            )
-        named["logit_bias"] = tuple((tokens[0], float(bias)) for tokens, bias in biases)
-    try:
-        Decoding(**named)
-    except ValueError as error:
-        raise CheckpointError(f"the settings of the checkpoint's generation: {error}") from error
-    return named
-
-
 def _manifest(checkpoint: Checkpoint, identity: Identity, folder: Path) -> Manifest:
     config, generation = checkpoint.config, checkpoint.generation
     return Manifest(
@@ -226,7 +202,6 @@ def _manifest(checkpoint: Checkpoint, identity: Identity, folder: Path) -> Manif
         limits=identity.limits,
         calibration=identity.calibration,
         provenance=identity.provenance,
-        decoding=_decoding(generation.decoding),
         files={path.name: fingerprint(path) for path in sorted(folder.iterdir())},
         decoding=generation.decoding,
     )

@@ -40,7 +40,7 @@ class Reference:
         """Load the model. Raises `CheckpointError` if transformers would make up weights."""
         self.checkpoint = checkpoint
         self.model = _load(checkpoint)
-        for name in checkpoint.generation.decoding:
+        for name in (*checkpoint.generation.decoding, "bad_words_ids", "sequence_bias"):
             setattr(self.model.generation_config, name, None)
 
     def answers(self, sources: Sequence[Tokens], max_new_tokens: int | None = None) -> list[Answer]:

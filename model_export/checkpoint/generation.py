@@ -38,7 +38,6 @@ _BEAMS: dict[str, tuple[Any, ...]] = {  # count where there are beams
 _TOP_K = 50  # transformers' own default where tokens are sampled
 # Settings that are not supported, likewise.
 _REFUSED: dict[str, tuple[Any, ...]] = {
-    "bad_words_ids": (None, []),
     "begin_suppress_tokens": (None, []),
     "constraints": (None,),
     "diversity_penalty": (None, 0.0),
@@ -55,7 +54,6 @@ _REFUSED: dict[str, tuple[Any, ...]] = {
     "guidance_scale": (None, 1.0),
     "num_beam_groups": (None, 1),
     "penalty_alpha": (None, 0.0),
-    "sequence_bias": (None, {}),
     "typical_p": (None, 1.0),
     "watermarking_config": (None,),
 }
@@ -117,11 +115,25 @@ def _decoding(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
         for name, neutral in counting.items()
         if settings.get(name) not in neutral
     }
+    if words := settings.get("bad_words_ids"):
+        chosen["bad_words"] = tuple(map(tuple, words))
+    if biases := settings.get("sequence_bias"):
+        chosen["logit_bias"] = _biases(biases, path)
     try:
         Decoding(**chosen)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: {error}") from error
     return chosen
+
+
+def _biases(biases: Any, path: Path) -> tuple[tuple[int, float], ...]:
+    """Return the biases of single tokens. Raises `CheckpointError` for one of several in turn."""
+    if not isinstance(biases, list) or any(len(tokens) != 1 for tokens, _ in biases):
+        raise CheckpointError(
+            f"{path}: sequence_bias is {biases!r:.60}; expected biases of one token each, "
+            "[[[token], bias], ...]"
+        )
+    return tuple((tokens[0], float(bias)) for tokens, bias in biases)
 
 
 def _token(name: str, value: Any, config: Configuration, path: Path) -> int:
