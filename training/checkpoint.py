@@ -5,19 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from huggingface_hub import snapshot_download
 from tokenizers import Tokenizer
 from transformers import AutoModelForSeq2SeqLM, T5ForConditionalGeneration
 
 from equations import formats
 from model_export.checkpoint.errors import CheckpointError
 from model_export.checkpoint.reading import read_checkpoint
+from model_export.models.errors import ModelNotFound
+from model_export.models.hub import download
 from model_export.rebuilding import rebuild
 from training.errors import RunError
-
-# What a repository on the hub is asked for; pickles only where it has no safetensors.
-_FILES = ("*.json", "*.safetensors", "spiece.model", "merges.txt")
-_PICKLES = ("pytorch_model*.bin",)
 
 
 def load(
@@ -53,15 +50,9 @@ def _folder_of(base: str | Path) -> Path:
     if Path(base).is_dir():
         return Path(base)
     try:
-        folder = Path(snapshot_download(str(base), allow_patterns=list(_FILES)))
-        if not any(folder.glob("*.safetensors")):
-            snapshot_download(str(base), allow_patterns=list(_PICKLES))
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"{base} is neither a folder nor a model of the hub that can be read: "
-            f"{_first_line(error)}"
-        ) from error
-    return folder
+        return download(str(base))
+    except ModelNotFound as error:
+        raise RunError(str(error)) from error
 
 
 def save(
