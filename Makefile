@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 BUNDLE := models/cybersolve-mini
 COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11
 LOCK = $(COMPILE) pyproject.toml
+SLIM = --excludes requirements/serve-excludes.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help serve test browser-test screenshots ops-test image-test kernel-test wheel wheel-test ray-test finetune-test soak \
@@ -82,7 +83,7 @@ train: $(VENV)/dev.stamp  ## train the bundled model anew in runs/mini, or resum
 	$(BIN)/python -m training train --data data-fresh --compile $(ARGS)
 
 export: $(VENV)/dev.stamp  ## the checkpoint of runs/mini as the bundle in models/, with its figures
-	$(BIN)/python -m model_export export runs/mini \
+	$(BIN)/python -m model_export export runs/mini --out $(BUNDLE) --version 2.0.0 \
 		--questions data-fresh/interpolate/algebra__linear_1d.txt
 	test -d data-calibration || $(BIN)/python -m training data --evaluation 600 --test 2000 \
 		--seed 2 --out data-calibration
@@ -97,14 +98,16 @@ evaluate: $(VENV)/dev.stamp  ## score the bundled model on fresh questions; repo
 	$(BIN)/python -m training evaluate $(BUNDLE) --data data-fresh --limit 10000 --report evaluation
 
 lock: $(VENV)/dev.stamp  ## resolve requirements/*.txt anew from pyproject.toml
-	$(LOCK) --extra cpu --generate-hashes --output-file requirements/serve.txt
-	$(LOCK) --extra gpu --generate-hashes --constraint requirements/serve.txt \
-		--output-file requirements/serve-gpu.txt
-	$(LOCK) --extra cpu --extra otel --generate-hashes --constraint requirements/serve.txt \
+	$(LOCK) --extra cpu --generate-hashes $(SLIM) --output-file requirements/serve.txt
+	$(LOCK) --extra cpu --extra otel --generate-hashes --constraint requirements/serve.txt $(SLIM) \
 		--output-file requirements/otel.txt
+	$(LOCK) --extra gpu --extra otel --generate-hashes --constraint requirements/otel.txt $(SLIM) \
+		--output-file requirements/serve-gpu.txt
 	$(LOCK) --extra cpu --extra otel --extra train --extra export --extra dev --group loadtest \
 		--constraint requirements/serve.txt --excludes requirements/excludes.txt \
 		--output-file requirements/dev.txt
+	$(LOCK) --extra cpu --extra export --constraint requirements/dev.txt \
+		--excludes requirements/excludes.txt --output-file requirements/export.txt
 	$(LOCK) --extra cpu --extra ray --generate-hashes --constraint requirements/dev.txt \
 		--output-file requirements/ray.txt
 	$(COMPILE) --group loadtest --generate-hashes --constraint requirements/dev.txt \
@@ -124,10 +127,10 @@ clean:  ## remove the virtual environments
 
 KERNELS := $(wildcard engine/kernels/*.[ch])
 
-$(VENV)/serve.stamp: requirements/serve.txt pyproject.toml $(KERNELS)
+$(VENV)/serve.stamp: requirements/serve.txt requirements/build.txt pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --require-hashes -r requirements/serve.txt
-	$(BIN)/pip install -q --no-deps -e .
+	$(BIN)/pip install -q --require-hashes --no-deps -r requirements/serve.txt -r requirements/build.txt
+	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
 	touch $@
 
 $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/serve.stamp

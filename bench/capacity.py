@@ -36,6 +36,7 @@ from bench.costs import (
 )
 from bench.simulation import Arrival, Costs, Served, simulate
 from bench.sleeping import Sleeping
+from commandline.ranges import POSITIVE, several
 from engine.contracts import Engine, Prompt
 from engine.generate import generate
 from equations.errors import EquationError
@@ -51,10 +52,11 @@ from service.settings import Settings
 
 def main() -> None:
     parser = command.parser("bench.capacity", __doc__)
-    parser.add_argument("--rates", default="25,50,100", help="requests/s that all are given")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each rate")
+    parser.add_argument(
+        "--rates", type=several(POSITIVE), default="25,50,100", help="requests/s that all are given"
+    )
+    parser.add_argument("--seconds", type=POSITIVE, default=10.0, help="of each rate")
     arguments = parser.parse_args()
-    rates = [float(rate) for rate in arguments.rates.split(",")]
 
     settings = Settings.from_environment()
     model = load_model(settings)
@@ -77,7 +79,9 @@ def main() -> None:
         "engines_per_s": round(per_s),
         "engines_core_ms_each": milliseconds(side_by_side_s),
         "server_core_ms_each": milliseconds(_server_core_s_each()),
-        "points": [_compare(settings, model, costs, rate, arguments.seconds) for rate in rates],
+        "points": [
+            _compare(settings, model, costs, rate, arguments.seconds) for rate in arguments.rates
+        ],
     }
     print(json.dumps(figures))
 
@@ -154,8 +158,8 @@ def _trace(engine: Engine, model: Model, plan: Sequence[schedule.Step]) -> _Trac
             single.append(alone)
     written = generate(engine, prompts)
     arrivals = [
-        Arrival(at_s, len(prompt.source), len(hypothesis.logprobs))
-        for at_s, prompt, hypothesis in zip(times_s, prompts, written, strict=True)
+        Arrival(at_s, len(prompt.source), len(answer.best.logprobs))
+        for at_s, prompt, answer in zip(times_s, prompts, written, strict=True)
     ]
     return _Trace(arrivals, prompts, single)
 

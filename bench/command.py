@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import platform
 import re
 import shlex
@@ -12,18 +11,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from commandline.parser import Parser
 from engine.cpu import available_cpus
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
+def parser(module: str, doc: str | None) -> Parser:
     """Return the parser of `python -m MODULE`; the first line of its docstring describes it."""
-    return argparse.ArgumentParser(
-        prog=f"python -m {module}",
-        description=doc.splitlines()[0] if doc else None,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    return Parser(prog=f"python -m {module}", description=doc.splitlines()[0] if doc else None)
 
 
 def typed(module: str, argv: Sequence[str] | None) -> str:

@@ -21,6 +21,7 @@ from bench.engines import report, workloads
 from bench.engines.comparison import Comparison, Results
 from bench.engines.entries import Entry, Layout
 from bench.engines.scenarios import Batches
+from commandline.ranges import COUNT
 from engine.sessions import has_cuda
 
 _OURS = "ours-fp16"
@@ -91,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--device", choices=["cuda", "cpu"], default="cuda", help="where all engines run")
     add("--shape", choices=workloads.SHAPES, default="flan-large", help="of the random weights")
-    add("--rounds", type=int, default=3, help="turns of every engine; figures are their medians")
+    add("--rounds", type=COUNT, default=3, help="turns of every engine; figures are their medians")
     add("--cache", type=Path, default=ROOT / "runs/bench/cache",
         help="for what is prepared once")  # fmt: skip
     add("--baselines-python", type=Path, default=ROOT / ".venv-baselines/bin/python",

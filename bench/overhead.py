@@ -27,6 +27,7 @@ from fastapi import FastAPI
 
 from bench import command
 from bench.processes import cpu_s
+from commandline.ranges import COUNT
 from loadtest.server import started
 from service.api.record import RequestRecord
 from service.app import create_app
@@ -51,7 +52,7 @@ _REFUSED = [_question(number) for number in range(200, 400)]  # never answered, 
 
 def main() -> None:
     parser = command.parser("bench.overhead", __doc__)
-    parser.add_argument("--requests", type=int, default=2000, help="of each round")
+    parser.add_argument("--requests", type=COUNT, default=2000, help="of each round")
     requests: int = parser.parse_args().requests
     answers_us, refusals_us = uvloop.run(_by_calls(requests))
     figures = {

@@ -16,6 +16,7 @@ import httpx
 
 from bench import command
 from bench.processes import status_kib, tree
+from commandline.ranges import COUNT
 from loadtest.server import started
 from service.settings import Settings
 
@@ -25,8 +26,8 @@ _CALLERS = 32
 def main() -> None:
     parser = command.parser("bench.service", __doc__)
     parser.add_argument("file", type=Path, help="dataset file: a question and an answer in turn")
-    parser.add_argument("--one-by-one", type=int, default=500, help="questions asked in a row")
-    parser.add_argument("--at-once", type=int, default=4000, help="questions from 32 callers")
+    parser.add_argument("--one-by-one", type=COUNT, default=500, help="questions asked in a row")
+    parser.add_argument("--at-once", type=COUNT, default=4000, help="questions from 32 callers")
     arguments = parser.parse_args()
     lines = arguments.file.read_text().splitlines()
     problems = list(zip(lines[::2], lines[1::2], strict=True))

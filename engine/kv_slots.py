@@ -7,15 +7,19 @@ joins; if none joins before the next step, the last row moves into it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from engine.adjustments import Adjusting
+from engine.beams import BeamRows
 from engine.bundle import Architecture
-from engine.contracts import Hypothesis, Prompt
-from engine.device_arrays import ELEMENTS, DeviceArray
+from engine.choosing import Chooser
+from engine.contracts import Answer, Hypothesis, Prompt
+from engine.device_arrays import ELEMENTS, DeviceArray, zeros
+from engine.paths import Chosen, IndependentRows, Likeliest, Rows, Task
 
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -38,9 +42,12 @@ class KVSlots:
         *,
         capacity: int,
         columns: int,
+        choosing: Sequence[ort.InferenceSession] = (),
+        decode: Callable[[Sequence[int]], str],
         device: str = "cpu",
     ) -> None:
         self._shape = shape
+        self._decode = decode
         self._decoder = decoder
         self._device = device
         self.capacity = capacity
@@ -66,6 +73,15 @@ class KVSlots:
         self._forced: Ids = np.full((capacity, columns), _FREE, np.int64)
         self._numbers = np.arange(capacity)
         self._bindings: dict[int, ort.IOBinding] = {}
+        # Prompts whose settings change the choice; the first of each step's likeliest is all that
+        # the other rows take.
+        self._tasks: dict[Hashable, Rows] = {}
+        self._has_task = np.zeros(capacity, np.bool_)
+        self._chooser: Chooser | None = None
+        if choosing:
+            width = next(v.shape[2] for v in decoder.get_outputs() if v.name == "logits")
+            self._logits = zeros((capacity, 1, width), np.float32, device)
+            self._chooser = Chooser(*choosing, self._logits)
 
     def _block(self, length: int) -> DeviceArray:
         """Allocate keys and values of each layer in turn, for all rows."""
@@ -79,9 +95,34 @@ class KVSlots:
     # -- joining and leaving ---------------------------------------------------------------------
 
     def add(self, key: Hashable, prompt: Prompt, cross: DeviceArray, begin: int) -> None:
-        """Add a row; copy its keys and values from `cross` (2 * layers, 1, heads, tokens, d_kv),
-        starting at token `begin`.
+        """Add a prompt's rows; copy their keys and values from `cross` (2 * layers, 1, heads, tokens,
+        d_kv), starting at token `begin`.
         """
+        rows = [self._add_row(key, prompt, cross, begin) for _ in range(prompt.rows)]
+        if not prompt.decoding.plain:
+            self._tasks[key] = self._task_of(prompt, rows)
+            self._has_task[rows] = True
+        elif prompt.forced:
+            self._forced[rows[0], : len(prompt.forced)] = prompt.forced
+            self._forcing.add(key)
+
+    def _task_of(self, prompt: Prompt, rows: list[int]) -> Rows:
+        if self._chooser is None:
+            raise ValueError(f"{prompt.decoding}: this bundle decodes greedily only")
+        eos_id, width = self._shape.eos_id, self._chooser.width
+        task = Task(
+            prompt=prompt,
+            start_id=self._shape.start_id,
+            eos_id=eos_id,
+            most=_most(prompt, self.columns),
+            adjusting=Adjusting(prompt.decoding, eos_id=eos_id, width=width),
+            decode=self._decode,
+        )
+        if prompt.decoding.num_beams > 1:
+            return BeamRows(task, rows)
+        return IndependentRows(task, rows, self.columns)
+
+    def _add_row(self, key: Hashable, prompt: Prompt, cross: DeviceArray, begin: int) -> int:
         if self._gaps:
             row = self._gaps.pop()
             self._keys[row] = key
@@ -93,11 +134,10 @@ class KVSlots:
         self._token[row] = self._shape.start_id
         self._past[row] = 0
         self._source_lengths[row] = length
-        self._most[row] = min(prompt.max_new_tokens or self.columns, self.columns)
+        self._most[row] = _most(prompt, self.columns)
         self._forced[row] = _FREE
-        if prompt.forced:
-            self._forced[row, : len(prompt.forced)] = prompt.forced
-            self._forcing.add(key)
+        self._has_task[row] = False
+        return row
 
     def make_room(self, longest: int) -> None:
         """Resize the cross-attention slots for sources of up to `longest` tokens and the rows here.
@@ -118,14 +158,18 @@ class KVSlots:
 
     def remove(self, keys: Collection[Hashable]) -> None:
         """Remove the rows with these `keys`; ignore keys without a row."""
-        for row, key in enumerate(self._keys):
-            if key in keys:
-                self._keys[row] = _GAP
-                self._gaps.append(row)
-                self._forcing.discard(key)
+        self._free(row for row, key in enumerate(self._keys) if key in keys)
+        for key in keys:
+            self._forcing.discard(key)
+            self._tasks.pop(key, None)
+
+    def _free(self, rows: Iterable[int]) -> None:
+        for row in rows:
+            self._keys[row] = _GAP
+            self._gaps.append(row)
 
     def clear(self) -> None:
-        for kept in (self._keys, self._gaps, self._forcing):
+        for kept in (self._keys, self._gaps, self._forcing, self._tasks):
             kept.clear()
 
     def _close_gaps(self) -> None:
@@ -141,14 +185,16 @@ class KVSlots:
         self._cross.copy(row, self._cross, last, int(self._source_lengths[last]))
         for array in (
             self._token, self._past, self._source_lengths, self._most, self._forced,
-            self._best_so_far, self._logprobs_so_far,
+            self._best_so_far, self._logprobs_so_far, self._has_task,
         ):  # fmt: skip
             array[row] = array[last]
-        self._keys[row] = self._keys[last]
+        key = self._keys[row] = self._keys[last]
+        if key in self._tasks:
+            self._tasks[key].moved(last, row)
 
     # -- stepping --------------------------------------------------------------------------------
 
-    def step(self) -> dict[Hashable, Hypothesis]:
+    def step(self) -> dict[Hashable, Answer]:
         """Decode one token in every row. Remove and return the finished rows."""
         self._close_gaps()
         active = self.active
@@ -160,10 +206,45 @@ class KVSlots:
         self._logprobs_so_far[positions] = self._logprobs[:active]
         taken = self._token[:active, 0]
         taken[:] = _taken(self._forced[positions], best) if self._forcing else best[:, 0]
+        chosen = self._choose(active) if self._tasks else {}
         past += 1
         ended = (taken == self._shape.eos_id) | (past == self._most[:active])
-        finished = {self._keys[row]: self._hypothesis(row) for row in ended.nonzero()[0].tolist()}
+        if chosen:
+            ended &= ~self._has_task[:active]
+        finished = {
+            self._keys[row]: Answer((self._hypothesis(row),)) for row in ended.nonzero()[0].tolist()
+        }
+        finished |= self._outcomes(chosen)
         self.remove(finished)
+        return finished
+
+    def _choose(self, active: int) -> dict[Hashable, Chosen]:
+        """Choose the next token of each row that has settings."""
+        assert self._chooser is not None, "no task without a chooser: this is a bug"
+        needs = [task.needs() for task in self._tasks.values()]
+        self._chooser.rank([ranking for rankings, _ in needs for ranking in rankings])
+        self._chooser.draw([drawing for _, drawings in needs for drawing in drawings])
+        best, logprobs = self._best[:active].tolist(), self._logprobs[:active].tolist()
+
+        def likeliest(row: int) -> Likeliest:
+            return Likeliest(best[row], logprobs[row])
+
+        return {key: task.choose(self._chooser, likeliest) for key, task in self._tasks.items()}
+
+    def _outcomes(self, chosen: dict[Hashable, Chosen]) -> dict[Hashable, Answer]:
+        """Carry out the choices; return the answers of the prompts that have ended."""
+        finished: dict[Hashable, Answer] = {}
+        for key, choice in chosen.items():
+            if choice.answer is not None:
+                finished[key] = choice.answer
+                continue  # all of its rows are removed
+            for row, token in choice.tokens.items():
+                self._token[row, 0] = token
+            for row, source, begin in choice.copies:
+                length = int(self._past[source]) - begin
+                if length > 0:
+                    self._cache.copy(row, self._cache, source, length, begin=begin, to=begin)
+            self._free(choice.ended)
         return finished
 
     def _binding(self) -> ort.IOBinding:
@@ -190,12 +271,17 @@ class KVSlots:
                 self._cross.bind(binding.bind_input, f"cross_{name}.{layer}", index, active)
         binding.bind_ortvalue_output("best", value(self._best[:active]))
         binding.bind_ortvalue_output("logprobs", value(self._logprobs[:active]))
+        if self._chooser is not None:
+            shape, address = [active, 1, self._chooser.width], self._logits.data_ptr()
+            binding.bind_output("logits", self._device, 0, np.float32, shape, address)
         return binding
 
     # -- decoded tokens --------------------------------------------------------------------------
 
     def written(self, key: Hashable) -> list[int]:
-        """Return the tokens of a row so far, the end token included."""
+        """Return the tokens of a prompt so far, the end token included; none of several rows."""
+        if (task := self._tasks.get(key)) is not None:
+            return list(task.written)
         row = self._keys.index(key)
         steps = int(self._past[row])
         best = self._best_so_far[row, :steps]
@@ -223,6 +309,12 @@ class KVSlots:
             runners_up=others.tolist(),
             runner_up_logprobs=other_logprobs.tolist(),
         )
+
+
+def _most(prompt: Prompt, columns: int) -> int:
+    """Return the most tokens of an answer, its forced ones included."""
+    most = prompt.decoding.max_new_tokens
+    return columns if most is None else min(len(prompt.forced) + most, columns)
 
 
 def _taken(forced: Ids, best: Ids) -> Ids:

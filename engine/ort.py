@@ -1,4 +1,4 @@
-"""Greedy T5 decoding on ONNX Runtime, in rows that join and leave between steps.
+"""T5 decoding on ONNX Runtime, in rows that join and leave between steps.
 
 A bundle has two graphs (see `model_export.graphs`). The encoder runs once for each prompt and
 returns the keys and values that every decoder layer attends to. The decoder makes one step for all
@@ -8,17 +8,19 @@ rows, each at its own position.
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from engine.bundle import DECODER, ENCODER, Manifest
-from engine.contracts import Hypothesis, Prompt, Tokens
+from engine.bundle import CANDIDATES, DECODER, DRAW, ENCODER, TOKENIZER, Manifest
+from engine.contracts import Answer, Prompt, Tokens
 from engine.device_arrays import DeviceArray
 from engine.kernels import use
 from engine.kv_slots import KVSlots
 from engine.sessions import device_of, open_sessions
+from engine.tokens import TextCodec
 
 
 class OrtModel:
@@ -41,13 +43,20 @@ class OrtModel:
     ) -> None:
         self.architecture = manifest.architecture
         self.limits = manifest.limits
-        self.provider, (self.encoder, self.decoder) = open_sessions(
-            [folder / ENCODER, folder / DECODER],
+        names = (ENCODER, DECODER, *((CANDIDATES, DRAW) if manifest.has_settings else ()))
+        self._folder = folder
+        self.provider, (self.encoder, self.decoder, *self.choosing) = open_sessions(
+            [folder / name for name in names],
             threads=threads,
             provider=provider,
             kernels=use(kernels),
         )
         self.device = device_of(self.provider)
+
+    @cached_property
+    def codec(self) -> TextCodec:
+        """The tokenizer, for texts to stop at."""
+        return TextCodec(self._folder / TOKENIZER)
 
 
 class OrtEngine:
@@ -60,6 +69,8 @@ class OrtEngine:
             model.decoder,
             capacity=rows,
             columns=model.limits.max_new_tokens,
+            choosing=model.choosing,
+            decode=lambda tokens: model.codec.decode(tokens),
             device=model.device,
         )
 
@@ -72,8 +83,9 @@ class OrtEngine:
         return self._rows.active
 
     def join(self, prompts: Mapping[Hashable, Prompt]) -> None:
-        if len(prompts) > self.rows - self.active:
-            raise ValueError(f"{len(prompts)} prompts for {self.rows - self.active} free rows")
+        rows = sum(prompt.rows for prompt in prompts.values())
+        if rows > self.rows - self.active:
+            raise ValueError(f"{rows} rows for {self.rows - self.active} free ones")
         cross = self._encode([prompt.source for prompt in prompts.values()])
         self._rows.make_room(max(len(prompt.source) for prompt in prompts.values()))
         begin = 0
@@ -91,7 +103,7 @@ class OrtEngine:
         self._model.encoder.run_with_iobinding(binding)
         return DeviceArray(binding.get_outputs()[0], self._model.device)
 
-    def step(self) -> dict[Hashable, Hypothesis]:
+    def step(self) -> dict[Hashable, Answer]:
         return self._rows.step() if self.active else {}
 
     def written(self, key: Hashable) -> list[int]:

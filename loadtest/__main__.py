@@ -12,6 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from commandline.parser import Parser
+from commandline.ranges import COUNT, POSITIVE, SEED, several
 from loadtest import ceiling, figures, report, schedule, server
 from loadtest.ceiling import CeilingError
 from loadtest.server import ServerError
@@ -95,39 +97,39 @@ def _about(mode: str, url: str) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m loadtest", description="Load tests of the service; each ends in JSON."
     )
     modes = parser.add_subparsers(required=True, metavar="MODE")
 
     rate = modes.add_parser("rate", help="open loop: requests are sent when due, answered or not")
     rate.add_argument(
-        "--rates", type=_loads, help="requests/s of each step (default: around a five-second probe)"
+        "--rates",
+        type=several(POSITIVE),
+        help="requests/s of each step (default: around a five-second probe)",
     )
     rate.add_argument("--evenly", action="store_true", help="not at random (Poisson)")
     rate.set_defaults(run=_rate)
 
     callers = modes.add_parser("callers", help="closed loop: each caller waits for its answer")
-    callers.add_argument("--callers", type=_loads, help="of each step (default: 1,2,4,...,64)")
+    callers.add_argument(
+        "--callers", type=several(COUNT), help="of each step (default: 1,2,4,...,64)"
+    )
     callers.set_defaults(run=_callers)
 
     wrk = modes.add_parser("ceiling", help="wrk: the highest throughput")
-    wrk.add_argument("--connections", type=int, default=64, help="at once (default: 64)")
+    wrk.add_argument("--connections", type=COUNT, default=64, help="at once")
     wrk.set_defaults(run=_ceiling)
 
     for mode in (rate, callers, wrk):
         mode.add_argument("--url", help="a running service (default: one started for the test)")
-        mode.add_argument("--seconds", type=float, default=10.0, help="of each step (default: 10)")
+        mode.add_argument("--seconds", type=POSITIVE, default=10.0, help="of each step")
     for mode in (rate, callers):
-        mode.add_argument("--seed", type=int, default=0, help="of the questions and their times")
+        mode.add_argument("--seed", type=SEED, default=0, help="of the questions and their times")
         mode.add_argument(
-            "--out", type=Path, default=Path("runs/loadtest"), help="folder (runs/loadtest)"
+            "--out", type=Path, default=Path("runs/loadtest"), help="folder of the report"
         )
     return parser
-
-
-def _loads(text: str) -> list[float]:
-    return [float(part) for part in text.split(",")]
 
 
 if __name__ == "__main__":

@@ -11,9 +11,12 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from commandline.parser import Parser
+from commandline.ranges import COUNT, number
 from engine.bundle import NO_PROMPT, BundleError, Limits
 from equations.errors import EquationError
 from equations.formats import CONFIG_KEY, FORMATS, detect
@@ -29,18 +32,18 @@ class RunError(ValueError):
 
 
 def main(argv: list[str] | None = None) -> int:
-    from model_export.bundle import ParityError
-    from model_export.graphs import UnsupportedCheckpoint
+    from model_export.checkpoint.errors import CheckpointError
+    from model_export.parity import ParityError
 
     arguments = _parser().parse_args(argv)
     try:
         arguments.run_command(arguments)
     except (
         BundleError,
+        CheckpointError,
         EquationError,
         ParityError,
         RunError,
-        UnsupportedCheckpoint,
         OSError,
     ) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -49,7 +52,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from model_export.bundle import Identity, sources_of, texts_of, write_bundle
+    from model_export.assembly import Identity, sources_of, texts_of
+    from model_export.bundle import write_bundle
     from model_export.card import write_card
 
     checkpoint = _checkpoint(arguments.run)
@@ -61,8 +65,9 @@ def _export(arguments: argparse.Namespace) -> None:
         target_format = FORMATS[prompt_format].target
         questions = _questions(arguments.questions, arguments.parity)
         sources = sources_of(questions, prompt_format, checkpoint)
+    _require_fit(sources, arguments.max_source_tokens)
     identity = Identity(
-        name=arguments.name,
+        name=arguments.name or arguments.out.resolve().name,
         version=arguments.version,
         prompt_format=prompt_format,
         target_format=target_format,
@@ -85,21 +90,21 @@ def _export(arguments: argparse.Namespace) -> None:
 def _checkpoint(run: Path) -> Path:
     """Return the checkpoint of a run's folder, or the folder itself if it is a checkpoint."""
     for folder in (run / "model", run):
-        if (folder / "config.json").exists() and (folder / "tokenizer.json").exists():
+        if (folder / "config.json").exists():
             return folder
-    raise RunError(f"{run}: neither a run with a model nor a checkpoint with its tokenizer.json")
+    raise RunError(f"{run}: neither a run with a model nor the folder of a T5 checkpoint")
 
 
 def _format_of(checkpoint: Path) -> str:
-    from tokenizers import Tokenizer
+    from model_export.checkpoint.files import read_object
+    from model_export.checkpoint.reading import tokenizer_of
 
-    config = json.loads((checkpoint / "config.json").read_text())
-    tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
-    return detect(config.get(CONFIG_KEY), tokenizer.token_to_id)
+    recorded = read_object(checkpoint / "config.json").get(CONFIG_KEY)
+    return detect(recorded, tokenizer_of(checkpoint).token_to_id)
 
 
 def _describe(arguments: argparse.Namespace) -> None:
-    from model_export.bundle import describe
+    from model_export.assembly import describe
     from model_export.card import write_card
 
     knots = json.loads(arguments.calibration.read_text()) if arguments.calibration else None
@@ -114,16 +119,21 @@ def _describe(arguments: argparse.Namespace) -> None:
 
 def _parity(arguments: argparse.Namespace) -> None:
     from engine.bundle import load_manifest
-    from model_export.bundle import sources_of
-    from model_export.parity import compare
+    from model_export.assembly import sources_of
+    from model_export.checkpoint.reading import read_checkpoint
+    from model_export.parity import compare, engine_answers
+    from model_export.reference import Reference
 
     manifest = load_manifest(arguments.bundle)
     questions = _questions(arguments.data, arguments.questions)
     sources = sources_of(questions, manifest.prompt_format, arguments.checkpoint)
-    report = compare(arguments.checkpoint, arguments.bundle, manifest, sources)
-    print(json.dumps(report))
-    if manifest.precision == "fp32" and report["different"]:
-        raise RunError(f"{report['different']} of {report['questions']} differ from PyTorch")
+    reference = Reference(read_checkpoint(arguments.checkpoint))
+    expected = reference.answers(sources, manifest.limits.max_new_tokens)
+    found = engine_answers(arguments.bundle, manifest, sources)
+    comparison = compare(found, expected)
+    print(json.dumps(comparison.to_dict()))
+    if manifest.precision == "fp32" and comparison.different:
+        raise RunError(f"{comparison.different} of {comparison.questions} differ from PyTorch")
 
 
 def _single(arguments: argparse.Namespace) -> None:
@@ -186,6 +196,16 @@ def _commit() -> str | None:
     return result.stdout.strip()
 
 
+def _require_fit(sources: Sequence[Sequence[int]], limit: int) -> None:
+    """Raise `RunError` if the service would refuse a text that the bundle is compared on."""
+    longest = max(range(len(sources)), key=lambda i: len(sources[i]))
+    if len(sources[longest]) > limit:
+        raise RunError(
+            f"text {longest + 1} of those compared has {len(sources[longest])} tokens; expected at "
+            f"most {limit}: give --max-source-tokens, or shorter texts"
+        )
+
+
 def _lines(path: Path) -> list[str]:
     """Return the lines of a text file that are not empty."""
     texts = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -204,20 +224,11 @@ def _questions(path: Path, count: int) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m model_export",
-        description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser(prog="python -m model_export", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(
-            name,
-            help=text,
-            description=text,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        )
+        sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(run_command=run)
         return sub
 
@@ -225,13 +236,19 @@ def _parser() -> argparse.ArgumentParser:
     describe = command("describe", _describe, "put figures into a bundle's manifest and card")
     describe.add_argument("bundle", type=Path, help="the bundle's folder")
     describe.add_argument(
-        "--calibration", type=Path, help="knots of `training calibrate`, for confidences"
+        "--calibration",
+        type=Path,
+        help="knots of `training calibrate`, for confidences (default: those it has)",
     )
-    describe.add_argument("--evaluation", type=Path, help="report.json of `training evaluate`")
+    describe.add_argument(
+        "--evaluation",
+        type=Path,
+        help="report.json of `training evaluate` (default: the figures it has)",
+    )
     parity = command("parity", _parity, "compare a bundle's tokens with PyTorch's")
     parity.add_argument("bundle", type=Path, help="the bundle's folder")
     parity.add_argument("checkpoint", type=Path, help="what it was exported from")
-    parity.add_argument("--questions", type=int, default=10_000, help="how many to compare")
+    parity.add_argument("--questions", type=COUNT, default=10_000, help="how many to compare")
     parity.add_argument("--data", type=Path, default=_QUESTIONS, help="dataset file")
     single = command("single", _single, "write a bundle as one graph: source ids in, token ids out")
     single.add_argument("bundle", type=Path, help="the bundle's folder")
@@ -242,23 +259,23 @@ def _parser() -> argparse.ArgumentParser:
 def _add_export(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run", type=Path, help="run folder of `training train` or `finetune`, or a checkpoint")
-    add("--out", type=Path, default=Path("models/cybersolve-mini"), help="the bundle's folder")
-    add("--name", default="cybersolve-mini", help="the model's name in every answer")
-    add("--version", default="2.0.0", help="the model's version in every answer")
+    add("--out", type=Path, required=True, help="the bundle's folder")
+    add("--name", help="the model's name in every answer (default: the name of the folder OUT)")
+    add("--version", default="1.0.0", help="the model's version in every answer")
     add("--prompt-format", choices=FORMATS,
-        help="what the model reads; if not given, the checkpoint tells")  # fmt: skip
+        help="what the model reads (default: what the checkpoint says)")  # fmt: skip
     add("--precision", choices=["fp32", "fp16", "int8"], default="int8",
         help="of the products; fp16 leaves those that overflow it in fp32")  # fmt: skip
-    add("--max-source-tokens", type=int, default=_MAX_SOURCE_TOKENS, help="of what may be asked")
-    add("--max-new-tokens", type=int, default=_MAX_NEW_TOKENS, help="where generation is cut off")
+    add("--max-source-tokens", type=COUNT, default=_MAX_SOURCE_TOKENS, help="of what may be asked")
+    add("--max-new-tokens", type=COUNT, default=_MAX_NEW_TOKENS, help="where generation is cut off")
     add("--questions", type=Path, default=_QUESTIONS,
         help="dataset file to compare with PyTorch on")  # fmt: skip
     add("--texts", type=Path,
         help="texts to compare on, one a line, for a model of another task than equations: it is "
-        "served by POST /generate alone")  # fmt: skip
-    add("--parity", type=int, default=1000, help="how many of them to compare")
-    add("--least-equal", type=float,
-        help="share that must have PyTorch's tokens, if not that of the precision")  # fmt: skip
+        "served by POST /generate alone (default: QUESTIONS)")  # fmt: skip
+    add("--parity", type=COUNT, default=1000, help="how many of them to compare")
+    add("--least-equal", type=number(1.0, or_zero=True),
+        help="share that must have PyTorch's tokens (default: that of the precision)")  # fmt: skip
     add("--hardware", default="unrecorded", help="for the model card: what it was trained on")
 
 

@@ -19,6 +19,7 @@ from onnx import parser
 
 DOMAIN = "cybersolve"
 HALF_DOMAIN = "cybersolve.half"
+BY_ROW = "ByRow"  # ends the names of products that round each row by its own largest magnitude
 
 # One query a row, over its own past. The new token's key and value are written at column `past`.
 _CACHED_ATTENTION = """
@@ -88,10 +89,35 @@ EncoderAttention <num_heads> (joint, lengths, biases) => (mixed) {
 }
 """
 
-# `output`: the product of `input`, rounded to integers, and a matrix in blocks.
-_PRODUCT = """
+# `bytes`: `input` rounded to integers. Either every row has the scale `input_scale`, or each has
+# its own, such that its largest magnitude becomes 127.
+_BYTES = """
     zero = Constant <value: tensor = uint8 {128}> ()
     bytes = QuantizeLinear (%(input)s, input_scale, zero)
+    one = Constant <value_float: float = 1.0> ()
+"""
+_BYTES_BY_ROW = """
+    zero = Constant <value: tensor = uint8 {128}> ()
+    magnitudes = Abs (%(input)s)
+    last_axis = Constant <value_ints: ints = [-1]> ()
+    largest = ReduceMax (magnitudes, last_axis)
+    smallest = Constant <value_float: float = 1e-30> ()
+    above_zero = Max (largest, smallest)
+    most = Constant <value_float: float = 127.0> ()
+    row_scale = Div (above_zero, most)
+    scaled = Div (%(input)s, row_scale)
+    one = Constant <value_float: float = 1.0> ()
+    bytes = QuantizeLinear (scaled, one, zero)
+"""
+_SUMS = "sums = com.microsoft.MatMulIntegerToFloat (bytes, matrix, input_scale, one, zero)"
+_SUMS_BY_ROW = """
+    sums_of_bytes = com.microsoft.MatMulIntegerToFloat (bytes, matrix, one, one, zero)
+    sums = Mul (sums_of_bytes, row_scale)
+"""
+
+# `output`: the product of `input`, rounded to integers, and a matrix in blocks.
+_PRODUCT = """
+    %(bytes)s
     ordered = Transpose <perm: ints = [1, 3, 0, 2]> (weight)
     quads = Shape <start: int = 1, end: int = 2> (weight)
     four = Constant <value_int: int = 4> ()
@@ -103,34 +129,32 @@ _PRODUCT = """
     columns = Shape (scales)
     axis = Constant <value_ints: ints = [1]> ()
     matrix = Slice (padded, begin, columns, axis)
-    one = Constant <value_float: float = 1.0> ()
-    sums = com.microsoft.MatMulIntegerToFloat (bytes, matrix, input_scale, one, zero)
+    %(sums)s
     %(output)s = Mul (sums, scales)
 """
 
-# The product of a row's RMS norm, rounded to integers.
+# The product of a row's RMS norm.
 _NORM_LINEAR = f"""
-NormLinear <epsilon> (x, norm, weight, scales, input_scale) => (y) {{
+NormLinear%(by_row)s <epsilon> (x, norm, weight, scales%(input_scale)s) => (y) {{
     normed = RMSNormalization <axis: int = -1, epsilon: float = @epsilon> (x, norm)
-    {_PRODUCT % {"input": "normed", "output": "y"}}
+    {_PRODUCT}
 }}
 """
 
-# A row and the product of another, rounded to integers.
+# A row and the product of another.
 _ADD_LINEAR = f"""
-AddLinear (residual, x, weight, scales, input_scale) => (y) {{
-    {_PRODUCT % {"input": "x", "output": "product"}}
+AddLinear%(by_row)s (residual, x, weight, scales%(input_scale)s) => (y) {{
+    {_PRODUCT}
     y = Add (residual, product)
 }}
 """
 
-# Two products of a row's RMS norm, rounded to integers: gelu of the first times the second. Blocks
-# of the two alternate in `weight`, (blocks, 2, inputs / 4, 16, 4); `scales` are (2, columns).
+# Two products of a row's RMS norm: gelu of the first times the second. Blocks of the two alternate
+# in `weight`, (blocks, 2, inputs / 4, 16, 4); `scales` are (2, columns).
 _NORM_GATED_LINEAR = """
-NormGatedLinear <epsilon> (x, norm, weight, scales, input_scale) => (y) {
+NormGatedLinear%(by_row)s <epsilon> (x, norm, weight, scales%(input_scale)s) => (y) {
     normed = RMSNormalization <axis: int = -1, epsilon: float = @epsilon> (x, norm)
-    zero = Constant <value: tensor = uint8 {128}> ()
-    bytes = QuantizeLinear (normed, input_scale, zero)
+    %(bytes)s
     ordered = Transpose <perm: ints = [2, 4, 1, 0, 3]> (weight)
     quads = Shape <start: int = 2, end: int = 3> (weight)
     four = Constant <value_int: int = 4> ()
@@ -138,8 +162,7 @@ NormGatedLinear <epsilon> (x, norm, weight, scales, input_scale) => (y) {
     rest = Constant <value_ints: ints = [-1]> ()
     shape = Concat <axis: int = 0> (inputs, rest)
     matrix = Reshape (ordered, shape)
-    one = Constant <value_float: float = 1.0> ()
-    sums = com.microsoft.MatMulIntegerToFloat (bytes, matrix, input_scale, one, zero)
+    %(sums)s
     both_scales = Reshape (scales, rest)
     both = Mul (sums, both_scales)
     gate, up = Split <axis: int = -1, num_outputs: int = 2> (both)
@@ -175,15 +198,112 @@ Likeliest <size> (logits) => (best, logprobs) {
 }
 """
 
+# `adjusted` (n, tokens): of rows of the logits (batch, 1, tokens) the logits, or the
+# log-probabilities where a row is `normalised`. Of each of `tokens` (n, adjustments) first its bias
+# is added; then a score below 0 is multiplied by its penalty, and any other is divided by it. To
+# name a token twice with the same numbers is to name it once.
+_ADJUSTED = """
+    axis_1 = Constant <value_ints: ints = [1]> ()
+    chosen = Gather (logits, rows)
+    raw = Squeeze (chosen, axis_1)
+    model = LogSoftmax <axis: int = -1> (raw)
+    raw_largest = ReduceMax (raw, axis_1)
+    model_largest = ReduceMax (model, axis_1)
+    log_sum = Sub (raw_largest, model_largest)
+    %(base)s
+    before = GatherElements <axis: int = 1> (base, tokens)
+    biased = Add (before, biases)
+    nothing = Constant <value_float: float = 0.0> ()
+    is_negative = Less (biased, nothing)
+    multiplied = Mul (biased, penalties)
+    divided = Div (biased, penalties)
+    after = Where (is_negative, multiplied, divided)
+    adjusted = ScatterElements <axis: int = 1> (base, tokens, after)
+"""
+
+# The `count` largest after the adjustments, the largest first and of equals the first token, with
+# the log-probabilities that they have without.
+_CANDIDATES = f"""
+Candidates (logits, rows, tokens, biases, penalties, normalised, count)
+    => (best, scores, logprobs) {{
+    {
+    _ADJUSTED
+    % {
+        "base": '''
+    is_normalised = Cast <to: int = 1> (normalised)
+    is_normalised_1 = Unsqueeze (is_normalised, axis_1)
+    offset = Mul (log_sum, is_normalised_1)
+    base = Sub (raw, offset)'''
+    }
+}
+    scores, best = TopK <axis: int = -1> (adjusted, count)
+    logprobs = GatherElements <axis: int = 1> (model, best)
+}}
+"""
+
+# A token of each row: the first up to which the probabilities, after the adjustments and at the
+# row's temperature, add up to more than its uniform number, from 0 to 1. Also its log-probability
+# without them, and the logarithm of the sum of e^(adjusted / temperature).
+_DRAW = f"""
+Draw (logits, rows, tokens, biases, penalties, temperatures, uniforms)
+    => (drawn, logprobs, totals) {{
+    {_ADJUSTED % {"base": "base = Identity (raw)"}}
+    temperatures_1 = Unsqueeze (temperatures, axis_1)
+    cooled = Div (adjusted, temperatures_1)
+    soft = LogSoftmax <axis: int = -1> (cooled)
+    cooled_largest = ReduceMax <keepdims: int = 0> (cooled, axis_1)
+    soft_largest = ReduceMax <keepdims: int = 0> (soft, axis_1)
+    totals = Sub (cooled_largest, soft_largest)
+    probabilities = Exp (soft)
+    one = Constant <value_int: int = 1> ()
+    summed = CumSum (probabilities, one)
+    all = ReduceMax (summed, axis_1)
+    uniforms_1 = Unsqueeze (uniforms, axis_1)
+    wanted = Mul (uniforms_1, all)
+    is_before = LessOrEqual (summed, wanted)
+    counted = Cast <to: int = 7> (is_before)
+    drawn_1 = ReduceSum (counted, axis_1)
+    drawn = Squeeze (drawn_1, axis_1)
+    logprobs_1 = GatherElements <axis: int = 1> (model, drawn_1)
+    logprobs = Squeeze (logprobs_1, axis_1)
+}}
+"""
+
 _HEAD = '<domain: "%s", opset_import: ["": 23, "com.microsoft": 1]>'
+
+
+def _linear(template: str, *, read: str, write: str) -> dict[str, str]:
+    """Return the two forms of a product: with one scale for all rows, and with one for each."""
+    forms = {
+        "": (_BYTES, _SUMS, ", input_scale"),
+        BY_ROW: (_BYTES_BY_ROW, _SUMS_BY_ROW, ""),
+    }
+    return {
+        by_row: template
+        % {
+            "by_row": by_row,
+            "bytes": to_bytes % {"input": read},
+            "sums": sums,
+            "input_scale": input_scale,
+            "output": write,
+        }
+        for by_row, (to_bytes, sums, input_scale) in forms.items()
+    }
+
+
+_LINEAR = {
+    "AddLinear": _linear(_ADD_LINEAR, read="x", write="product"),
+    "NormGatedLinear": _linear(_NORM_GATED_LINEAR, read="normed", write="y"),
+    "NormLinear": _linear(_NORM_LINEAR, read="normed", write="y"),
+}
 _DEFINITIONS = {
-    "AddLinear": _ADD_LINEAR,
     "CachedAttention": _CACHED_ATTENTION,
+    "Candidates": _CANDIDATES,
     "CrossAttention": _CROSS_ATTENTION,
+    "Draw": _DRAW,
     "EncoderAttention": _ENCODER_ATTENTION,
     "Likeliest": _LIKELIEST,
-    "NormGatedLinear": _NORM_GATED_LINEAR,
-    "NormLinear": _NORM_LINEAR,
+    **{kind + by_row: text for kind, forms in _LINEAR.items() for by_row, text in forms.items()},
 }
 
 

@@ -195,13 +195,18 @@ def _body(
         node("Cast", ["columns"], ["columns_32"], to=TensorProto.INT32),
     ]
     attentions = [one for one in step.node if one.op_type == "GroupQueryAttention"]
-    biases = attentions[0].input[_BIASES]
-    seen = node("Slice", [biases, "begin", "columns", "columns_axis"], ["biases_seen"])
+    # Layers share the biases of the first, or have their own.
+    tables = {attention.input[_BIASES] for attention in attentions}
     for attention in attentions:
         attention.input[_COLUMNS] = "columns_32"
-        attention.input[_BIASES] = "biases_seen"
-    maker = next(i for i, one in enumerate(step.node) if biases in one.output)
-    steps = [*step.node[: maker + 1], seen, *step.node[maker + 1 :]]
+        attention.input[_BIASES] += ".seen"
+    steps = []
+    for one in step.node:
+        steps.append(one)
+        steps += [
+            node("Slice", [table, "begin", "columns", "columns_axis"], [f"{table}.seen"])
+            for table in tables.intersection(one.output)
+        ]
     after = [
         node("Gather", ["step.best", "likeliest"], ["taken"], axis=1),
         node("Where", ["ended", "pad", "taken"], ["written"]),

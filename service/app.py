@@ -13,7 +13,9 @@ from fastapi import FastAPI
 from opentelemetry.trace import TracerProvider
 
 from service.api import generate, health, middleware, openapi, page, problems, routes
+from service.api.hub import routes as hub
 from service.api.open_inference import routes as open_inference
+from service.api.openai import routes as openai
 from service.errors import EngineRefused
 from service.metrics import Metrics
 from service.peers import Peers
@@ -62,6 +64,8 @@ def create_app(
     if model.manifest.solves:
         app.include_router(routes.router)
     app.include_router(generate.router)
+    app.include_router(openai.router)
+    app.include_router(hub.router)
     app.include_router(health.life_router())
     app.include_router(health.router)
     app.include_router(open_inference.router)

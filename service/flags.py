@@ -10,8 +10,11 @@ from service.settings import PREFIX, Settings, default_of
 
 # The common settings. The others have variables only.
 FLAGS = (
+    "name",
     "host",
     "port",
+    "precision",
+    "revision",
     "provider",
     "processes",
     "workers",

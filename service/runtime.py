@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.bundle import TOKENIZER, Manifest, load_manifest
@@ -18,7 +18,7 @@ from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
 from service.contracts import Answered, Host
 from service.errors import EngineRefused, NotReady, ShuttingDown
-from service.generating import Generator
+from service.generating.generator import Generator
 from service.hosting.out_of_memory import OutOfMemoryKills
 from service.hosting.plan import EnginePlan
 from service.hosting.process import ProcessHost
@@ -49,6 +49,8 @@ def load_model(settings: Settings, *, one_attempt: bool = False, cpus: int | Non
     With `one_attempt`, an engine that fails to start is not started again (`ProcessHost`).
     """
     manifest = load_manifest(settings.model)
+    if settings.name is not None:
+        manifest = replace(manifest, name=settings.name)
     if manifest.solves:
         format_of(manifest)  # a model that no code here can ask is refused before it loads
     workers, threads = layout(manifest, settings, cpus or available_cpus())
@@ -74,7 +76,8 @@ def layout(manifest: Manifest, settings: Settings, cpus: int) -> tuple[int, int]
     Engines run side by side where a step is too small to share. Waking a second thread costs a step
     of the bundled model a third of its time (one row: 0.48 against 0.72 ms on two cores).
     """
-    small = manifest.architecture.parameters < _WORTH_SHARING
+    # Each engine has its own copy of the weights: on a GPU a second one would gain nothing.
+    small = manifest.architecture.parameters < _WORTH_SHARING and settings.provider != "cuda"
     workers = settings.workers or (cpus if small else 1)
     return workers, settings.threads or (1 if small else max(1, cpus // workers))
 
@@ -94,6 +97,7 @@ class Runtime:
     ) -> None:
         self.settings = settings
         self.model = model
+        self.created_s = int(time.time())
         self._phases = phases or Phases()
         self._peers = peers or NoPeers()
         self.metrics = Metrics(self._engine_pids)

@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = (
+    "commandline",
     "equations",
     "training",
     "model_export",

@@ -12,6 +12,8 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+from commandline.parser import Parser
+from commandline.ranges import COUNT, COUNT_OR_NONE, POSITIVE, SEED
 from equations.formats import FORMATS
 from training import data
 from training.errors import RunError
@@ -130,36 +132,34 @@ def _questions(arguments: argparse.Namespace) -> dict[str, list[data.Problem]]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m training",
-        description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = Parser(prog="python -m training", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(
-            name,
-            help=text,
-            description=text,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        )
+        sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(run=run)
         return sub
 
     make = command("data", _data, "generate questions with the DeepMind generator")
     make.add_argument("--out", type=Path, default=Path("data"), help="folder to write to")
     make.add_argument(
-        "--train", type=int, help=f"training questions in all; {_TRAIN:,}, or 0 with --evaluation"
+        "--train",
+        type=COUNT_OR_NONE,
+        help=f"training questions in all (default: {_TRAIN:,}, or 0 with --evaluation)",
     )
     make.add_argument(
-        "--test", type=int, help=f"interpolation; {_TEST:,}, or {_TEST_FRESH:,} with --evaluation"
+        "--test",
+        type=COUNT_OR_NONE,
+        help=f"interpolation (default: {_TEST:,}, or {_TEST_FRESH:,} with --evaluation)",
     )
     make.add_argument(
-        "--evaluation", type=int, default=0, help="of each other difficulty, beyond training too"
+        "--evaluation",
+        type=COUNT_OR_NONE,
+        default=0,
+        help="of each other difficulty, beyond training too",
     )
-    make.add_argument("--seed", type=int, default=0, help="decides every question")
-    make.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    make.add_argument("--seed", type=SEED, default=0, help="decides every question")
+    make.add_argument("--workers", type=COUNT, default=os.cpu_count(), help="processes")
 
     bring = command("import", _import, "convert the hub's copy of the dataset")
     bring.add_argument("--train", type=Path, nargs="+", required=True, help="Parquet or JSON lines")
@@ -173,8 +173,14 @@ def _parser() -> argparse.ArgumentParser:
 
     describe = command("card", _card, "write the model card of a fine-tuning run")
     describe.add_argument("run_folder", type=Path, help="of `python -m training finetune`")
-    describe.add_argument("--report", type=Path, help="report.json of `training evaluate`")
-    describe.add_argument("--push-to-hub", metavar="REPOSITORY", help="upload model and card")
+    describe.add_argument(
+        "--report",
+        type=Path,
+        help="report.json of `training evaluate` (default: the scores of the log)",
+    )
+    describe.add_argument(
+        "--push-to-hub", metavar="REPOSITORY", help="upload model and card (default: no)"
+    )
 
     _add_evaluate(command("evaluate", _evaluate, "score a model by what it writes, greedily"))
 
@@ -187,15 +193,17 @@ def _parser() -> argparse.ArgumentParser:
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     _add_questions(parser)
     parser.add_argument(
-        "--report", type=Path, help="folder for report.json, report.md, plots and predictions"
+        "--report",
+        type=Path,
+        help="folder for report.json, report.md, plots and predictions (default: none)",
     )
     parser.add_argument(
-        "--failures", type=int, default=3, help="wrong answers of each file in the report"
+        "--failures", type=COUNT_OR_NONE, default=3, help="wrong answers of each file in the report"
     )
     parser.add_argument(
         "--prompt-format",
         choices=FORMATS,
-        help="what the model reads; if not given, the checkpoint tells",
+        help="what the model reads (default: what the checkpoint says)",
     )
     parser.add_argument(
         "--teacher-forced",
@@ -214,11 +222,15 @@ def _add_questions(parser: argparse.ArgumentParser) -> None:
         "--split",
         action="append",
         choices=data.SPLITS,
-        help="a file of it, repeatable; if not given, every evaluation file there",
+        help="a file of it, repeatable (default: every evaluation file there)",
     )
-    parser.add_argument("--limit", type=int, help="only the first so many questions of each file")
     parser.add_argument(
-        "--unseen-by", type=Path, help="skip what is in the training data of this folder"
+        "--limit", type=COUNT, help="only the first so many questions of each file (default: all)"
+    )
+    parser.add_argument(
+        "--unseen-by",
+        type=Path,
+        help="skip what is in the training data of this folder (default: skip nothing)",
     )
 
 
@@ -232,17 +244,17 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--run-folder", type=Path, default=Path("runs/mini"), help="checkpoints, log and model"
     )
     parser.add_argument("--preset", choices=PRESETS, default=default.preset, help="the shape")
-    parser.add_argument("--steps", type=int, default=default.steps, help="of the schedule")
+    parser.add_argument("--steps", type=COUNT, default=default.steps, help="of the schedule")
     parser.add_argument(
-        "--batch-tokens", type=int, default=default.batch_tokens, help="tokens a step"
+        "--batch-tokens", type=COUNT, default=default.batch_tokens, help="tokens a step"
     )
-    parser.add_argument("--lr", type=float, default=default.lr, help="peak rate of AdamW")
-    parser.add_argument("--warmup-steps", type=int, default=default.warmup_steps, help="linear")
+    parser.add_argument("--lr", type=POSITIVE, default=default.lr, help="peak rate of AdamW")
+    parser.add_argument("--warmup-steps", type=COUNT, default=default.warmup_steps, help="linear")
     parser.add_argument(
-        "--decay-steps", type=int, default=default.decay_steps, help="at the end, linear"
+        "--decay-steps", type=COUNT, default=default.decay_steps, help="at the end, linear"
     )
-    parser.add_argument("--base", help="folder of an earlier checkpoint to start from")
-    parser.add_argument("--seed", type=int, default=default.seed, help="weights and data order")
+    parser.add_argument("--base", help="folder of an earlier checkpoint (default: random weights)")
+    parser.add_argument("--seed", type=SEED, default=default.seed, help="weights and data order")
     parser.add_argument("--compile", action="store_true", help="needs a C++ compiler; faster")
     parser.add_argument(
         "--precision",

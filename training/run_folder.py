@@ -22,13 +22,13 @@ class Log:
         self._path = path
         self._started = time.monotonic()
         kept = [entry for entry in read_log(path) if entry["step"] <= step]
-        replace_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
+        replace_text(path, "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in kept))
 
     def write(self, **entry: float) -> None:
-        """Append an entry; `seconds` count from the start or the last resume."""
+        """Append an entry of finite numbers; `seconds` count from the start or the last resume."""
         entry["seconds"] = round(time.monotonic() - self._started, 1)
         with self._path.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
+            file.write(json.dumps(entry, allow_nan=False) + "\n")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

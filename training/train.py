@@ -17,6 +17,7 @@ from equations.parser import SeveralUnknowns, parse
 from equations.prompt import OutOfRange, write_digits
 from training import curve, data, forward
 from training.batches import Batch, Batches
+from training.divergence import require_finite, require_finite_weights
 from training.errors import RunError
 from training.evaluate import exact_match
 from training.model import PRESETS, SmallT5, save_plain
@@ -63,7 +64,8 @@ def train(
     the end also the plain checkpoint in `model/`, and `curve.png` from its answers to the first
     `monitored` test questions. `stop_after` ends early at that step, as a kill would. `compiled`
     trains faster after a minute or two of compilation.
-    Raises `RunError` if the folder holds a run of other settings, `data.DataError` for bad data.
+    Raises `RunError` if the folder holds a run of other settings or the run diverges, and
+    `data.DataError` for bad data.
     """
     claim(run_folder, asdict(settings), data_folder)
     if compiled:
@@ -90,14 +92,18 @@ def train(
         step = trainer.step
         if step % log_every == 0:
             log.write(step=step, loss=trainer.mean_loss, lr=trainer.lr())
-        if step % evaluate_every == 0 or step == settings.steps:
+        evaluating = step % evaluate_every == 0 or step == settings.steps
+        saving = step % save_every == 0 or step == last
+        if evaluating or saving:
+            require_finite_weights(step, trainer.model.parameters())
+        if evaluating:
             plain = trainer.model.plain()
             save_plain(plain, trainer.tokenizer, run_folder / "model")
             plain.generation_config.max_new_tokens = _MONITORED_TOKENS
             score = exact_match(plain.to(device), trainer.tokenizer, problems)
             log.write(step=step, exact_match=score)
             curve.draw(run_folder / "log.jsonl", run_folder / "curve.png")
-        if step % save_every == 0 or step == last:
+        if saving:
             trainer.save(run_folder / "checkpoint.pt")
     bar.close()
 
@@ -152,10 +158,11 @@ class _Trainer:
         loss: Tensor = self.model(source, target, dtype)
         self.model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP_NORM)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP_NORM)
+        value = loss.item()
+        require_finite(self.step + 1, loss=value, gradient_norm=float(norm))
         self._optimiser.step()
         self.step += 1
-        value = loss.item()
         known = not math.isnan(self.mean_loss)
         self.mean_loss = (
             _LOSS_DECAY * self.mean_loss + (1 - _LOSS_DECAY) * value if known else value

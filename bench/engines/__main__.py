@@ -20,6 +20,7 @@ from bench.command import ROOT, say
 from bench.engines import levels
 from bench.engines.entries import OURS, Entry, Layout, OursEntry, entries, layouts
 from bench.engines.scenarios import FULL, QUICK, Scenario
+from commandline.ranges import COUNT, POSITIVE
 from engine.cpu import available_cpus
 
 if TYPE_CHECKING:
@@ -128,18 +129,19 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--quick", action="store_true", help="one round of a few questions, to see that it works")
     add("--only", nargs="+", default=[], metavar="NAME",
-        help="engines, shapes and scenarios; of a kind that none is named of, all")  # fmt: skip
-    add("--rounds", type=int, default=3, help="turns of every engine; figures are their medians")
+        help="engines, shapes, scenarios (default: all of a kind that has none)")  # fmt: skip
+    add("--rounds", type=COUNT, default=3, help="turns of every engine; figures are their medians")
     add("--layout", type=Layout.read, nargs="+", metavar="WORKERSxTHREADS",
-        help="layouts to try instead of all cores for one batch and one batch a core")  # fmt: skip
+        help="layouts to try (default: all cores for one batch, and one batch a core)")  # fmt: skip
     add("--level", choices=levels.LEVELS,
-        help="instructions that all engines are kept to; not given: the processor's")  # fmt: skip
-    add("--rate", type=float, default=None, help="arrivals/s, instead of a share of our own rate")
+        help="instructions that all engines are kept to (default: the processor's)")  # fmt: skip
+    add("--rate", type=POSITIVE,
+        help="arrivals/s (default: a share of our own rate)")  # fmt: skip
     add("--checkpoint", type=Path, default=ROOT / "models/cybersolve-mini-checkpoint",
         help="plain checkpoint of the mini shape")  # fmt: skip
     add("--ours", type=OursEntry.read, nargs="+", default=[], metavar="LABEL=BUNDLE",
-        help="more bundles of the mini shape to compare")  # fmt: skip
-    add("--questions", type=Path, default=None, help="dataset file; if not given, generated")
+        help="more bundles of the mini shape to compare (default: none)")  # fmt: skip
+    add("--questions", type=Path, help="dataset file (default: one that is generated)")
     add("--out", type=Path, default=Path("runs/bench"), help="for engines.json, .md and .png")
     add("--cache", type=Path, default=Path("runs/bench/cache"), help="for what is prepared once")
     add("--baselines-python", type=Path, default=ROOT / ".venv-baselines/bin/python",

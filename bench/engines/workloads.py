@@ -23,7 +23,8 @@ from bench.engines.answers import certain
 from bench.engines.flops import ModelShape, flops
 from engine.bundle import TOKENIZER, Limits
 from equations.formats import FORMATS
-from model_export.bundle import Identity, write_bundle
+from model_export.assembly import Identity
+from model_export.bundle import write_bundle
 from training.data import GENERATED, TEST_SPLIT, generate, read, split_file
 from training.model import save_plain
 

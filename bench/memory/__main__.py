@@ -17,6 +17,7 @@ from typing import Any
 
 from bench import command
 from bench.command import ROOT
+from commandline.ranges import COUNT
 
 _STAGES = 10
 _MIB = 2**20
@@ -90,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = command.parser("bench.memory", __doc__)
     add = parser.add_argument
     add("--bundle", type=Path, default=ROOT / "models/cybersolve-mini", help="the small bundle")
-    add("--questions", type=int, default=100_000, help="to answer while memory is watched")
+    add("--questions", type=COUNT, default=100_000, help="to answer while memory is watched")
     add("--cache", type=Path, default=ROOT / "runs/bench/cache",
         help="for what is prepared once")  # fmt: skip
     add("--skip-base", action="store_true", help="without FLAN-T5-base's shape (1 GB on disk)")

@@ -17,6 +17,7 @@ from bench import command
 from bench.command import ROOT, say
 from bench.servers.entries import Entry, entries
 from bench.servers.scenarios import CALLERS
+from commandline.ranges import COUNT, POSITIVE
 from engine.cpu import available_cpus
 
 _QUICK_TURN_S, _QUICK_QUESTIONS = 2.0, 100
@@ -101,15 +102,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = command.parser("bench.servers", __doc__)
     add = parser.add_argument
     add("--quick", action="store_true", help="one short turn each, to see that it works")
-    add("--only", nargs="+", default=[], metavar="SERVER", help="ours, litserve, bentoml")
-    add("--rounds", type=int, default=3, help="turns of every server; figures are their medians")
-    add("--seconds", type=float, default=8.0, help="of a turn, after one that is not counted")
-    add("--callers", type=int, nargs="+", default=list(CALLERS), help="of the closed loops")
-    add("--rates", type=float, nargs="+", default=[],
-        help="of the open loops, instead of shares of our throughput with 64 callers")  # fmt: skip
+    add("--only", nargs="+", default=[], metavar="SERVER",
+        help="ours, litserve, bentoml (default: all)")  # fmt: skip
+    add("--rounds", type=COUNT, default=3, help="turns of every server; figures are their medians")
+    add("--seconds", type=POSITIVE, default=8.0, help="of a turn, after one that is not counted")
+    add("--callers", type=COUNT, nargs="+", default=list(CALLERS), help="of the closed loops")
+    add("--rates", type=POSITIVE, nargs="+", default=[],
+        help="of the open loops (default: shares of our throughput with 64 callers)")  # fmt: skip
     add("--no-search", action="store_true", help="use the first of the baselines' settings")
-    add("--trial-seconds", type=float, default=4.0, help="of one load of one trial of settings")
-    add("--questions", type=int, default=1000, help="different questions, asked in turn")
+    add("--trial-seconds", type=POSITIVE, default=4.0, help="of one load of one trial of settings")
+    add("--questions", type=COUNT, default=1000, help="different questions, asked in turn")
     add("--bundle", type=Path, default=ROOT / "models/cybersolve-mini", help="what all serve")
     add("--out", type=Path, default=Path("runs/servers"), help="for servers.json, .md and .png")
     add("--cache", type=Path, default=Path("runs/servers/cache"), help="for the questions")

@@ -1,7 +1,7 @@
 /* A level: the arithmetic of all operators, for processors with certain instructions.
  *
- * Each operator checks its inputs once for all levels (attention.c, linear.c, likeliest.c), describes
- * the work in one of the structures here and has the session's threads call the level's task with
+ * Each operator checks its inputs once for all levels (attention.c, candidates.c, linear.c,
+ * likeliest.c), describes the work in one of the structures here and has the session's threads call the level's task with
  * every index of the work. */
 #ifndef CYBERSOLVE_LEVEL_H
 #define CYBERSOLVE_LEVEL_H
@@ -23,10 +23,11 @@ enum {
 typedef struct {
     int64_t inputs, columns, blocks, quads;
     const int8_t *weight; /* within WEIGHT_LIMIT */
-    float *scales;        /* of each sum */
+    float *scales;        /* of each sum, beside the row's own where they are `by_row` */
     int32_t *starts;      /* what each sum begins with, so that the level's `zero` does not count */
     float *factors;       /* of each input, before rounding */
     int normed;           /* whether inputs are divided by their root mean square */
+    int by_row;           /* whether each row is rounded by its own largest input, and scaled back */
     float epsilon;        /* added to the mean square */
 } Matrix;
 
@@ -84,12 +85,41 @@ typedef struct {
     float *logprobs;
 } Likeliest;
 
+/* The logits of a row (`rows` of them, one for each index) after the `many` adjustments of the
+ * index: of token `tokens[i]` first `biases[i]` is added, then what is below 0 is multiplied by
+ * `penalties[i]` and the rest divided by it. */
+typedef struct {
+    int64_t width, many;
+    const float *logits;
+    const int64_t *rows, *tokens;
+    const float *biases, *penalties;
+    int failed; /* where memory was missing */
+} Adjusted;
+
+/* Index: a row of the outputs. */
+typedef struct {
+    Adjusted of;
+    int64_t count;
+    const int32_t *normalised; /* 1: adjustments are of log-probabilities, 0: of logits */
+    int64_t *best;
+    float *scores, *logprobs;
+} Candidates;
+
+/* Index: a row of the outputs. */
+typedef struct {
+    Adjusted of;
+    const float *temperatures, *uniforms;
+    int64_t *drawn;
+    float *logprobs, *totals;
+} Draw;
+
 typedef void (*Task)(void *work, size_t index);
 
 typedef struct {
     const char *name;
     int32_t zero; /* is added to rounded inputs */
-    Task multiply, attend_cached, attend_cross, attend_encoder, find_likeliest;
+    Task multiply, attend_cached, attend_cross, attend_encoder, find_likeliest,
+        find_candidates, draw_tokens;
 } Level;
 
 /* GCC knows AVX-VNNI from 11 on. */

@@ -257,7 +257,7 @@ class Batcher:
     def settle(self, job: Job, outcome: Answered | ServiceError) -> None:
         """Answer every caller of `job` that still waits."""
         if isinstance(outcome, Answered):
-            self._cache.put(job.prompt, outcome.hypothesis)
+            self._cache.put(job.prompt, outcome.answer)
         for reply in job.replies:
             if reply.done():
                 continue

@@ -230,7 +230,7 @@ class EngineSupervisor:
             queue_s = finished.joined_s - job.enqueued_s
             encode_s = finished.encoded_s - finished.joined_s
             timings = Timings(queue_s, finished.finished_s - finished.joined_s, encode_s)
-            self._owner.settle(job, Answered(finished.hypothesis, timings))
+            self._owner.settle(job, Answered(finished.answer, timings))
             self._delay_s = self._first_delay_s
         self._fail(report.failed)
         self._must_report = bool(self._jobs)
@@ -248,7 +248,9 @@ class EngineSupervisor:
         for finished in report.finished:
             encode_s = finished.encoded_s - finished.joined_s
             decode_s = finished.finished_s - finished.encoded_s
-            self._observer.finished(encode_s, decode_s, len(finished.hypothesis.tokens))
+            self._observer.finished(
+                encode_s, decode_s, sum(len(one.tokens) for one in finished.answer.hypotheses)
+            )
 
     def _fail(self, keys: list[int]) -> None:
         for key in keys:

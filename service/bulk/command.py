@@ -17,9 +17,9 @@ from service.settings import Settings
 from service.solving import Fallback
 
 DESCRIPTION = """\
-Answer a file of questions. Every row keeps its keys and order and gets answer, verdict, reason,
-source, work, confidence and tries, or else an error. A key of the input with one of these names is
-kept as input_<name>. Blank lines are left out.
+Answer a file of questions. Every row keeps its keys and order and gets answer, solution, verdict,
+reason, source, work, confidence and tries, or else an error. A key of the input with one of these
+names is kept as input_<name>. Blank lines are left out.
 """
 EPILOG = """\
 Exit status: 0 every row has an answer, 1 some rows have an error, 2 the input or output cannot be
@@ -40,11 +40,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="?",
         default=STANDARD,
-        help="likewise; appears when all is answered; - for stdout (default)",
+        help="likewise; appears when all is answered; - for stdout (default: -)",
     )
     formats = [form.value for form in Format]
-    parser.add_argument("--input-format", choices=formats, help="whatever the input's extension")
-    parser.add_argument("--output-format", choices=formats, help="whatever the output's extension")
+    parser.add_argument(
+        "--input-format", choices=formats, help="of the input (default: by its extension)"
+    )
+    parser.add_argument(
+        "--output-format", choices=formats, help="of the output (default: by its extension)"
+    )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument(
         "--resume", action="store_true", help="go on where an interrupted run stopped, if one did"

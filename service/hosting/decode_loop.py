@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from engine.contracts import Engine, Hypothesis, Prompt
+from engine.contracts import Answer, Engine, Prompt
 from service.batching.policy import BatchLimits, joining
 from service.contracts import Finished, Join, Joined, Order, Report
 
@@ -102,8 +102,8 @@ class DecodeLoop:
             finished = self._engine.step() if rows else {}
             now_s = self._clock()
             self._row_s += (now_s - started_s) / rows if rows else 0.0
-            for key, hypothesis in finished.items():
-                self._finish(key, hypothesis, now_s)
+            for key, answer in finished.items():
+                self._finish(key, answer, now_s)
             for key in self._streaming & self._under_way.keys():
                 self._report.written[key] = self._engine.written(key)
         except Exception:
@@ -130,11 +130,11 @@ class DecodeLoop:
         self._engine.join(prompts)
         self._under_way |= dict.fromkeys(chosen, _Row(now_s, self._clock(), self._row_s))
 
-    def _finish(self, key: object, hypothesis: Hypothesis, now_s: float) -> None:
+    def _finish(self, key: object, answer: Answer, now_s: float) -> None:
         assert isinstance(key, int), "a row without a prompt: this is a bug"
         row = self._under_way.pop(key)
         self._streaming.discard(key)
         engine_s = self._row_s - row.row_s_before
         self._report.finished.append(
-            Finished(key, hypothesis, row.joined_s, row.encoded_s, now_s, engine_s)
+            Finished(key, answer, row.joined_s, row.encoded_s, now_s, engine_s)
         )

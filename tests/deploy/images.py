@@ -83,7 +83,7 @@ class Builder:
         """Build the Dockerfile with `arguments`; raises `CalledProcessError` with its output."""
         self._buildah(
             "build", "--pull-never", "--layers", "--format", "docker", "--tag", name,
-            *self._certificates(), *arguments, str(ROOT),
+            "--build-arg", f"BASE={BASE}", *self._certificates(), *arguments, str(ROOT),
         )  # fmt: skip
         container = self._buildah("from", "--pull-never", name).strip()
         root = Path(self._buildah("mount", container).strip())

@@ -115,7 +115,7 @@ def test_the_dashboard_fits_grafanas_own_schema(schemas: Path) -> None:
 
 
 def checked(folder: Path, dashboard: str) -> subprocess.CompletedProcess[str]:
-    types = "@grafana/schema/dist/esm/raw/dashboard/x/dashboard_types.gen"
+    types = "./node_modules/@grafana/schema/dist/types/raw/dashboard/x/types.gen"
     # JSON has strings where TypeScript has an enumeration.
     literal = dashboard.replace('"type": "value"', '"type": "value" as MappingType.ValueToText')
     (folder / "dashboard.ts").write_text(

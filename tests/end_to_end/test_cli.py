@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -42,6 +43,17 @@ def test_version_is_that_of_the_project() -> None:
     result = cybersolve("--version")
     assert result.returncode == 0
     assert result.stdout == f"cybersolve {project['version']}\n"
+
+
+def test_inspect_prints_a_bundles_needs_and_finds_damage(tmp_path: Path) -> None:
+    result = cybersolve("inspect", str(BUNDLED), "--workers", "2", "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["pod"]["env"]["CYBERSOLVE_WORKERS"] == "2"
+    damaged = shutil.copytree(BUNDLED, tmp_path / "damaged")
+    (damaged / "decoder.onnx").write_bytes(b"none")
+    result = cybersolve("inspect", str(damaged))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"error: {damaged / 'decoder.onnx'}: 4 bytes; the manifest")
 
 
 def test_solve_prints_the_work_and_the_verdict() -> None:

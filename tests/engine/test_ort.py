@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from engine.bundle import load_manifest
-from engine.contracts import Hypothesis, Prompt
+from engine.contracts import Answer, Decoding, Hypothesis, Prompt
 from engine.generate import generate
 from engine.ort import OrtEngine, OrtModel
 
@@ -28,7 +28,7 @@ def model(bundle: Path, request: pytest.FixtureRequest) -> OrtModel:
 @cache
 def alone(model: OrtModel, prompt: Prompt) -> Hypothesis:
     """What a prompt gets from an engine of its own."""
-    return generate(OrtEngine(model, rows=1), [prompt])[0]
+    return generate(OrtEngine(model, rows=1), [prompt])[0].best
 
 
 def prompts(random: Random) -> Prompt:
@@ -53,7 +53,7 @@ def test_no_schedule_changes_an_answer(model: OrtModel, seed: int, rows: int) ->
     engine = OrtEngine(model, rows=rows)
     waiting = {number: prompts(random) for number in range(12)}
     asked = dict(waiting)
-    finished: dict[Hashable, Hypothesis] = {}
+    finished: dict[Hashable, Answer] = {}
     left: set[Hashable] = set()
     while waiting or engine.active:
         some = random.sample(sorted(waiting), min(len(waiting), rows - engine.active))
@@ -67,8 +67,8 @@ def test_no_schedule_changes_an_answer(model: OrtModel, seed: int, rows: int) ->
             engine.leave([leaving])
             left.add(leaving)
     assert set(finished) | left == set(asked)
-    for number, hypothesis in finished.items():
-        assert same(hypothesis, alone(model, asked[int(str(number))]))
+    for number, answer in finished.items():
+        assert same(answer.best, alone(model, asked[int(str(number))]))
 
 
 def test_an_answer_begins_as_it_is_made_to(model: OrtModel) -> None:
@@ -94,7 +94,7 @@ def test_the_runner_up_is_less_likely(model: OrtModel) -> None:
 def test_more_prompts_than_free_rows_are_refused(model: OrtModel) -> None:
     engine = OrtEngine(model, rows=1)
     engine.join({"a": Prompt((2800, EOS))})
-    with pytest.raises(ValueError, match="1 prompts for 0 free rows"):
+    with pytest.raises(ValueError, match="1 rows for 0 free ones"):
         engine.join({"b": Prompt((2800, EOS))})
     engine.clear()
     assert engine.active == 0
@@ -104,10 +104,10 @@ def test_more_prompts_than_free_rows_are_refused(model: OrtModel) -> None:
 def test_an_answer_may_be_kept_short(model: OrtModel) -> None:
     source = (2800, 2900, EOS)
     greedy = alone(model, Prompt(source))
-    short = alone(model, Prompt(source, max_new_tokens=2))
+    short = alone(model, Prompt(source, decoding=Decoding(max_new_tokens=2)))
     assert short.tokens == greedy.tokens[:2]
     assert not short.ended
-    assert alone(model, Prompt(source, max_new_tokens=1000)) == greedy
+    assert alone(model, Prompt(source, decoding=Decoding(max_new_tokens=1000))) == greedy
 
 
 def test_what_is_written_so_far(model: OrtModel) -> None:

@@ -10,13 +10,16 @@ import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
 from engine.bundle import MANIFEST, REFERENCE, Limits, Manifest, load_manifest
-from engine.contracts import Prompt
+from engine.contracts import Hypothesis, Prompt
 from engine.generate import generate
 from engine.ort import OrtEngine, OrtModel
 from model_export.__main__ import main
-from model_export.bundle import MOST_INLINE, Identity, ParityError, sources_of, write_bundle
-from model_export.graphs import UnsupportedCheckpoint
-from model_export.parity import compare, engine_tokens
+from model_export.assembly import MOST_INLINE, Identity, sources_of
+from model_export.bundle import write_bundle
+from model_export.checkpoint.errors import CheckpointError
+from model_export.checkpoint.reading import read_checkpoint
+from model_export.parity import Comparison, ParityError, compare, engine_answers
+from model_export.reference import Reference
 from model_export.single import compare_with_reference, single_tokens, write_single
 from training.data import Problem
 from training.model import PRESETS, SmallT5, save_plain
@@ -112,7 +115,7 @@ def test_other_processors_give_the_same_tokens(
         )
         for level in ("auto", "none")
     )
-    different = sum(a.tokens != b.tokens for a, b in zip(ours, theirs, strict=True))
+    different = sum(a.best.tokens != b.best.tokens for a, b in zip(ours, theirs, strict=True))
     assert different <= (0 if precision == "fp32" else 2)
 
 
@@ -122,7 +125,8 @@ def test_one_file_answers_as_the_bundle_does(bundle: Path, tmp_path: Path) -> No
     write_single(bundle, manifest, file)
     random = Random(0)
     sources = [[random.randrange(2700, 4000) for _ in range(n)] + [1] for n in (1, 5, 17, 40) * 5]
-    assert single_tokens(file, manifest, sources) == engine_tokens(bundle, manifest, sources)
+    answers = [answer.tokens for answer in engine_answers(bundle, manifest, sources)]
+    assert single_tokens(file, manifest, sources) == answers
     assert compare_with_reference(file, bundle, manifest) == (4, 4)
 
 
@@ -145,12 +149,19 @@ def test_parity_tells_near_ties_from_differences(
     manifest = load_manifest(bundle)
     checkpoint = bundle.parent / "checkpoint"
     sources = sources_of([p.question for p in problems[:20]], "digits", checkpoint)
-    report = compare(checkpoint, bundle, manifest, sources)
-    assert (report["questions"], report["different"]) == (20, 0)
+    found = engine_answers(bundle, manifest, sources)
+
+    def against(folder: Path) -> Comparison:
+        expected = Reference(read_checkpoint(folder)).answers(sources, 8)
+        return compare(found, expected)
+
+    report = against(checkpoint)
+    assert (report.questions, report.different) == (20, 0)
+    assert report.logprob_difference < 1e-4
     torch.manual_seed(1)
     vocabulary = Vocabulary.digits()
     save_plain(SmallT5(PRESETS["test"], vocabulary).plain(), vocabulary.tokenizer(), tmp_path)
-    assert compare(tmp_path, bundle, manifest, sources)["different"] > 10
+    assert against(tmp_path).different > 10
 
 
 def test_a_failed_export_leaves_the_old_bundle(
@@ -159,8 +170,8 @@ def test_a_failed_export_leaves_the_old_bundle(
     folder, out = checkpoint(tmp_path / "checkpoint"), tmp_path / "out" / "bundle"
     export(folder, out, problems[:4])
     before = (out / MANIFEST).read_bytes()
-    wrong = lambda *_: [[5]] * 4  # noqa: E731
-    monkeypatch.setattr("model_export.bundle.engine_tokens", wrong)
+    wrong = lambda *_: [Hypothesis([5], [-1.0], [6], [-2.0])] * 4  # noqa: E731
+    monkeypatch.setattr("model_export.bundle.engine_answers", wrong)
     with pytest.raises(ParityError, match="4 of 4 questions differ"):
         export(folder, out, problems[:4])
     assert (out / MANIFEST).read_bytes() == before
@@ -168,8 +179,8 @@ def test_a_failed_export_leaves_the_old_bundle(
 
 
 def test_an_unknown_activation_is_refused(tmp_path: Path, problems: list[Problem]) -> None:
-    folder = checkpoint(tmp_path / "checkpoint", feed_forward_proj="gated-silu")
-    with pytest.raises(UnsupportedCheckpoint, match="activation silu; expected relu or gelu_new"):
+    folder = checkpoint(tmp_path / "checkpoint", feed_forward_proj="gated-tanh")
+    with pytest.raises(CheckpointError, match="activation 'tanh'; expected one of relu, gelu"):
         export(folder, tmp_path / "bundle", problems[:4])
 
 
@@ -179,11 +190,12 @@ def test_a_model_of_another_task_is_compared_on_texts(tmp_path: Path) -> None:
     texts.write_text("L+1x0^1 R+4k1^0\n\nR+4k1^0 L+2x0^0\n")
     folder = checkpoint(tmp_path / "checkpoint")
     out = tmp_path / "bundle"
-    arguments = f"export {folder} --out {out} --name other --version 2.0.0 --precision fp32"
+    arguments = f"export {folder} --out {out} --precision fp32"
     limits = "--max-source-tokens 512 --max-new-tokens 16"
     assert main([*arguments.split(), *limits.split(), "--texts", str(texts)]) == 0
     manifest = load_manifest(out)
     assert not manifest.solves
+    assert (manifest.name, manifest.version) == ("bundle", "1.0.0")
     assert manifest.limits == Limits(512, 16)
     assert manifest.provenance["parity"]["equal"] == manifest.provenance["parity"]["questions"] == 2
     assert "POST /generate" in (out / "README.md").read_text()
@@ -194,5 +206,18 @@ def test_a_file_without_texts_is_refused(
 ) -> None:
     (tmp_path / "texts.txt").write_text("\n \n")
     folder = checkpoint(tmp_path / "checkpoint")
-    assert main(["export", str(folder), "--texts", str(tmp_path / "texts.txt")]) == 1
+    arguments = ["export", str(folder), "--out", str(tmp_path / "bundle")]
+    assert main([*arguments, "--texts", str(tmp_path / "texts.txt")]) == 1
     assert "no text; expected one a line" in capsys.readouterr().err
+
+
+def test_a_limit_shorter_than_the_texts_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The service would refuse the second text, and the bundle would be compared on it."""
+    (tmp_path / "texts.txt").write_text("L+1x0^1\nL+1x0^1 R+4k1^0 R+4k1^0\n")
+    folder, out = checkpoint(tmp_path / "checkpoint"), tmp_path / "bundle"
+    arguments = f"export {folder} --out {out} --texts {tmp_path / 'texts.txt'}"
+    assert main([*arguments.split(), "--max-source-tokens", "3"]) == 1
+    assert "text 2 of those compared has 4 tokens; expected at most 3" in capsys.readouterr().err
+    assert not out.exists()

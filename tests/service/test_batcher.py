@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Hashable
 
 import pytest
 
-from engine.contracts import Engine, Hypothesis, Prompt, Tokens
-from engine.echo import EchoEngine
+from engine.contracts import Answer, Engine, Prompt, Tokens
+from engine.echo import EchoEngine, hypothesis
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
 from service.contracts import Answered, Report, Started
@@ -143,8 +143,8 @@ def test_an_exception_answers_the_rows_under_way_and_nothing_else() -> None:
 
 def test_an_engine_that_gives_rows_it_does_not_have_fails_those_under_way() -> None:
     class Odd(EchoEngine):
-        def step(self) -> dict[Hashable, Hypothesis]:
-            return {"nobody": Hypothesis([1], [0.0], [0], [0.0])}
+        def step(self) -> dict[Hashable, Answer]:
+            return {"nobody": Answer((hypothesis([1]),))}
 
     async def scenario(batcher: Batcher, _: Remembering) -> None:
         with pytest.raises(EngineFailed):

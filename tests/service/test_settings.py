@@ -46,7 +46,9 @@ def test_the_levels_of_kernels_are_the_engines() -> None:
     ("environment", "complaint"),
     [
         ({"CYBERSOLVE_MAX_QUEUE": "many"}, "CYBERSOLVE_MAX_QUEUE is 'many'; expected int"),
-        ({"CYBERSOLVE_MAX_QUEUE": "0"}, "CYBERSOLVE_MAX_QUEUE is 0; expected over 0"),
+        ({"CYBERSOLVE_MAX_QUEUE": "0"}, "CYBERSOLVE_MAX_QUEUE is 0; expected finite, over 0"),
+        ({"CYBERSOLVE_DRAIN_TIMEOUT_S": "inf"}, "DRAIN_TIMEOUT_S is inf; expected finite, over 0"),
+        ({"CYBERSOLVE_DRAIN_TIMEOUT_S": "nan"}, "DRAIN_TIMEOUT_S is nan; expected finite, over 0"),
         ({"CYBERSOLVE_PROVIDER": "tpu"}, "expected auto, cpu, cuda"),
         ({"CYBERSOLVE_KERNELS": "sse"}, "KERNELS is 'sse'; expected auto, none, avx512vnni"),
         ({"CYBERSOLVE_LOG_FORMAT": "xml"}, "LOG_FORMAT is 'xml'; expected text, json"),
@@ -69,3 +71,10 @@ def test_threads_follow_the_containers_quota(tmp_path: Path, quota: str, most: i
     assert available_cpus(file) <= most
     file.write_text("max 100000")
     assert available_cpus(file) == available_cpus(tmp_path / "missing") >= 1
+
+
+def test_a_name_is_a_part_of_a_path() -> None:
+    assert Settings.from_environment({"CYBERSOLVE_NAME": "my-t5_2.0"}).name == "my-t5_2.0"
+    for name in ("", "a/b", "../a", "with space", "n" * 64):
+        with pytest.raises(SettingsError, match=r"CYBERSOLVE_NAME is .*; expected 1 to 63 letters"):
+            Settings(name=name)

@@ -21,6 +21,7 @@ from equations.formats import FORMATS
 from tests.training.flan import T5_TOKENIZER, characters, write_flan
 from training import checkpoint, data
 from training.data import Problem
+from training.divergence import Diverged
 from training.errors import RunError
 from training.finetune.examples import IGNORED, Examples
 from training.finetune.loop import finetune
@@ -96,6 +97,24 @@ def test_killed_and_resumed_equals_not_killed(base: Path, small: Path, tmp_path:
     assert [p.name for p in (tmp_path / "parts" / "checkpoints").iterdir()] == ["step-00000015"]
 
 
+def not_json(constant: str) -> None:
+    raise AssertionError(f"{constant} is not JSON")
+
+
+def test_a_run_that_diverges_keeps_what_was_good(base: Path, small: Path, tmp_path: Path) -> None:
+    """Its second phase explodes: the model and the checkpoint of the first stay, and are finite."""
+    chosen = replace(
+        settings(base), phases=(Phase(1, 1e-2), Phase(1, 1e36)), evaluate_every=None, monitored=6
+    )
+    with pytest.raises(Diverged, match=r"step \d+: (loss|gradient norm|weight norm) is (nan|inf)"):
+        run(chosen, small, tmp_path)
+    assert (tmp_path / "model").readlink().name == "model-00000005"
+    assert all(bool(weight.isfinite().all()) for weight in weights(tmp_path).values())
+    assert [path.name for path in (tmp_path / "checkpoints").glob("step-*")] == ["step-00000004"]
+    for line in (tmp_path / "log.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=not_json)
+
+
 def test_a_batch_in_parts_is_the_same_batch(small: Path, tmp_path: Path) -> None:
     base = write_flan(tmp_path / "base", characters(), 120)
     run(settings(base), small, tmp_path / "one")
@@ -159,6 +178,16 @@ def test_mistakes_are_named(base: Path, small: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="prompt format digits is for `training train`"):
         Examples([SEED_EXAMPLE], characters(), "digits")
     assert "mlflow" not in sys.modules
+
+
+def test_fsdp_on_a_cpu_is_refused(
+    base: Path, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `accelerate launch --config_file training/finetune/fsdp.yaml` asks for it."""
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(RunError, match="FSDP is asked for, on cpu; expected processes with a CUDA"):
+        run(settings(base), small, tmp_path)
+    assert not (tmp_path / "settings.json").exists()
 
 
 def test_padding_counts_for_nothing(base: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from training import checkpoint, data, forward
 from training.__main__ import main
 from training.batches import Batches
+from training.divergence import Diverged
 from training.errors import RunError
 from training.model import PRESETS, SmallT5, save_plain
 from training.train import Settings, train
@@ -78,6 +79,26 @@ def test_a_run_folder_keeps_to_its_data(dataset: Path, tmp_path: Path) -> None:
     data.generate(other, train=600, test=5, seed=1, workers=1, show_progress=False)
     with pytest.raises(RunError, match="differs in generated, sha256"):
         run(other, tmp_path / "run", SETTINGS)
+
+
+def test_a_run_that_diverges_writes_nothing_more(dataset: Path, tmp_path: Path) -> None:
+    run(dataset, tmp_path, SETTINGS, stop_after=6)
+    path = tmp_path / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    state["model"]["t5.encoder.final_layer_norm.weight"][3] = torch.nan
+    torch.save(state, path)
+    before = path.read_bytes()
+    with pytest.raises(Diverged, match="step 7: loss is nan; expected a finite number"):
+        run(dataset, tmp_path, SETTINGS)
+    assert path.read_bytes() == before
+
+
+def test_weights_that_are_not_finite_are_not_saved(dataset: Path, tmp_path: Path) -> None:
+    """The first step ends in weights whose squares are infinite, from a loss that is finite."""
+    with pytest.raises(Diverged, match="step 1: weight norm is inf"):
+        run(dataset, tmp_path, replace(SETTINGS, lr=1e30), stop_after=1)
+    assert not (tmp_path / "checkpoint.pt").exists()
+    assert not (tmp_path / "model").exists()
 
 
 def test_batches_can_be_joined_anywhere() -> None:

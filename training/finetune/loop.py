@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator, InitProcessGroupKwargs
+from accelerate import Accelerator, DistributedType, InitProcessGroupKwargs
+from accelerate.utils import parse_flag_from_env
 from tqdm import tqdm
 
 from training import checkpoint, curve, data
@@ -47,10 +48,11 @@ def finetune(
     evaluation `curve.png` and, if it is the best so far, the model in `model/`. `stop_after` ends
     early at that step, as a kill would. Returns True in the process that writes the files.
 
-    Raises `RunError` if the folder holds a run of other settings, `data.DataError` for bad data.
+    Raises `RunError` if the folder holds a run of other settings or the run diverges, and
+    `data.DataError` for bad data.
     """
     accelerator = _accelerator(settings, run_folder, mlflow)
-    _check(settings, layout, accelerator.num_processes)
+    _check(settings, layout, accelerator)
     main: bool = accelerator.is_main_process
     if main:
         claim(run_folder, asdict(settings), data_folder)
@@ -103,7 +105,14 @@ def _accelerator(settings: Settings, run_folder: Path, mlflow: bool) -> Accelera
     )
 
 
-def _check(settings: Settings, layout: Layout, processes: int) -> None:
+def _check(settings: Settings, layout: Layout, accelerator: Accelerator) -> None:
+    sharded = accelerator.distributed_type == DistributedType.FSDP
+    if parse_flag_from_env("ACCELERATE_USE_FSDP") and not sharded:
+        raise RunError(
+            f"FSDP is asked for, on {accelerator.device.type}; expected processes with a CUDA "
+            "device each. Launch without the configuration of FSDP"
+        )
+    processes = accelerator.num_processes
     parts = processes * layout.accumulate
     if settings.batch_size % parts:
         raise RunError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
@@ -43,9 +44,10 @@ class Layout:
     gradient_checkpointing: bool = False
 
 
+DEFAULT_PRESET = "research"
 # The research's runs. Batches are over all processes: two A100 took 64 each of the 128.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "research": {},
+    DEFAULT_PRESET: {},
     "downsampled": {"phases": (Phase(3, 1e-4),), "batch_size": 32, "share": 0.1},
 }
 
@@ -88,6 +90,6 @@ def read_phases(text: str) -> tuple[Phase, ...]:
         phases = tuple(Phase(int(epochs), float(lr)) for epochs, lr in pairs)
     except ValueError as error:
         raise RunError(f"phases {text!r}; expected EPOCHS:RATE, as in 3:3e-4,2:1e-4") from error
-    if any(phase.epochs < 1 or phase.lr <= 0 for phase in phases):
-        raise RunError(f"phases {text!r}; expected at least one epoch, and rates over 0")
+    if any(phase.epochs < 1 or not 0 < phase.lr < math.inf for phase in phases):
+        raise RunError(f"phases {text!r}; expected at least one epoch, and finite rates over 0")
     return phases

@@ -6,16 +6,17 @@ import json
 import shutil
 from contextlib import nullcontext
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from tokenizers import Tokenizer
-from torch import Tensor
 from transformers import T5ForConditionalGeneration
 
 from training import checkpoint
+from training.divergence import require_finite, require_finite_weights
 from training.finetune.examples import Examples, Indices
 from training.finetune.plan import Layout, Plan, Settings
 
@@ -47,10 +48,13 @@ class Tuner:
         self.step = 0
         self.best = -1.0  # the best score so far
         self.worse = 0  # evaluations since the best
-        self._losses: list[Tensor] = []  # of this process, since they were last asked for
+        self._losses: list[float] = []  # of the steps since they were last asked for
 
     def update(self, indices: Indices, examples: Examples, plan: Plan) -> None:
-        """Make one step on the mean loss over all label tokens of these examples."""
+        """Make one step on the mean loss over all label tokens of these examples.
+
+        Raises `Diverged` in every process, before the weights change.
+        """
         if plan.begins_phase(self.step):
             self._optimiser.state.clear()
         for group in self._optimiser.param_groups:
@@ -71,17 +75,20 @@ class Tuner:
                 share = examples.label_tokens(part) / tokens
                 self._accelerator.backward(loss * share * self._accelerator.num_processes)
             loss_here += loss.detach() * share
-        self._accelerator.clip_grad_norm_(self._model.parameters(), _CLIP_NORM)
+        norm = self._accelerator.clip_grad_norm_(self._model.parameters(), _CLIP_NORM)
+        # Over all processes, so that they stop together.
+        loss_of_step = float(self._accelerator.reduce(loss_here, "sum"))
+        require_finite(self.step + 1, loss=loss_of_step, gradient_norm=float(norm))
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
-        self._losses.append(loss_here)
+        self._losses.append(loss_of_step)
         self.step += 1
 
     def mean_loss(self) -> float:
         """Return the mean loss of the steps since the last call."""
-        mean = torch.stack(self._losses).mean()
+        mean = fmean(self._losses)
         self._losses.clear()
-        return float(self._accelerator.reduce(mean, "sum"))
+        return mean
 
     def _parts(self, indices: Indices) -> list[Indices]:
         """Return the process's share of a batch, in parts of one pass each."""
@@ -97,7 +104,8 @@ class Tuner:
     # -- files -----------------------------------------------------------------------------------
 
     def write_model(self, folder: Path) -> None:
-        """Write a checkpoint that transformers, evaluation and export read."""
+        """Write a checkpoint that transformers, evaluation and export read. Raises `Diverged`."""
+        require_finite_weights(self.step, self._model.parameters())
         state = self._accelerator.get_state_dict(self._model)
         if self._accelerator.is_main_process:
             plain = self._accelerator.unwrap_model(self._model)
@@ -107,7 +115,11 @@ class Tuner:
         self._accelerator.wait_for_everyone()
 
     def save(self, folder: Path) -> None:
-        """Save all that `load` needs; the name appears when complete. Delete older checkpoints."""
+        """Save all that `load` needs; the name appears when complete. Delete older checkpoints.
+
+        Raises `Diverged`, and keeps the older ones, if a weight is not finite.
+        """
+        require_finite_weights(self.step, self._model.parameters())
         whole = folder / f"step-{self.step:08d}"
         partial = whole.with_suffix(".partial")
         self._accelerator.save_state(str(partial), safe_serialization=False)

@@ -85,6 +85,6 @@ def _load(plan: EnginePlan) -> Callable[[Rows], Rows]:
 
     def answer(batch: Rows) -> Rows:
         answers = generate(engine, [Prompt(tuple(source)) for source in batch])
-        return [hypothesis.tokens for hypothesis in answers]
+        return [answer.best.tokens for answer in answers]
 
     return answer

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { MOST = 8, NAME = 64, OPERATORS = 16 };
+enum { MOST = 8, NAME = 64, OPERATORS = 24 };
 
 struct Value {
     int32_t type, is_constant;
@@ -112,7 +112,9 @@ static Status *output_of(
     Context *context, size_t index, const int64_t *shape, size_t rank, Value **value) {
     Case *c = (Case *)context;
     Value *output = &c->outputs[index];
-    int integers = strcmp(c->kind, "Likeliest") == 0 && index == 0;
+    int chooses = strcmp(c->kind, "Likeliest") == 0 || strcmp(c->kind, "Candidates") == 0 ||
+                  strcmp(c->kind, "Draw") == 0;
+    int integers = chooses && index == 0;
     free(output->data);
     *output = (Value){.type = integers ? INT64 : FLOAT, .rank = rank};
     memcpy(output->shape, shape, rank * sizeof *shape);

@@ -1,0 +1,1 @@
+"""Command lines: numbers within their ranges, mistakes in one line, help with every default."""
