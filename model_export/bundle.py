@@ -15,6 +15,7 @@ from engine.contracts import Hypothesis, Tokens
 from model_export.assembly import MOST_INLINE, Card, Identity, replacing, seal, write_model
 from model_export.calibration import input_ranges
 from model_export.checkpoint.reading import Checkpoint, read_checkpoint
+from model_export.graph_reference import GraphReference
 from model_export.parity import Comparison, ParityError, compare, engine_answers
 from model_export.quantisation import InputRanges
 from model_export.reference import Answer, Reference
@@ -66,11 +67,15 @@ def _asked(
     checkpoint: Checkpoint, identity: Identity, sources: Sequence[Tokens]
 ) -> tuple[list[Answer], InputRanges | None]:
     """Return PyTorch's answers and int8's input ranges; its model is in memory only meanwhile."""
+    limit, ranges = identity.limits.max_new_tokens, None
+    calibrated = identity.precision == "int8"
+    if checkpoint.from_graphs and not calibrated:
+        return GraphReference(checkpoint).answers(sources, limit), None
     reference = Reference(checkpoint)
-    limit = identity.limits.max_new_tokens
-    ranges = None
-    if identity.precision == "int8":
+    if calibrated:
         ranges = input_ranges(reference, sources[:_CALIBRATION_PROMPTS], limit)
+    if checkpoint.from_graphs:
+        return GraphReference(checkpoint).answers(sources, limit), ranges
     return reference.answers(sources, limit), ranges
 
 

@@ -19,16 +19,21 @@ class Model:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer of the model to one question, with its exact verdict."""
+    """An answer of the model to one question, with its exact verdict.
 
-    answer: str | None  # None if the model wrote no readable answer
-    variable: str
+    `answer` is None where all variables of a system are asked for, where no value can be right, and
+    where the model wrote no readable one. A service of version 1.0 sends no `solution`.
+    """
+
+    answer: str | None  # value of the variable asked for
+    solution: Mapping[str, str] | None  # value of each variable asked for
+    variable: str | None  # the one asked for; None where all variables of a system are
     verdict: Verdict
     reason: str | None  # why the verdict is not `correct`, if it has a reason
     source: Literal["model", "exact"]
     equation: str
     work: tuple[str, ...] | None  # the model's own steps
-    confidence: float | None  # calibrated, before verification
+    confidence: float | None  # calibrated, before verification; None for an exact answer
     tries: int
     model: Model
     timing_ms: Mapping[str, float]  # queue, inference, total
@@ -102,6 +107,7 @@ def read_answer(body: Mapping[str, Any], request_id: str) -> Answer:
     work = body["work"]
     return Answer(
         answer=body["answer"],
+        solution=None if body.get("solution") is None else dict(body["solution"]),
         variable=body["variable"],
         verdict=body["verdict"],
         reason=body["reason"],

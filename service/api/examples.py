@@ -34,9 +34,11 @@ class Example:
 
 def _answer(**fields: Any) -> dict[str, Any]:
     """Return the body of a correct answer by the model, changed by `fields`."""
+    if "answer" in fields:
+        fields = {"solution": {fields.get("variable", "x"): fields["answer"]}, **fields}
     usual = {
-        "answer": None, "variable": "x", "verdict": "correct", "reason": None, "source": "model",
-        "equation": None, "work": None, "confidence": 0.999, "tries": 1, "model": _MODEL,
+        "answer": None, "solution": None, "variable": "x", "verdict": "correct", "reason": None,
+        "source": "model", "equation": None, "work": None, "confidence": 0.999, "tries": 1, "model": _MODEL,
         "timing_ms": _TIMING_MS,
     }  # fmt: skip
     return {**usual, **fields}
@@ -55,6 +57,22 @@ _SOLVE = (
         "plain", "An equation alone, in a free form", 200,
         _answer(answer="3", equation="2*x - 2 = 4", work=["2*x = 6", "x = 3"]),
         {"question": "2(x - 1) = 4"},
+    ),
+    Example(
+        "system", "A system, all variables asked for", 200,
+        _answer(
+            solution={"x": "7/2", "y": "3/2"}, variable=None, equation="x + y = 5, x - y = 2",
+            work=["2*y = 3", "y = 3/2", "2*x = 7", "x = 7/2"],
+        ),
+        {"question": "x + y = 5; x - y = 2"},
+    ),
+    Example(
+        "composed", "A question in several sentences", 200,
+        _answer(
+            answer="3", equation="3*b - 5 = 10, b*x = 15",
+            work=["3*b = 15", "b = 5", "5*x = 15", "x = 3"],
+        ),
+        {"question": "Suppose 3*b - 5 = 10. Solve b*x = 15 for x."},
     ),
     Example(
         "no_solution", "An equation without a solution", 200,
