@@ -45,6 +45,9 @@ EXTERNAL_SUFFIX = ".data"  # of the file of a graph's external weights
 _MOST_IN_GROUP = 64  # tokens: the likeliest token is searched group by group
 
 
+Shape = list[int | str]
+
+
 @dataclass(frozen=True)
 class Graphs:
     encoder: onnx.ModelProto
@@ -112,7 +115,7 @@ class _Encoder(Stack):
             for part in "kv"
         ]
         joint = self.normed_linear(hidden, "encoder.final_layer_norm", *attentions)
-        named = [len(attentions), 1, config.num_heads, "tokens"]
+        named: Shape = [len(attentions), 1, config.num_heads, "tokens"]
         if self.integers:
             shape = g.ints(0, len(attentions), config.num_heads, config.d_kv)
             heads = g.op("Reshape", joint, shape)
@@ -162,7 +165,7 @@ class _Decoder(Stack):
         g, config = self.graph, self.config
         norm, attention = f"{name}.layer_norm", f"{name}.SelfAttention"
         joint = self.normed_linear(hidden, norm, *(f"{attention}.{part}" for part in "qkv"))
-        shape = ["batch", config.num_heads, "columns", config.d_kv]
+        shape: Shape = ["batch", config.num_heads, "columns", config.d_kv]
         key = g.input(f"key.{layer}", self.numbers.kind, shape)
         value = g.input(f"value.{layer}", self.numbers.kind, shape)
         mixed, new_key, new_value = self.attention(
@@ -175,11 +178,11 @@ class _Decoder(Stack):
     def _cross_attention(self, layer: int, hidden: str, name: str) -> str:
         g, config = self.graph, self.config
         query = self.normed_linear(hidden, f"{name}.layer_norm", f"{name}.EncDecAttention.q")
-        shape = ["batch", config.num_heads, "length"]
+        shape: Shape = ["batch", config.num_heads, "length"]
         read = []
         for part in ("key", "value"):
-            sizes = [*shape, config.d_kv]
-            read.append(g.input(f"cross_{part}.{layer}", self.cross_kind, sizes))
+            key_or_value = [*shape, config.d_kv]
+            read.append(g.input(f"cross_{part}.{layer}", self.cross_kind, key_or_value))
             if self.integers:
                 read.append(g.input(f"cross_{part}_scales.{layer}", FLOAT, [*shape, 1]))
         operator = "CrossAttentionInt8" if self.integers else "CrossAttention"

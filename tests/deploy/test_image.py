@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from engine.bundle import load_manifest, read_manifest
 from loadtest.server import free_port
+from service.settings import Settings
+from service.sizing import providers
 from tests.deploy.images import BASE, Builder, Image, missing
 from tests.end_to_end.conftest import START_S
 
@@ -131,6 +137,22 @@ def test_it_is_small_and_holds_nothing_but_the_service(image: Image) -> None:
     assert sorted(path.name for path in (image.root / "opt/cybersolve/models").iterdir()) == [
         "cybersolve-mini"
     ]
+
+
+def test_the_model_of_a_gpu_image_is_one_that_a_gpu_runs(builder: Builder) -> None:
+    """And it answers, on this machine's CPU."""
+    gpu = builder.build("cybersolve-gpu-model", "--target", "model", "--build-arg", "PROVIDER=gpu")
+    model = gpu.root / "models" / "cybersolve-mini"
+    manifest = load_manifest(model)
+    assert "cuda" in providers(manifest)
+    shipped = read_manifest(Settings().model)
+    assert (manifest.name, manifest.version) == (shipped.name, shipped.version)
+    assert manifest.calibration == shipped.calibration
+    solved = subprocess.run(
+        [sys.executable, "-m", "service.cli", "solve", "3x + 5 = 20"],
+        env={**os.environ, "CYBERSOLVE_MODEL": str(model)}, capture_output=True, check=True,
+    )  # fmt: skip
+    assert b"x = 5" in solved.stdout
 
 
 def test_an_unknown_provider_does_not_build(builder: Builder) -> None:
