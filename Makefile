@@ -106,8 +106,8 @@ lock: $(VENV)/dev.stamp  ## resolve requirements/*.txt anew from pyproject.toml
 	$(LOCK) --extra cpu --extra otel --extra train --extra export --extra dev --group loadtest \
 		--constraint requirements/serve.txt --excludes requirements/excludes.txt \
 		--output-file requirements/dev.txt
-	$(LOCK) --extra cpu --extra export --constraint requirements/dev.txt \
-		--excludes requirements/excludes.txt --output-file requirements/export.txt
+	$(LOCK) --extra cpu --extra otel --extra convert --generate-hashes \
+		--constraint requirements/dev.txt --output-file requirements/convert.txt
 	$(LOCK) --extra cpu --extra ray --generate-hashes --constraint requirements/dev.txt \
 		--output-file requirements/ray.txt
 	$(COMPILE) --group loadtest --generate-hashes --constraint requirements/dev.txt \

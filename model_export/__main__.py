@@ -91,17 +91,16 @@ def _export(arguments: argparse.Namespace) -> None:
 def _checkpoint(run: Path) -> Path:
     """Return the checkpoint of a run's folder, or the folder itself if it is a checkpoint."""
     for folder in (run / "model", run):
-        if (folder / "config.json").exists():
+        if any((folder / name).exists() for name in ("config.json", "adapter_config.json")):
             return folder
     raise RunError(f"{run}: neither a run with a model nor the folder of a T5 checkpoint")
 
 
 def _format_of(checkpoint: Path) -> str:
-    from model_export.checkpoint.files import read_object
-    from model_export.checkpoint.reading import tokenizer_of
+    from model_export.checkpoint.reading import describe_checkpoint
 
-    recorded = read_object(checkpoint / "config.json").get(CONFIG_KEY)
-    return detect(recorded, tokenizer_of(checkpoint).token_to_id)
+    described = describe_checkpoint(checkpoint)
+    return detect(described.raw.get(CONFIG_KEY), described.tokenizer().token_to_id)
 
 
 def _describe(arguments: argparse.Namespace) -> None:

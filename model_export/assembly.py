@@ -32,7 +32,7 @@ from engine.bundle import (
     fingerprint,
     load_manifest,
 )
-from engine.contracts import Decoding, Tokens
+from engine.contracts import Tokens
 from equations.formats import FORMATS
 from model_export import choosing
 from model_export.checkpoint.errors import CheckpointError
@@ -91,11 +91,13 @@ def write_model(
     """Write the graphs and the tokenizer; return a manifest with which an engine can load them.
 
     Models of more than `most_inline` bytes keep their weights in files beside their graphs.
+    Raises `CheckpointError` for a width that int8's products cannot have.
     """
+    if identity.precision == "int8":
+        _require_fours(checkpoint)
     external = 4 * checkpoint.weights.parameters > most_inline
     graphs = write_graphs(
         checkpoint,
-        identity.limits.max_new_tokens,
         ranges,
         half=identity.precision == "fp16",
         external=folder if external else None,
@@ -110,6 +112,18 @@ def write_model(
         onnx.checker.check_model(folder / name)
     checkpoint.tokenizer.save(str(folder / TOKENIZER))
     return _manifest(checkpoint, identity, folder)
+
+
+def _require_fours(checkpoint: Checkpoint) -> None:
+    """Raise `CheckpointError` unless the inputs of every product are a multiple of four."""
+    config = checkpoint.config
+    inner = config.num_heads * config.d_kv
+    for name, width in (("d_model", config.d_model), ("d_ff", config.d_ff), ("heads", inner)):
+        if width % 4:
+            raise CheckpointError(
+                f"{checkpoint.folder}: products of int8 need widths that are multiples of four, "
+                f"and {name} is {width}: choose fp32"
+            )
 
 
 def seal(
@@ -167,30 +181,6 @@ def texts_of(texts: Sequence[str], checkpoint: Path) -> list[Tokens]:
     return [encoding.ids for encoding in tokenizer_of(checkpoint).encode_batch(list(texts))]
 
 
-def _decoding(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a checkpoint's settings as `engine.contracts.Decoding` names them.
-
-    Raises `CheckpointError` for a bias of several tokens in turn, which requests cannot have.
-    """
-    named = dict(settings)
-    if (words := named.pop("bad_words_ids", None)) is not None:
-        named["bad_words"] = tuple(map(tuple, words))
-    if (least := named.pop("min_length", None)) is not None:  # counts the start token
-        named["min_new_tokens"] = max(least - 1, named.get("min_new_tokens", 0))
-    if (biases := named.pop("sequence_bias", None)) is not None:
-        if not isinstance(biases, list) or any(len(tokens) != 1 for tokens, _ in biases):
-            raise CheckpointError(
-                f"sequence_bias is {biases!r:.60}; expected biases of one token each, "
-                "[[[token], bias], ...]"
-            )
-        named["logit_bias"] = tuple((tokens[0], float(bias)) for tokens, bias in biases)
-    try:
-        Decoding(**named)
-    except ValueError as error:
-        raise CheckpointError(f"the settings of the checkpoint's generation: {error}") from error
-    return named
-
-
 def _manifest(checkpoint: Checkpoint, identity: Identity, folder: Path) -> Manifest:
     config, generation = checkpoint.config, checkpoint.generation
     return Manifest(
@@ -212,6 +202,6 @@ def _manifest(checkpoint: Checkpoint, identity: Identity, folder: Path) -> Manif
         limits=identity.limits,
         calibration=identity.calibration,
         provenance=identity.provenance,
-        decoding=_decoding(generation.decoding),
         files={path.name: fingerprint(path) for path in sorted(folder.iterdir())},
+        decoding=generation.decoding,
     )

@@ -149,13 +149,15 @@ def _parser() -> argparse.ArgumentParser:
     inspect = commands.add_parser(
         "inspect", help="describe a bundle, check its files, and print what it needs to be served"
     )
-    inspect.add_argument("model", nargs="?", metavar="BUNDLE", help="its folder")
+    inspect.add_argument(
+        "model", nargs="?", metavar="MODEL", help="as of serve: a checkpoint is converted first"
+    )
     for name in ("workers", "threads"):
         inspect.add_argument(
             f"--{name}", metavar="N", help="of `serve` (default: as `serve` would)"
         )
     inspect.add_argument("--json", action="store_true", help="as one JSON object")
-    inspect.set_defaults(run=_inspect, needs_model=False)
+    inspect.set_defaults(run=_inspect, needs_model=True)
 
     key = commands.add_parser(
         "key", help="make an API key: printed once, its line for the file of keys on stderr"
