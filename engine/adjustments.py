@@ -18,7 +18,10 @@ Adjustments = dict[int, tuple[float, float]]
 
 
 class Adjusting:
-    """The adjustments of one prompt's rows; `width` is the number of tokens that have scores."""
+    """The adjustments of one prompt's rows; `width` is the number of tokens that have scores.
+
+    `none` is true where there never are any.
+    """
 
     def __init__(self, decoding: Decoding, *, eos_id: int, width: int) -> None:
         self._decoding = decoding
@@ -26,7 +29,7 @@ class Adjusting:
         self._width = width
         self._biases = [(token, bias) for token, bias in decoding.logit_bias if token < width]
         self._words = [words for words in decoding.bad_words if words != (eos_id,)]
-        self._none = not (
+        self.none = not (
             self._biases
             or self._words
             or decoding.min_new_tokens
@@ -38,8 +41,6 @@ class Adjusting:
         """Return the adjustments for the token after `context`, the start token and all later ones,
         of which the last `generated` are not forced.
         """
-        if self._none:
-            return {}
         penalty = self._decoding.repetition_penalty
         adjustments: Adjustments = {}
         if penalty != 1.0:

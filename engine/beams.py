@@ -1,4 +1,4 @@
-"""Beam search over the rows of one prompt, with the choices and the end of transformers' `generate`.
+"""Beam search over the rows of one prompt, which chooses and ends as transformers' own.
 
 Beams have no fixed row. The first of a beam's successors stays in its row, so that no cache is
 copied; each further one takes the row of a beam that was dropped, and of the cache only the columns
@@ -7,15 +7,13 @@ from where their tokens differ. Source: `GenerationMixin._beam_search` of transf
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from typing import NamedTuple
 
 from engine.choosing import Chooser, Drawing, Ranking
 from engine.contracts import Answer, Hypothesis
-from engine.paths import Alternatives, Chosen, Copy, Likeliest, Path, Task
+from engine.paths import START, Alternatives, Chosen, Copy, Likeliest, Path, Task
 
 _PER_BEAM = 2  # candidates: as many beams may end at once, and as many must go on
 
@@ -28,10 +26,9 @@ class _Beam:
 
 
 class _Candidate(NamedTuple):
-    score: float
+    cost: float  # minus its score, so that the best is the least
     beam: int
     place: int  # in the beam's ranking
-    token: int
 
 
 class BeamRows:
@@ -41,8 +38,8 @@ class BeamRows:
         self.rows = rows
         self._task = task
         self._decoding = task.prompt.decoding
-        self._beams = [_Beam(Path(), rows[0], 0.0)]
-        self._held: dict[int, list[int]] = {row: [] for row in rows}  # tokens of a row's cache
+        self._beams = [_Beam(START, rows[0], 0.0)]
+        self._held = dict.fromkeys(rows, START)  # what each row's cache has been filled with
         self._finished: list[tuple[float, Path, bool]] = []  # score, path, stopped; the best first
         self._alternatives = Alternatives(self._decoding.top_logprobs)
         self._rankings: dict[int, Ranking] = {}
@@ -76,53 +73,57 @@ class BeamRows:
     def choose(self, chooser: Chooser, likeliest: Callable[[int], Likeliest]) -> Chosen:
         if (forced := self._forced) is not None:
             return self._force(forced, likeliest)
-        best = self._best_candidates()
-        going_on: list[_Candidate] = []
-        paths: dict[_Candidate, Path] = {}
-        for rank, candidate in enumerate(best):
-            beam = self._beams[candidate.beam]
-            paths[candidate] = path = beam.path.followed_by(
-                candidate.token,
-                self._rankings[beam.row].logprobs[candidate.place],
-                likeliest(beam.row),
-                self._alternatives.of(beam.row),
-            )
-            stopped = self._task.stops(path.tokens)
-            ended = path.tokens[-1] == self._task.eos_id
-            if not (ended or stopped or len(path.tokens) >= self._task.most):
-                going_on.append(candidate)
-            elif rank < self._decoding.num_beams:  # further ones are there to go on only
-                self._finish(path, candidate.score, stopped=stopped)
-        going_on = going_on[: self._decoding.num_beams]
+        most, eos_id, count = self._task.most, self._task.eos_id, self._decoding.num_beams
+        going_on: list[_Beam] = []  # each with the row of the beam before
+        for rank, candidate in enumerate(self._best_candidates()):
+            if rank >= count == len(going_on):
+                break
+            path = self._path_of(candidate, likeliest)
+            stopped = self._task.stops(path)
+            if not (stopped or path.token == eos_id or path.length >= most):
+                if len(going_on) < count:
+                    row = self._beams[candidate.beam].row
+                    going_on.append(_Beam(path, row, -candidate.cost))
+            elif rank < count:  # further ones are there to go on only
+                self._finish(path, -candidate.cost, stopped=stopped)
         if not going_on or self._is_settled(going_on[0]):
             return self._end()
-        return self._go_on(going_on, paths)
+        return self._go_on(going_on)
+
+    def _path_of(self, candidate: _Candidate, likeliest: Callable[[int], Likeliest]) -> Path:
+        beam = self._beams[candidate.beam]
+        ranking = self._rankings[beam.row]
+        return Path(
+            beam.path,
+            ranking.tokens[candidate.place],
+            ranking.logprobs[candidate.place],
+            likeliest(beam.row),
+            self._alternatives.of(beam.row),
+        )
 
     def _force(self, token: int, likeliest: Callable[[int], Likeliest]) -> Chosen:
         beam = self._beams[0]
         alternatives = self._alternatives.of(beam.row)
-        beam.path = beam.path.forced_to(token, likeliest(beam.row), alternatives)
-        if len(beam.path.tokens) >= self._task.most or token == self._task.eos_id:
+        beam.path = Path.forced(beam.path, token, likeliest(beam.row), alternatives)
+        if beam.path.length >= self._task.most or token == self._task.eos_id:
             self._finish(beam.path, 0.0, stopped=False)
             return self._end()
-        self._held = dict.fromkeys(self.rows, beam.path.tokens)
+        self._held = dict.fromkeys(self.rows, beam.path)
         return Chosen(tokens=dict.fromkeys(self.rows, token))
 
     def _best_candidates(self) -> list[_Candidate]:
-        candidates = (
-            _Candidate(beam.score + score, number, place, token)
+        candidates = [
+            _Candidate(-beam.score - score, number, place)
             for number, beam in enumerate(self._beams)
-            for place, (token, score) in enumerate(
-                zip(self._rankings[beam.row].tokens, self._rankings[beam.row].scores, strict=True)
-            )
-        )
-        most = _PER_BEAM * self._decoding.num_beams
-        return heapq.nsmallest(most, candidates, key=lambda one: (-one.score, one.beam, one.place))
+            for place, score in enumerate(self._rankings[beam.row].scores)
+        ]
+        candidates.sort()
+        return candidates[: _PER_BEAM * self._decoding.num_beams]
 
     # -- the end ---------------------------------------------------------------------------------
 
     def _generated(self, path: Path) -> int:
-        return len(path.tokens) - len(self._task.prompt.forced)
+        return path.length - len(self._task.prompt.forced)
 
     def _finish(self, path: Path, score: float, *, stopped: bool) -> None:
         """Keep an answer if it is among the best `num_beams`."""
@@ -131,14 +132,14 @@ class BeamRows:
         self._finished.sort(key=lambda one: -one[0])  # of equals the earlier stays ahead
         del self._finished[self._decoding.num_beams :]
 
-    def _is_settled(self, likeliest: _Candidate) -> bool:
+    def _is_settled(self, likeliest: _Beam) -> bool:
         """Return True where going on is not wanted, or is not expected to find a better answer."""
         if len(self._finished) < self._decoding.num_beams:
             return False
         if self._decoding.early_stopping is True:
             return True
         forced, penalty = len(self._task.prompt.forced), self._decoding.length_penalty
-        length = self._generated(self._beams[likeliest.beam].path) + 1
+        length = self._generated(likeliest.path)
         if self._decoding.early_stopping == "never" and penalty > 0:
             length = (
                 self._task.most - forced
@@ -156,35 +157,22 @@ class BeamRows:
 
     # -- going on --------------------------------------------------------------------------------
 
-    def _go_on(self, chosen: Sequence[_Candidate], paths: dict[_Candidate, Path]) -> Chosen:
-        """Give each of the next beams a row, and its token."""
-        for beam in self._beams:
-            self._held[beam.row] = beam.path.tokens
-        parents = {candidate.beam for candidate in chosen}
-        kept = {self._beams[number].row for number in parents}
-        free = [row for row in self.rows if row not in kept]
+    def _go_on(self, beams: list[_Beam]) -> Chosen:
+        """Give each of the next beams, which have the rows of those before, a row of its own."""
+        for before in self._beams:
+            self._held[before.row] = before.path
+        taken = {beam.row for beam in beams}
+        free = [row for row in self.rows if row not in taken]
         copies: list[Copy] = []
-        beams: list[_Beam] = []
-        for candidate in chosen:
-            parent = self._beams[candidate.beam].row
-            row = parent
-            if candidate.beam in parents:
-                parents.remove(candidate.beam)
-            else:
-                row = free.pop()
-                same = _length_of_common_prefix(self._held[row], self._held[parent])
-                copies.append(Copy(row, parent, same + 1))  # the start token is before them
-                self._held[row] = self._held[parent]
-            beams.append(_Beam(paths[candidate], row, candidate.score))
+        for beam in beams:
+            if beam.row in taken:
+                taken.remove(beam.row)
+                continue
+            row, source = free.pop(), beam.row
+            same = self._held[row].shares(self._held[source])
+            copies.append(Copy(row, source, same + 1))  # the start token is before them
+            self._held[row] = self._held[source]
+            beam.row = row
         self._beams = beams
         tokens = dict.fromkeys(self.rows, self._task.eos_id)  # of a row without a beam: any
-        return Chosen(tokens | {beam.row: beam.path.tokens[-1] for beam in beams}, copies)
-
-
-def _length_of_common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
-    if first == second:
-        return len(first)
-    for length, (one, other) in zip(count(), zip(first, second, strict=False), strict=False):
-        if one != other:
-            return length
-    return min(len(first), len(second))
+        return Chosen(tokens | {beam.row: beam.path.token for beam in beams}, copies)

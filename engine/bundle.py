@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from engine.contracts import Decoding
+
 FORMAT = 5  # of the bundles that `model_export` writes
 READABLE = (4, FORMAT)  # formats that load: this one and the one before (docs/versioning.md)
 SETTINGS_SINCE = 5  # the format from which bundles can sample, search with beams and penalise
@@ -89,7 +91,8 @@ class Manifest:
             raw["architecture"] = Architecture(**raw["architecture"])
             raw["limits"] = Limits(**raw["limits"])
             raw["calibration"] = tuple((float(x), float(y)) for x, y in raw["calibration"])
-            raw.setdefault("decoding", {})
+            raw["decoding"] = as_tuples(raw.get("decoding", {}))
+            Decoding(**raw["decoding"])  # an error where it is not one
             raw["files"] = {
                 name: {"bytes": file["bytes"], "sha256": file["sha256"]}
                 for name, file in raw["files"].items()
@@ -101,6 +104,13 @@ class Manifest:
             raise BundleError("not a manifest: its brackets are nested too deeply") from error
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BundleError(f"not a manifest: {type(error).__name__}: {error}") from error
+
+
+def as_tuples(value: Any) -> Any:
+    """Return JSON with tuples for lists, as `Decoding` has them."""
+    if isinstance(value, dict):
+        return {name: as_tuples(one) for name, one in value.items()}
+    return tuple(map(as_tuples, value)) if isinstance(value, list) else value
 
 
 def load_manifest(folder: Path) -> Manifest:
@@ -123,7 +133,8 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest.from_json(path.read_text(encoding="utf-8"))
     except (BundleError, UnicodeDecodeError) as error:
         raise BundleError(f"{path}: {error}") from error
-    missing = [name for name in REQUIRED if name not in manifest.files]
+    required = (*REQUIRED, *((CANDIDATES, DRAW) if manifest.has_settings else ()))
+    missing = [name for name in required if name not in manifest.files]
     if missing:
         raise BundleError(f"{path}: names no {', '.join(missing)}")
     return manifest

@@ -65,10 +65,12 @@ class Chooser:
         tokens, scores, logprobs = self._run(
             self._candidates, rankings, normalised=normalised, count=np.array([count])
         )
-        for index, ranking in enumerate(rankings):
-            ranking.tokens = tokens[index, : ranking.count].tolist()
-            ranking.scores = scores[index, : ranking.count].tolist()
-            ranking.logprobs = logprobs[index, : ranking.count].tolist()
+        found = zip(rankings, tokens.tolist(), scores.tolist(), logprobs.tolist(), strict=True)
+        for ranking, *lists in found:
+            shorter = (
+                [values[: ranking.count] for values in lists] if ranking.count < count else lists
+            )
+            ranking.tokens, ranking.scores, ranking.logprobs = shorter
 
     def draw(self, drawings: Sequence[Drawing]) -> None:
         if not drawings:

@@ -17,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-ELEMENTS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+ELEMENTS = {
+    "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int8)": np.int8,
+}  # fmt: skip
 
 
 class Copier(Protocol):
@@ -54,7 +56,7 @@ def zeros(shape: Sequence[int], element: npt.DTypeLike, device: str) -> ort.OrtV
 
 
 class DeviceArray:
-    """An array (parts, rows, heads, length, d_kv) of floats on `device`, `cpu` or `cuda`.
+    """An array (parts, rows, heads, length, d_kv) of numbers on `device`, `cpu` or `cuda`.
 
     It keeps `value`, which owns the memory, alive. `copier` copies on a GPU; by default CUDA's own.
     """

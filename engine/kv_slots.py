@@ -25,6 +25,8 @@ Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 _LENGTH_STEP = 16  # tokens: cross-attention slots grow by multiples of this
+_FIRST_COLUMNS = 32  # of the cache; where a row needs more they double
+_CROSS, _SCALES = "", "_scales"  # endings of the names of what cross-attention reads
 _FREE = -1  # a position whose token is not forced
 _GAP = object()  # replaces the key of a row that has left
 
@@ -32,6 +34,7 @@ _GAP = object()  # replaces the key of a row that has left
 class KVSlots:
     """Arrays of `capacity` rows for answers of up to `columns` tokens.
 
+    The cache has columns for the longest answer so far, not for the longest that is allowed.
     Keys and values are stored on `device` (`cpu` or `cuda`), in the decoder's own float type.
     """
 
@@ -59,8 +62,14 @@ class KVSlots:
             value.name: value.type for value in (*decoder.get_inputs(), *decoder.get_outputs())
         }
         self._element = ELEMENTS[kinds["key.0"]]
-        self._cache = self._block(columns)
-        self._cross = self._block(_LENGTH_STEP)
+        fixed = next(value.shape[2] for value in decoder.get_inputs() if value.name == "key.0")
+        had = fixed if isinstance(fixed, int) else min(_FIRST_COLUMNS, columns)  # format 4: fixed
+        self._cache = self._block(had, shape.d_kv, self._element)
+        # What cross-attention reads: keys and values, and scales where these are integers.
+        self._cross_parts = [(_CROSS, shape.d_kv, ELEMENTS[kinds["cross_key.0"]])]
+        if "cross_key_scales.0" in kinds:
+            self._cross_parts.append((_SCALES, 1, np.float32))
+        self._cross = self._cross_blocks(_LENGTH_STEP)
         self._token: Ids = np.zeros((capacity, 1), np.int64)
         self._past = np.zeros(capacity, np.int32)
         self._source_lengths = np.zeros(capacity, np.int32)
@@ -83,10 +92,18 @@ class KVSlots:
             self._logits = zeros((capacity, 1, width), np.float32, device)
             self._chooser = Chooser(*choosing, self._logits)
 
-    def _block(self, length: int) -> DeviceArray:
-        """Allocate keys and values of each layer in turn, for all rows."""
+    def _block(self, length: int, width: int, element: npt.DTypeLike) -> DeviceArray:
+        """Allocate `width` numbers for each key and value of each layer in turn, for all rows."""
         shape = (2 * self._shape.decoder_layers, self.capacity, self._shape.heads, length)
-        return DeviceArray.zeros((*shape, self._shape.d_kv), self._element, self._device)
+        return DeviceArray.zeros((*shape, width), element, self._device)
+
+    def _cross_blocks(self, length: int) -> list[DeviceArray]:
+        return [self._block(length, width, element) for _, width, element in self._cross_parts]
+
+    @property
+    def cross_outputs(self) -> list[str]:
+        """The outputs of the encoder that `add` copies from, in their order."""
+        return [f"cross{suffix}" for suffix, _, _ in self._cross_parts]
 
     @property
     def active(self) -> int:
@@ -94,9 +111,9 @@ class KVSlots:
 
     # -- joining and leaving ---------------------------------------------------------------------
 
-    def add(self, key: Hashable, prompt: Prompt, cross: DeviceArray, begin: int) -> None:
-        """Add a prompt's rows; copy their keys and values from `cross` (2 * layers, 1, heads, tokens,
-        d_kv), starting at token `begin`.
+    def add(self, key: Hashable, prompt: Prompt, cross: Sequence[DeviceArray], begin: int) -> None:
+        """Add a prompt's rows; copy their keys and values from `cross`, the encoder's
+        `cross_outputs` (each 2 * layers, 1, heads, tokens, width), from token `begin` on.
         """
         rows = [self._add_row(key, prompt, cross, begin) for _ in range(prompt.rows)]
         if not prompt.decoding.plain:
@@ -122,7 +139,9 @@ class KVSlots:
             return BeamRows(task, rows)
         return IndependentRows(task, rows, self.columns)
 
-    def _add_row(self, key: Hashable, prompt: Prompt, cross: DeviceArray, begin: int) -> int:
+    def _add_row(
+        self, key: Hashable, prompt: Prompt, cross: Sequence[DeviceArray], begin: int
+    ) -> int:
         if self._gaps:
             row = self._gaps.pop()
             self._keys[row] = key
@@ -130,7 +149,8 @@ class KVSlots:
             row = len(self._keys)
             self._keys.append(key)
         length = len(prompt.source)
-        self._cross.copy(row, cross, 0, length, begin=begin)
+        for slots, read in zip(self._cross, cross, strict=True):
+            slots.copy(row, read, 0, length, begin=begin)
         self._token[row] = self._shape.start_id
         self._past[row] = 0
         self._source_lengths[row] = length
@@ -147,13 +167,25 @@ class KVSlots:
         had_rows = len(self._keys)
         longest = max(longest, int(self._source_lengths[:had_rows].max(initial=0)))
         length = -(-longest // _LENGTH_STEP) * _LENGTH_STEP
-        had = self._cross.shape[3]
+        had = self._cross[0].shape[3]
         if had // 4 < length <= had:
             return
-        room = self._block(length)
-        for row in range(had_rows):
-            room.copy(row, self._cross, row, int(self._source_lengths[row]))
+        room = self._cross_blocks(length)
+        for slots, old in zip(room, self._cross, strict=True):
+            for row in range(had_rows):
+                slots.copy(row, old, row, int(self._source_lengths[row]))
         self._cross = room
+        self._bindings.clear()
+
+    def _grow(self) -> None:
+        """Make room in the cache for one more column of every row."""
+        rows, had = len(self._keys), self._cache.shape[3]
+        if int(self._past[:rows].max()) < had:
+            return
+        cache = self._block(min(2 * had, self.columns), self._shape.d_kv, self._element)
+        for row in range(rows):
+            cache.copy(row, self._cache, row, int(self._past[row]))
+        self._cache = cache
         self._bindings.clear()
 
     def remove(self, keys: Collection[Hashable]) -> None:
@@ -182,7 +214,8 @@ class KVSlots:
 
     def _move(self, last: int, row: int) -> None:
         self._cache.copy(row, self._cache, last, int(self._past[last]))
-        self._cross.copy(row, self._cross, last, int(self._source_lengths[last]))
+        for slots in self._cross:
+            slots.copy(row, slots, last, int(self._source_lengths[last]))
         for array in (
             self._token, self._past, self._source_lengths, self._most, self._forced,
             self._best_so_far, self._logprobs_so_far, self._has_task,
@@ -197,6 +230,7 @@ class KVSlots:
     def step(self) -> dict[Hashable, Answer]:
         """Decode one token in every row. Remove and return the finished rows."""
         self._close_gaps()
+        self._grow()
         active = self.active
         self._decoder.run_with_iobinding(self._binding())
         past = self._past[:active]
@@ -268,7 +302,9 @@ class KVSlots:
                 index = 2 * layer + part
                 self._cache.bind(binding.bind_input, f"{name}.{layer}", index, active)
                 self._cache.bind(binding.bind_output, f"new_{name}.{layer}", index, active)
-                self._cross.bind(binding.bind_input, f"cross_{name}.{layer}", index, active)
+                for slots, (suffix, _, _) in zip(self._cross, self._cross_parts, strict=True):
+                    cross = f"cross_{name}{suffix}.{layer}"
+                    slots.bind(binding.bind_input, cross, index, active)
         binding.bind_ortvalue_output("best", value(self._best[:active]))
         binding.bind_ortvalue_output("logprobs", value(self._logprobs[:active]))
         if self._chooser is not None:

@@ -36,63 +36,100 @@ class Task:
     decode: Callable[[Sequence[int]], str]
 
     def adjustments(self, path: Path) -> Adjustments:
-        generated = len(path.tokens) - len(self.prompt.forced)
+        if self.adjusting.none:
+            return {}
+        generated = path.length - len(self.prompt.forced)
         return self.adjusting.after([self.start_id, *path.tokens], generated)
 
     def forced(self, path: Path) -> int | None:
         """Return the token that must be next, if any."""
-        position = len(path.tokens)
-        return self.prompt.forced[position] if position < len(self.prompt.forced) else None
+        tokens = self.prompt.forced
+        return tokens[path.length] if path.length < len(tokens) else None
 
-    def stops(self, tokens: Sequence[int]) -> bool:
-        """Return True where one of the texts to stop at is in what `tokens` add to the forced."""
+    def stops(self, path: Path) -> bool:
+        """Return True where one of the texts to stop at is in what `path` adds to the forced."""
         stop = self.prompt.decoding.stop
-        if not stop or len(tokens) <= len(self.prompt.forced):
+        if not stop or path.length <= len(self.prompt.forced):
             return False
+        tokens = [token for token in path.tokens if token != self.eos_id]
         text, before = self.decode(tokens), len(self.decode(self.prompt.forced))
         return any(text.find(one, max(0, before - len(one) + 1)) >= 0 for one in stop)
 
 
-@dataclass
 class Path:
-    """What one row has decoded so far; the lists have an entry for each token."""
+    """A token of an answer after those of the path before, which several beams may share.
 
-    tokens: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    runners_up: list[int] = field(default_factory=list)
-    runner_up_logprobs: list[float] = field(default_factory=list)
-    alternatives: list[list[Choice]] = field(default_factory=list)
+    `START`, of no token, is before all others.
+    """
 
-    def followed_by(
-        self, token: int, logprob: float, likeliest: Likeliest, alternatives: list[Choice]
+    __slots__ = (
+        "alternatives", "before", "length", "logprob", "runner_up", "runner_up_logprob", "token",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        before: Path | None = None,
+        token: int = -1,
+        logprob: float = 0.0,
+        likeliest: Likeliest | None = None,
+        alternatives: Sequence[Choice] = (),
+    ) -> None:
+        self.before = before
+        self.token = token
+        self.logprob = logprob
+        self.length: int = before.length + 1 if before is not None else 0
+        if likeliest is not None:
+            other = 1 if token == likeliest.tokens[0] else 0
+            self.runner_up = likeliest.tokens[other]
+            self.runner_up_logprob = likeliest.logprobs[other]
+        self.alternatives = alternatives
+
+    @classmethod
+    def forced(
+        cls, before: Path, token: int, likeliest: Likeliest, alternatives: Sequence[Choice]
     ) -> Path:
-        """Return a path of one more token."""
-        other = 1 if token == likeliest.tokens[0] else 0
-        return Path(
-            [*self.tokens, token],
-            [*self.logprobs, logprob],
-            [*self.runners_up, likeliest.tokens[other]],
-            [*self.runner_up_logprobs, likeliest.logprobs[other]],
-            [*self.alternatives, alternatives],
-        )
-
-    def forced_to(self, token: int, likeliest: Likeliest, alternatives: list[Choice]) -> Path:
         known = dict(zip(likeliest.tokens, likeliest.logprobs, strict=True))
-        return self.followed_by(token, known.get(token, math.nan), likeliest, alternatives)
+        return cls(before, token, known.get(token, math.nan), likeliest, alternatives)
+
+    def _all(self) -> list[Path]:
+        """Return the paths up to each token, the first token's first."""
+        found, path = [], self
+        while path.before is not None:
+            found.append(path)
+            path = path.before
+        return found[::-1]
+
+    @property
+    def tokens(self) -> list[int]:
+        return [path.token for path in self._all()]
+
+    def shares(self, other: Path) -> int:
+        """Return the number of tokens that two paths share from the first on."""
+        one, two = self, other
+        while one is not two:
+            if one.length < two.length:
+                one, two = two, one
+            assert one.before is not None, "all begin at START: this is a bug"
+            one = one.before
+        return one.length
 
     def hypothesis(
         self, eos_id: int, *, score: float | None = None, stopped: bool = False
     ) -> Hypothesis:
-        ended = self.tokens[-1] == eos_id
+        paths, ended = self._all(), self.token == eos_id
+        alternatives = [list(path.alternatives) for path in paths]
         return Hypothesis(
-            self.tokens[:-1] if ended else self.tokens,
-            self.logprobs,
-            self.runners_up,
-            self.runner_up_logprobs,
-            self.alternatives if any(self.alternatives) else [],
+            [path.token for path in (paths[:-1] if ended else paths)],
+            [path.logprob for path in paths],
+            [path.runner_up for path in paths],
+            [path.runner_up_logprob for path in paths],
+            alternatives if any(alternatives) else [],
             score,
             stopped and not ended,
         )
+
+
+START = Path()
 
 
 class Rows(Protocol):
@@ -137,7 +174,7 @@ class Chosen:
 
 
 class Alternatives:
-    """The likeliest tokens to report, from a ranking that is made for the choice where it can be."""
+    """The likeliest tokens to report, from the ranking of the choice where that has them."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -170,7 +207,7 @@ class IndependentRows:
         decoding = task.prompt.decoding
         self._decoding = decoding
         self._number = {row: number for number, row in enumerate(rows)}  # of its answer
-        self._paths = [Path() for _ in rows]
+        self._paths = [START for _ in rows]
         self._done: dict[int, Hypothesis] = {}
         seed = decoding.seed or 0
         self._uniforms = [
@@ -208,7 +245,7 @@ class IndependentRows:
         if count := rankings_of(decoding):
             self._rankings[row] = Ranking(row, adjustments, count)
         if needs_all(decoding):
-            uniform = self._uniforms[self._number[row]][len(path.tokens)]
+            uniform = self._uniforms[self._number[row]][path.length]
             self._drawings[row] = Drawing(row, adjustments, decoding.temperature, uniform)
 
     def choose(self, chooser: Chooser, likeliest: Callable[[int], Likeliest]) -> Chosen:
@@ -217,14 +254,13 @@ class IndependentRows:
             number = self._number[row]
             path = self._next(row, self._paths[number], chooser, likeliest(row))
             self._paths[number] = path
-            stopped = self._task.stops(path.tokens)
-            ended = path.tokens[-1] == self._task.eos_id
-            if ended or stopped or len(path.tokens) >= self._task.most:
+            stopped = self._task.stops(path)
+            if stopped or path.token == self._task.eos_id or path.length >= self._task.most:
                 self._done[number] = path.hypothesis(self._task.eos_id, stopped=stopped)
                 chosen.ended.append(row)
                 self.rows.remove(row)
             else:
-                chosen.tokens[row] = path.tokens[-1]
+                chosen.tokens[row] = path.token
         if not self.rows:
             chosen.answer = Answer(tuple(self._done[n] for n in range(len(self._paths))))
         return chosen
@@ -232,14 +268,14 @@ class IndependentRows:
     def _next(self, row: int, path: Path, chooser: Chooser, likeliest: Likeliest) -> Path:
         alternatives = self._alternatives.of(row)
         if (forced := self._task.forced(path)) is not None:
-            return path.forced_to(forced, likeliest, alternatives)
+            return Path.forced(path, forced, likeliest, alternatives)
         ranking, drawing = self._rankings.get(row), self._drawings.get(row)
         if ranking is None:
             assert drawing is not None, "a sample of all tokens is drawn: this is a bug"
-            return path.followed_by(drawing.token, drawing.logprob, likeliest, alternatives)
+            return Path(path, drawing.token, drawing.logprob, likeliest, alternatives)
         index = 0
         if self._decoding.do_sample:
-            uniform = self._uniforms[self._number[row]][len(path.tokens)]
+            uniform = self._uniforms[self._number[row]][path.length]
             total = drawing.total if drawing else None
             found = choose(self._decoding, ranking.scores, total, uniform, chooser.width)
             if found is None:  # flatter than most: the whole vocabulary in order
@@ -249,4 +285,4 @@ class IndependentRows:
             assert found is not None, "all tokens are ranked: this is a bug"
             index = found
         token, logprob = ranking.tokens[index], ranking.logprobs[index]
-        return path.followed_by(token, logprob, likeliest, alternatives)
+        return Path(path, token, logprob, likeliest, alternatives)

@@ -12,7 +12,7 @@ import numpy as np
 
 from engine.contracts import Decoding
 
-MOST_RANKED = 256  # tokens that are put in order at first where `top_k` sets no limit
+MOST_RANKED = 64  # tokens that are put in order at first where `top_k` sets no limit
 
 
 def uniforms(seed: int, sample: int, positions: int) -> list[float]:

@@ -35,6 +35,7 @@ from engine.bundle import (
 from engine.contracts import Tokens
 from equations.formats import FORMATS
 from model_export import choosing
+from model_export.checkpoint.errors import CheckpointError
 from model_export.checkpoint.reading import Checkpoint, tokenizer_of
 from model_export.graphs import write_graphs
 from model_export.quantisation import InputRanges
@@ -90,11 +91,13 @@ def write_model(
     """Write the graphs and the tokenizer; return a manifest with which an engine can load them.
 
     Models of more than `most_inline` bytes keep their weights in files beside their graphs.
+    Raises `CheckpointError` for a width that int8's products cannot have.
     """
+    if identity.precision == "int8":
+        _require_fours(checkpoint)
     external = 4 * checkpoint.weights.parameters > most_inline
     graphs = write_graphs(
         checkpoint,
-        identity.limits.max_new_tokens,
         ranges,
         half=identity.precision == "fp16",
         external=folder if external else None,
@@ -109,6 +112,18 @@ def write_model(
         onnx.checker.check_model(folder / name)
     checkpoint.tokenizer.save(str(folder / TOKENIZER))
     return _manifest(checkpoint, identity, folder)
+
+
+def _require_fours(checkpoint: Checkpoint) -> None:
+    """Raise `CheckpointError` unless the inputs of every product are a multiple of four."""
+    config = checkpoint.config
+    inner = config.num_heads * config.d_kv
+    for name, width in (("d_model", config.d_model), ("d_ff", config.d_ff), ("heads", inner)):
+        if width % 4:
+            raise CheckpointError(
+                f"{checkpoint.folder}: products of int8 need widths that are multiples of four, "
+                f"and {name} is {width}: choose fp32"
+            )
 
 
 def seal(
@@ -188,4 +203,5 @@ def _manifest(checkpoint: Checkpoint, identity: Identity, folder: Path) -> Manif
         calibration=identity.calibration,
         provenance=identity.provenance,
         files={path.name: fingerprint(path) for path in sorted(folder.iterdir())},
+        decoding=generation.decoding,
     )

@@ -11,10 +11,12 @@ cache `key`, `value` (batch, heads, columns, d_kv), of which a row has filled `p
 returns `best` (batch, 2) int64, the two likeliest next tokens; `logprobs` (batch, 2), their natural
 log-probabilities; `logits` (batch, 1, tokens) of all tokens that it may write; and the caches with
 one more column filled. If the output caches are bound to the memory of the input caches they are
-written in place, and nothing is copied. `columns`, the most tokens that generation may write, is
-fixed at export.
+written in place, and nothing is copied. `columns` is any number above every row's `past`.
 
-Keys, values and `cross` are fp32, or fp16 in half precision; `logits` and `logprobs` are always fp32.
+Keys, values and `cross` are fp32, or fp16 in half precision; `logits` and `logprobs` are always
+fp32. With int8 products what cross-attention reads is int8 too: `cross` comes with `cross_scales`
+(2 * layers, 1, heads, tokens, 1), and `cross_key` and `cross_value` go with `cross_key_scales` and
+`cross_value_scales` (batch, heads, length, 1).
 
 The graphs cover T5's family: relative position biases (a table by distance, because buckets depend
 on nothing else), RMS norms without means, attention without scaling, gated or plain feed-forward.
@@ -43,6 +45,9 @@ EXTERNAL_SUFFIX = ".data"  # of the file of a graph's external weights
 _MOST_IN_GROUP = 64  # tokens: the likeliest token is searched group by group
 
 
+Shape = list[int | str]
+
+
 @dataclass(frozen=True)
 class Graphs:
     encoder: onnx.ModelProto
@@ -51,7 +56,6 @@ class Graphs:
 
 def write_graphs(
     checkpoint: Checkpoint,
-    columns: int,
     ranges: InputRanges | None = None,
     *,
     half: bool = False,
@@ -59,9 +63,8 @@ def write_graphs(
 ) -> Graphs:
     """Return both graphs in fp32, with fp16 products if `half`, or with int8 products if `ranges`.
 
-    An answer has at most `columns` tokens. `ranges` are those of the products' inputs. Weights are
-    read one at a time, and written to files in the folder `external`, if given: see
-    `products.Numbers`.
+    `ranges` are those of the products' inputs. Weights are read one at a time, and written to files
+    in the folder `external`, if given: see `products.Numbers`.
     """
     encoder, decoder = (
         Numbers(half, data=external / f"{name}{EXTERNAL_SUFFIX}" if external else None)
@@ -77,7 +80,6 @@ def write_graphs(
             decoder,
             suppressed=checkpoint.generation.suppressed,
             start=checkpoint.generation.start_id,
-            columns=columns,
         ).write(),
     )
 
@@ -113,10 +115,16 @@ class _Encoder(Stack):
             for part in "kv"
         ]
         joint = self.normed_linear(hidden, "encoder.final_layer_norm", *attentions)
-        shape = g.ints(0, 1, len(attentions), config.num_heads, config.d_kv)
-        cross = g.op("Transpose", g.op("Reshape", joint, shape), perm=[2, 1, 3, 0, 4])
-        named = [len(attentions), 1, config.num_heads, "tokens", config.d_kv]
-        g.output(cross, "cross", self.numbers.kind, named)
+        named: Shape = [len(attentions), 1, config.num_heads, "tokens"]
+        if self.integers:
+            shape = g.ints(0, len(attentions), config.num_heads, config.d_kv)
+            heads = g.op("Reshape", joint, shape)
+            cross, scales = self.attention("QuantiseHeads", heads, outputs=2)
+            g.output(scales, "cross_scales", FLOAT, [*named, 1])
+        else:
+            shape = g.ints(0, 1, len(attentions), config.num_heads, config.d_kv)
+            cross = g.op("Transpose", g.op("Reshape", joint, shape), perm=[2, 1, 3, 0, 4])
+        g.output(cross, "cross", self.cross_kind, [*named, config.d_kv])
 
 
 class _Decoder(Stack):
@@ -129,12 +137,10 @@ class _Decoder(Stack):
         *,
         suppressed: tuple[int, ...],
         start: int,
-        columns: int,
     ) -> None:
         super().__init__(config, weights, ranges, numbers)
         self._predictable = _predictable_tokens(config.vocab_size, suppressed, start)
         self._suppressed = [id_ for id_ in suppressed if id_ < self._predictable]
-        self._columns = columns
 
     def write(self) -> onnx.ModelProto:
         g, config = self.graph, self.config
@@ -159,7 +165,7 @@ class _Decoder(Stack):
         g, config = self.graph, self.config
         norm, attention = f"{name}.layer_norm", f"{name}.SelfAttention"
         joint = self.normed_linear(hidden, norm, *(f"{attention}.{part}" for part in "qkv"))
-        shape = ["batch", config.num_heads, self._columns, config.d_kv]
+        shape: Shape = ["batch", config.num_heads, "columns", config.d_kv]
         key = g.input(f"key.{layer}", self.numbers.kind, shape)
         value = g.input(f"value.{layer}", self.numbers.kind, shape)
         mixed, new_key, new_value = self.attention(
@@ -171,24 +177,23 @@ class _Decoder(Stack):
 
     def _cross_attention(self, layer: int, hidden: str, name: str) -> str:
         g, config = self.graph, self.config
-        shape = ["batch", config.num_heads, "length", config.d_kv]
-        key = g.input(f"cross_key.{layer}", self.numbers.kind, shape)
-        value = g.input(f"cross_value.{layer}", self.numbers.kind, shape)
         query = self.normed_linear(hidden, f"{name}.layer_norm", f"{name}.EncDecAttention.q")
-        (mixed,) = self.attention("CrossAttention", query, key, value, self._lengths)
+        shape: Shape = ["batch", config.num_heads, "length"]
+        read = []
+        for part in ("key", "value"):
+            key_or_value = [*shape, config.d_kv]
+            read.append(g.input(f"cross_{part}.{layer}", self.cross_kind, key_or_value))
+            if self.integers:
+                read.append(g.input(f"cross_{part}_scales.{layer}", FLOAT, [*shape, 1]))
+        operator = "CrossAttentionInt8" if self.integers else "CrossAttention"
+        (mixed,) = self.attention(operator, query, *read, self._lengths)
         return self.products.added(hidden, mixed, f"{name}.EncDecAttention.o")
 
     def _position_biases(self, layer: int) -> str:
-        """Return (columns, heads, 1, columns): the bias of each column, by number of past tokens.
-
-        Biases depend on the distance back; columns ahead are masked.
-        """
-        columns, farthest = self._columns, self.config.relative_attention_max_distance
-        places = np.arange(columns)
-        back = np.clip(places[:, None] - places, 0, farthest)
-        table = self.distance_biases("decoder", layer, range(0, -farthest - 1, -1))[back]
-        name = f"decoder.position_biases.{layer}"
-        return self.graph.weight(name, table.transpose(0, 2, 1)[:, :, None])
+        """Return (heads, distances): the bias of each distance back, the farthest first."""
+        farthest = self.config.relative_attention_max_distance
+        table = self.distance_biases("decoder", layer, range(-farthest, 1))
+        return self.graph.weight(f"decoder.position_biases.{layer}", table.T)
 
     def _write_best(self, hidden: str) -> None:
         """Output the two likeliest tokens, greedy decoding's and its runner-up, and all logits."""

@@ -22,12 +22,30 @@ HALF_DOMAIN = "cybersolve.half"
 BY_ROW = "ByRow"  # ends the names of products that round each row by its own largest magnitude
 
 # One query a row, over its own past. The new token's key and value are written at column `past`.
+# `biases` (heads, distances) are by distance back, the farthest first, which counts for all beyond.
+# Columns beyond the longest row are not read. What depends on `past` alone is the same in all
+# layers: ONNX Runtime computes it once.
 _CACHED_ATTENTION = """
 CachedAttention <num_heads> (joint, key, value, past, biases) => (mixed, new_key, new_value) {
-    bias = Gather (biases, past)
-    columns_1 = Shape <start: int = 2, end: int = 3> (key)
-    columns_64 = Squeeze (columns_1)
+    zero = Constant <value_int: int = 0> ()
+    one = Constant <value_int: int = 1> ()
+    axis_1 = Constant <value_ints: ints = [1]> ()
+    axis_2 = Constant <value_ints: ints = [2]> ()
+    past_64 = Cast <to: int = 7> (past)
+    most_past = ReduceMax <keepdims: int = 0> (past_64)
+    columns_64 = Add (most_past, one)
     columns = Cast <to: int = 6> (columns_64)
+    places = Range (zero, columns_64, one)
+    past_1 = Unsqueeze (past_64, axis_1)
+    ahead = Sub (places, past_1)
+    distances_1 = Shape <start: int = 1, end: int = 2> (biases)
+    distances = Squeeze (distances_1)
+    last = Sub (distances, one)
+    shifted = Add (ahead, last)
+    index = Clip (shifted, zero, last)
+    by_head = Gather <axis: int = 1> (biases, index)
+    by_row = Transpose <perm: ints = [1, 0, 2]> (by_head)
+    bias = Unsqueeze (by_row, axis_2)
     mixed, new_key, new_value = com.microsoft.GroupQueryAttention <
         num_heads: int = @num_heads, kv_num_heads: int = @num_heads, scale: float = 1.0
     > (joint, , , key, value, past, columns, , , , bias)
@@ -40,6 +58,39 @@ CrossAttention <num_heads> (query, key, value, lengths) => (mixed) {
     mixed = com.microsoft.MultiHeadAttention <
         num_heads: int = @num_heads, scale: float = 1.0, mask_filter_value: float = -1e9
     > (query, key, value, , lengths)
+}
+"""
+
+# Keys and values in 8 bits, each token's of a head with a scale.
+_CROSS_ATTENTION_INT8 = """
+CrossAttentionInt8 <num_heads> (query, key, key_scales, value, value_scales, lengths) => (mixed) {
+    whole_key = Cast <to: int = 1> (key)
+    scaled_key = Mul (whole_key, key_scales)
+    whole_value = Cast <to: int = 1> (value)
+    scaled_value = Mul (whole_value, value_scales)
+    mixed = com.microsoft.MultiHeadAttention <
+        num_heads: int = @num_heads, scale: float = 1.0, mask_filter_value: float = -1e9
+    > (query, scaled_key, scaled_value, , lengths)
+}
+"""
+
+# `x` (tokens, parts, heads, d_kv) in 8 bits, as cross-attention reads it: (parts, 1, heads, tokens,
+# d_kv). Each token of a head has a scale, by which its largest number is 127 or -127.
+_QUANTISE_HEADS = """
+QuantiseHeads <num_heads> (x) => (integers, scales) {
+    ordered = Transpose <perm: ints = [1, 2, 0, 3]> (x)
+    batch = Constant <value_ints: ints = [1]> ()
+    heads = Unsqueeze (ordered, batch)
+    sizes = Abs (heads)
+    last = Constant <value_ints: ints = [-1]> ()
+    largest = ReduceMax <keepdims: int = 1> (sizes, last)
+    least = Constant <value_float: float = 1e-30> ()
+    not_zero = Max (largest, least)
+    most = Constant <value_float: float = 127.0> ()
+    scales = Div (not_zero, most)
+    scaled = Div (heads, scales)
+    whole = Round (scaled)
+    integers = Cast <to: int = 3> (whole)
 }
 """
 
@@ -300,10 +351,12 @@ _DEFINITIONS = {
     "CachedAttention": _CACHED_ATTENTION,
     "Candidates": _CANDIDATES,
     "CrossAttention": _CROSS_ATTENTION,
+    "CrossAttentionInt8": _CROSS_ATTENTION_INT8,
     "Draw": _DRAW,
     "EncoderAttention": _ENCODER_ATTENTION,
     "Likeliest": _LIKELIEST,
     **{kind + by_row: text for kind, forms in _LINEAR.items() for by_row, text in forms.items()},
+    "QuantiseHeads": _QUANTISE_HEADS,
 }
 
 

@@ -16,9 +16,12 @@ from tqdm import tqdm
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
 
 from engine.contracts import Tokens
+from model_export.checkpoint.adapter import Adapter
 from model_export.checkpoint.errors import CheckpointError
+from model_export.checkpoint.generation import DEFAULTS
 from model_export.checkpoint.reading import Checkpoint
 from model_export.greedy import greedy
+from model_export.rebuilding import rebuild
 
 _BATCH = 64
 
@@ -38,7 +41,7 @@ class Reference:
         """Load the model. Raises `CheckpointError` if transformers would make up weights."""
         self.checkpoint = checkpoint
         self.model = _load(checkpoint)
-        for name in checkpoint.generation.decoding:
+        for name in DEFAULTS:  # the comparison is greedy
             setattr(self.model.generation_config, name, None)
 
     def answers(self, sources: Sequence[Tokens], max_new_tokens: int | None = None) -> list[Answer]:
@@ -64,6 +67,8 @@ class Reference:
 
 def _load(checkpoint: Checkpoint) -> PreTrainedModel:
     """Return the model by the class that `config.json` names; no code of the checkpoint's runs."""
+    if checkpoint.from_graphs:  # for the ranges of int8: `graph_reference` is the reference
+        return rebuild(checkpoint)
     model: PreTrainedModel
     facts: dict[str, Any]
     model, facts = AutoModelForSeq2SeqLM.from_pretrained(
@@ -79,7 +84,21 @@ def _load(checkpoint: Checkpoint) -> PreTrainedModel:
             f"{checkpoint.folder}: transformers initialises {len(made_up)} tensors anew, the first "
             f"is {made_up[0]}; the checkpoint is incomplete for this version of transformers"
         )
+    if checkpoint.adapter:
+        model = _with_adapter(model, checkpoint.adapter)
     return model.eval()
+
+
+def _with_adapter(model: PreTrainedModel, adapter: Adapter) -> PreTrainedModel:
+    """Return the model with a LoRA adapter merged by PEFT itself."""
+    try:
+        from peft import PeftModel  # noqa: PLC0415  for adapters alone
+    except ImportError as error:
+        raise CheckpointError(
+            f"{adapter.folder}: a LoRA adapter is compared with PEFT's own answers; install peft"
+        ) from error
+    merged: PreTrainedModel = PeftModel.from_pretrained(model, adapter.folder).merge_and_unload()
+    return merged
 
 
 class _Chosen:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from model_export.builder import GraphBuilder
+from model_export.builder import INT8, GraphBuilder
 from model_export.checkpoint.configuration import Configuration
 from model_export.position_buckets import buckets_of
 from model_export.products import (
@@ -36,12 +36,18 @@ class Stack:
         self.config = config
         self.weights = weights
         self.numbers = numbers
+        self.integers = ranges is not None  # products, and what cross-attention reads
         self.graph = GraphBuilder(numbers.data)
         self.products: Products = (
             FloatProducts(self.graph, config, weights, numbers)
             if ranges is None
             else IntegerProducts(self.graph, config, weights, ranges)
         )
+
+    @property
+    def cross_kind(self) -> int:
+        """Return ONNX's type code of the keys and values that cross-attention reads."""
+        return INT8 if self.integers else self.numbers.kind
 
     def normed_linear(self, hidden: str, norm: str, *names: str) -> str:
         """Return the linear layers `names` of the norm of `hidden`, side by side in one product."""

@@ -67,6 +67,10 @@ class Job:
         return len(self.prompt.source)
 
     @property
+    def rows(self) -> int:
+        return self.prompt.rows
+
+    @property
     def abandoned(self) -> bool:
         """Return whether no caller waits any more: all were answered, disconnected or timed out.
 

@@ -71,12 +71,14 @@ class InvalidSetting(ServiceError):
 
 
 class UnknownText(LimitExceeded):
-    """The text has parts that the model's vocabulary does not have."""
+    """The text has parts that the vocabulary of a model that solves does not have."""
 
     def __init__(self, model: str, parts: Sequence[str]) -> None:
         shown = ", ".join(f"{part!r:.20}" for part in parts[:_MOST_PARTS])
         more = ", ..." if len(parts) > _MOST_PARTS else ""
-        super().__init__(f"the vocabulary of {model} does not have {shown}{more}")
+        super().__init__(
+            f"{model} reads prompts of its own, which have no {shown}{more}; /solve takes questions"
+        )
 
 
 class EngineRefused(Exception):

@@ -17,7 +17,14 @@ enum {
     WEIGHT_LIMIT = 63, /* the largest magnitude of a weight */
     LARGEST_D_KV = 256,
     KEYS_OF_PANEL = 64, /* that the encoder's attention transposes at a time */
+    HEADS_TOGETHER = 4, /* the most heads whose queries one task of the decoder's attention has */
 };
+
+/* Tasks of a row in the decoder's attention. */
+#define HEAD_GROUPS(heads) (((heads) + HEADS_TOGETHER - 1) / HEADS_TOGETHER)
+
+/* The least magnitude that is scaled to 127: a token of zeros stays zeros. */
+#define LEAST_SCALED 1e-30f
 
 /* Weights (blocks, quads, BLOCK, QUAD), and what surrounds their product. */
 typedef struct {
@@ -51,21 +58,34 @@ typedef struct {
     int64_t rows, tiles, chunk;
 } Product;
 
-/* Index: a row. Its new key and value are put at `past`, and its query sees all up to there. */
+/* Index: a row times HEAD_GROUPS. Its new key and value are put at `past`, and its query sees all up
+ * to there. Biases are (heads, distances) by distance back, the farthest first, for all beyond too;
+ * where `distances` is 0, (columns, heads, columns) by past and column. */
 typedef struct {
-    int64_t heads, columns, d_kv;
+    int64_t heads, columns, d_kv, distances;
     const float *joint, *biases;
     const int32_t *past;
     float *keys, *values, *mixed;
 } CachedAttention;
 
-/* Index: a row. */
+/* Index: a row times HEAD_GROUPS. Keys and values are floats; or, where they have scales, one for
+ * each key of a head, 8-bit integers. */
 typedef struct {
     int64_t heads, length, d_kv;
-    const float *query, *keys, *values;
+    const float *query;
+    const void *keys, *values;
+    const float *key_scales, *value_scales;
     const int32_t *lengths;
     float *mixed;
 } CrossAttention;
+
+/* Index: a token, of whose `lines` heads of d_kv numbers each becomes integers with a scale. */
+typedef struct {
+    int64_t tokens, lines, d_kv;
+    const float *x;
+    int8_t *integers; /* (lines, tokens, d_kv) */
+    float *scales;    /* (lines, tokens) */
+} HeadQuantisation;
 
 /* Index: row * heads + head. */
 typedef struct {
@@ -118,8 +138,8 @@ typedef void (*Task)(void *work, size_t index);
 typedef struct {
     const char *name;
     int32_t zero; /* is added to rounded inputs */
-    Task multiply, attend_cached, attend_cross, attend_encoder, find_likeliest,
-        find_candidates, draw_tokens;
+    Task multiply, attend_cached, attend_cross, attend_encoder, quantise_heads,
+        find_likeliest, find_candidates, draw_tokens;
 } Level;
 
 /* GCC knows AVX-VNNI from 11 on. */

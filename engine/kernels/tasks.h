@@ -13,6 +13,7 @@ const Level LEVEL = {
     .attend_cached = attend_cached,
     .attend_cross = attend_cross,
     .attend_encoder = attend_encoder,
+    .quantise_heads = quantise_heads,
     .find_likeliest = find_likeliest,
     .find_candidates = find_candidates,
     .draw_tokens = draw_tokens,

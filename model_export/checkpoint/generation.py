@@ -11,30 +11,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.bundle import as_tuples
+from engine.contracts import Decoding
 from model_export.checkpoint.configuration import Configuration
 from model_export.checkpoint.errors import CheckpointError
 from model_export.checkpoint.files import read_optional_object
 
 FILE = "generation_config.json"
-# Settings that requests can make as well, with the values that mean greedy decoding without them.
-_DECODING: dict[str, tuple[Any, ...]] = {
-    "bad_words_ids": (None, []),
+# Settings that a bundle carries as its defaults, with the values that mean plain greedy decoding.
+_ALWAYS: dict[str, tuple[Any, ...]] = {
     "do_sample": (None, False),
-    "early_stopping": (None, False),
-    "length_penalty": (None, 1.0),
-    "min_length": (None, 0),
     "min_new_tokens": (None, 0),
-    "min_p": (None, 0.0),
     "no_repeat_ngram_size": (None, 0),
     "num_beams": (None, 1),
-    "num_return_sequences": (None, 1),
     "repetition_penalty": (None, 1.0),
-    "sequence_bias": (None, {}),
+}
+_SAMPLING: dict[str, tuple[Any, ...]] = {  # count where tokens are sampled
+    "min_p": (None, 0.0),
     "temperature": (None, 1.0),
-    "top_k": (None, 0, 50),  # transformers writes its default of 50, which greedy decoding ignores
+    "top_k": (None, 0),
     "top_p": (None, 1.0),
 }
-# Settings that nothing here implements, likewise.
+_BEAMS: dict[str, tuple[Any, ...]] = {  # count where there are beams
+    "early_stopping": (None, False),
+    "length_penalty": (None, 1.0),
+}
+# All settings that a bundle may carry.
+DEFAULTS = (*_ALWAYS, *_SAMPLING, *_BEAMS, "min_length", "bad_words_ids", "sequence_bias")
+_TOP_K = 50  # transformers' own default where tokens are sampled
+# Settings that are not supported, likewise.
 _REFUSED: dict[str, tuple[Any, ...]] = {
     "begin_suppress_tokens": (None, []),
     "constraints": (None,),
@@ -66,7 +71,7 @@ class Generation:
     start_id: int
     suppressed: tuple[int, ...]  # ids that are never decoded, ascending
     max_new_tokens: int | None
-    decoding: Mapping[str, Any]  # by transformers' names; empty for plain greedy decoding
+    decoding: Mapping[str, Any]  # as `engine.contracts.Decoding` names them; empty: greedy
 
 
 def read_generation(folder: Path, raw: Mapping[str, Any], config: Configuration) -> Generation:
@@ -94,12 +99,46 @@ def read_generation(folder: Path, raw: Mapping[str, Any], config: Configuration)
         start_id=_token("decoder_start_token_id", start, config, path),
         suppressed=_suppressed(settings.get("suppress_tokens") or [], config, path),
         max_new_tokens=_limit(settings.get("max_new_tokens"), path),
-        decoding={
-            name: settings[name]
-            for name, neutral in _DECODING.items()
-            if settings.get(name) not in neutral
-        },
+        decoding=_decoding(settings, path),
     )
+
+
+def _decoding(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Return the settings that change answers. Raises `CheckpointError`."""
+    counting = dict(_ALWAYS)
+    if settings.get("do_sample"):
+        counting |= _SAMPLING
+        settings = {"top_k": _TOP_K, **settings}
+    if (settings.get("num_beams") or 1) > 1:
+        counting |= _BEAMS
+    if settings.get("min_length") and not settings.get("min_new_tokens"):
+        settings = {**settings, "min_new_tokens": settings["min_length"] - 1}  # the start token
+    chosen = {
+        name: settings[name]
+        for name, neutral in counting.items()
+        if settings.get(name) not in neutral
+    }
+    if words := settings.get("bad_words_ids"):
+        chosen["bad_words"] = words
+    if biases := settings.get("sequence_bias"):
+        chosen["logit_bias"] = _biases(biases, path)
+    chosen = as_tuples(chosen)
+    try:
+        Decoding(**chosen)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return chosen
+
+
+def _biases(value: Any, path: Path) -> list[tuple[int, float]]:
+    """Return biases of single tokens, from transformers' `[[[token], bias], ...]`."""
+    try:
+        return [(token, float(bias)) for (token,), bias in value]
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: sequence_bias is {value!r:.60}; expected biases of one token each, "
+            "[[[token], bias], ...]"
+        ) from error
 
 
 def _token(name: str, value: Any, config: Configuration, path: Path) -> int:

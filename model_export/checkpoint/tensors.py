@@ -22,6 +22,7 @@ from model_export.checkpoint.files import read_object, require_content
 Matrix = npt.NDArray[np.float32]
 
 SAFETENSORS, PICKLE = "model.safetensors", "pytorch_model.bin"
+OPTIMUM = "encoder_model.onnx"  # of the graphs that optimum writes
 _FLOATS = {"BF16", "F16", "F32", "F64"}  # safetensors' names of the types that are read
 _ELSEWHERE = ("tf_model.h5", "flax_model.msgpack", "model.ckpt.index")
 
@@ -52,6 +53,10 @@ def open_tensors(folder: Path) -> Tensors:
         index = folder / f"{name}.index.json"
         if index.exists():
             return reader(_shards(index))
+    if (folder / OPTIMUM).exists():
+        from model_export.checkpoint.optimum_graphs import OptimumGraphs  # noqa: PLC0415  for onnx
+
+        return OptimumGraphs(folder)
     for name in _ELSEWHERE:
         if (folder / name).exists():
             raise CheckpointError(
@@ -77,28 +82,28 @@ def _shards(index: Path) -> Shards:
 
 
 class Safetensors:
-    """Implement `Tensors` for safetensors files, which are mapped and not read."""
+    """Implement `Tensors` for safetensors files, mapped only while a tensor is read from them."""
 
     def __init__(self, shards: Shards) -> None:
-        self._files: dict[str, Any] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
         self._places: dict[str, Path] = {}
         for path, expected in shards.items():
-            file = _open_safetensors(path)
-            names = set(file.keys())
-            _require_named(path, names, expected)
-            self._files.update(dict.fromkeys(names, file))
-            self._places.update(dict.fromkeys(names, path))
+            with _open_safetensors(path) as file:
+                shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  no dict
+            _require_named(path, set(shapes), expected)
+            self._shapes.update(shapes)
+            self._places.update(dict.fromkeys(shapes, path))
 
-    @cached_property
+    @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        return {name: tuple(file.get_slice(name).get_shape()) for name, file in self._files.items()}
+        return self._shapes
 
     def read(self, name: str) -> Matrix:
-        file = self._files[name]
-        kind = file.get_slice(name).get_dtype()
-        if kind not in _FLOATS:
-            raise CheckpointError(_other_type(self.place(name), name, kind))
-        return _in_fp32(file.get_tensor(name))
+        with _open_safetensors(self._places[name]) as file:
+            kind = file.get_slice(name).get_dtype()
+            if kind not in _FLOATS:
+                raise CheckpointError(_other_type(self.place(name), name, kind))
+            return _in_fp32(file.get_tensor(name))
 
     def place(self, name: str) -> str:
         return str(self._places[name])

@@ -182,8 +182,13 @@ def _add_listed(tokenizer: Tokenizer, folder: Path, settings: Mapping[str, Any])
     } | {
         int(id_): token for token, id_ in read_optional_object(folder / "added_tokens.json").items()
     }
+    special = {_content(token) for token in settings.get("additional_special_tokens") or ()}
     for id_, token in sorted(listed.items()):
-        tokenizer.add_special_tokens([AddedToken(token, normalized=False)])
+        added = [AddedToken(token, normalized=False)]
+        if token in special:
+            tokenizer.add_special_tokens(added)
+        else:
+            tokenizer.add_tokens(added)
         if tokenizer.token_to_id(token) != id_:
             raise CheckpointError(
                 f"{folder / _CONFIG}: {token} should have the id {id_}, and the vocabulary ends at "

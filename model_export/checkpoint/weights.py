@@ -41,10 +41,9 @@ class Weights(Mapping[str, Matrix]):
     def __len__(self) -> int:
         return len(self._stored)
 
-    @property
-    def tied(self) -> bool:
-        """True where the head is the embeddings."""
-        return self._stored[HEAD] == self._stored[SHARED]
+    def place(self, name: str) -> str:
+        """Return the file that a tensor is stored in."""
+        return self._tensors.place(self._stored[name])
 
     @property
     def parameters(self) -> int:

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from engine.contracts import Answer, Engine, Prompt
-from service.batching.policy import BatchLimits, joining
+from service.batching.policy import BatchLimits, Size, joining
 from service.contracts import Finished, Join, Joined, Order, Report
 
 _LOG = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class DecodeLoop:
         started_s = self._clock()
         try:
             self._join(started_s)
-            rows = len(self._under_way)
+            rows = self._engine.active
             finished = self._engine.step() if rows else {}
             now_s = self._clock()
             self._row_s += (now_s - started_s) / rows if rows else 0.0
@@ -116,9 +116,9 @@ class DecodeLoop:
         self._report.steps.append((rows, now_s - started_s))
 
     def _join(self, now_s: float) -> None:
-        lengths = [len(prompt.source) for prompt in self._waiting.values()]
+        sizes = [Size(len(prompt.source), prompt.rows) for prompt in self._waiting.values()]
         free = self._engine.rows - self._engine.active
-        chosen = list(islice(self._waiting, joining(lengths, free, self._limits)))
+        chosen = list(islice(self._waiting, joining(sizes, free, self._limits)))
         if not chosen:
             return
         prompts: dict[Hashable, Prompt] = {key: self._waiting.pop(key) for key in chosen}

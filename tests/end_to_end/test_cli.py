@@ -62,6 +62,14 @@ def test_solve_prints_the_work_and_the_verdict() -> None:
     assert result.stdout.splitlines() == ["3*x + 5 = 20", "3*x = 15", "x = 5", "(correct)"]
 
 
+def test_solve_prints_the_steps_of_a_system() -> None:
+    result = cybersolve("solve", "Suppose 3*b - 5 = 10. Solve b*x = 15 for x.")
+    assert result.returncode == 0
+    equations, *work, verdict = result.stdout.splitlines()
+    assert (equations, verdict) == ("3*b - 5 = 10, b*x = 15", "(correct)")
+    assert work == ["3*b = 15", "b = 5", "5*x = 15", "x = 3"]
+
+
 @pytest.mark.parametrize(
     ("question", "status"),
     [

@@ -10,7 +10,8 @@ from transformers import T5ForConditionalGeneration
 
 from engine.bundle import Limits, load_manifest
 from engine.ort import OrtModel
-from model_export.bundle import Identity, texts_of, write_bundle
+from model_export.assembly import Identity, texts_of
+from model_export.bundle import write_bundle
 from tests.conftest import shared_folder
 from tests.training.flan import characters, write_flan
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import cache
 from random import Random
 
@@ -14,10 +14,11 @@ from transformers import T5ForConditionalGeneration
 
 from engine.contracts import Answer, Decoding, Prompt
 from engine.ort import OrtEngine, OrtModel
-from model_export.reference_decoding import Reference, reference_answers
+from model_export.reference import Reference, reference_answers
 from tests.engine.conftest import COLUMNS
 
 EOS, TOKENS = 1, range(3, 103)
+Expected = Callable[[Prompt], list[Reference]]
 SETTINGS = [
     Decoding(),
     Decoding(max_new_tokens=4),
@@ -52,7 +53,7 @@ def random_prompt(random: Random) -> Prompt:
 
 
 @pytest.fixture(scope="module")
-def expected(writer_torch: T5ForConditionalGeneration):
+def expected(writer_torch: T5ForConditionalGeneration) -> Expected:
     """What transformers answers to a prompt alone."""
 
     @cache
@@ -71,7 +72,9 @@ def assert_equal(found: Answer, expected: list[Reference], prompt: Prompt) -> No
 
 
 @pytest.mark.parametrize("decoding", SETTINGS, ids=str)
-def test_each_setting_alone(writer_engine: OrtModel, expected, decoding: Decoding) -> None:
+def test_each_setting_alone(
+    writer_engine: OrtModel, expected: Expected, decoding: Decoding
+) -> None:
     random, engine = Random(1), OrtEngine(writer_engine, rows=decoding.rows)
     for length, forced in ((1, 0), (9, 0), (20, 2), (40, 0), (15, 3), (5, 0)):
         prompt = Prompt(
@@ -91,7 +94,7 @@ def test_each_setting_alone(writer_engine: OrtModel, expected, decoding: Decodin
 @given(st.integers(0, 10**9), st.integers(8, 24))
 def test_no_schedule_changes_an_answer(
     writer_engine: OrtModel,
-    expected,
+    expected: Expected,
     seed: int,
     rows: int,
 ) -> None:

@@ -19,7 +19,20 @@ from model_export.quantisation import in_blocks, quantised
 
 Arrays = dict[str, np.ndarray]
 FLOATS = TensorProto.FLOAT
-TYPES = {"float32": FLOATS, "int32": TensorProto.INT32, "int64": TensorProto.INT64}
+INTEGERS = TensorProto.INT8
+TYPES = {
+    "float32": FLOATS, "int8": INTEGERS, "int32": TensorProto.INT32, "int64": TensorProto.INT64,
+}  # fmt: skip
+# The type and rank of each output; of other operators floats, rank 3.
+TOKENS = TensorProto.INT64
+OUTPUTS = {
+    "CachedAttention": [(FLOATS, 3), (FLOATS, 4), (FLOATS, 4)],
+    "Candidates": [(TOKENS, 2), (FLOATS, 2), (FLOATS, 2)],
+    "Draw": [(TOKENS, 1), (FLOATS, 1), (FLOATS, 1)],
+    "EncoderAttention": [(FLOATS, 2)],
+    "Likeliest": [(TOKENS, 2), (FLOATS, 2)],
+    "QuantiseHeads": [(INTEGERS, 5), (FLOATS, 5)],
+}
 seeds = st.integers(0, 2**32 - 1)
 some = settings(max_examples=15)  # of each level
 
@@ -74,14 +87,12 @@ class Operator:
         made = graph.ops(
             kind, *inputs, *constants, outputs=outputs, domain=operators.DOMAIN, **attributes
         )
-        for place, value in enumerate(made):
-            integers = kind in ("Likeliest", "Candidates", "Draw") and place == 0
-            ranks = {"Likeliest": 2, "EncoderAttention": 2, "Candidates": 2, "Draw": 1}
-            rank = 4 if kind == "CachedAttention" and place else ranks.get(kind, 3)
+        kinds = OUTPUTS.get(kind, [(FLOATS, 3)])
+        for place, (value, (dtype, rank)) in enumerate(zip(made, kinds, strict=True)):
             shape = [f"{place}.{axis}" for axis in range(rank)]
-            graph.output(value, f"out{place}", TensorProto.INT64 if integers else FLOATS, shape)
+            graph.output(value, f"out{place}", dtype, shape)
         self._model = graph.model(kind, "").SerializeToString()
-        self.inputs = inputs
+        self.inputs, self.constants = inputs, constants
 
     def by_kernel(self, level: str) -> list[np.ndarray]:
         library = kernels.use(level)
@@ -109,7 +120,7 @@ def normal(random: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def cached_attention(
-    random: np.random.Generator, batch: int, heads: int, d_kv: int, columns: int
+    random: np.random.Generator, batch: int, heads: int, d_kv: int, columns: int, distances: int = 9
 ) -> Operator:
     past = random.integers(0, columns, batch).astype(np.int32)
     caches = (batch, heads, columns, d_kv)
@@ -121,7 +132,7 @@ def cached_attention(
             "value": normal(random, *caches),
             "past": past,
         },
-        {"biases": 3 * normal(random, columns, heads, 1, columns)},
+        {"biases": 3 * normal(random, heads, distances)},
         outputs=3,
         num_heads=heads,
     )
@@ -134,12 +145,14 @@ def cached_attention(
     st.integers(1, 9),
     st.integers(1, 4),
     st.sampled_from((8, 16, 24, 32, 64, 80)),
-    st.integers(1, 70),
+    st.tuples(st.integers(1, 70), st.integers(1, 70)),
 )
 def test_attention_over_what_was_written(
-    level: str, seed: int, batch: int, heads: int, d_kv: int, columns: int
+    level: str, seed: int, batch: int, heads: int, d_kv: int, lengths: tuple[int, int]
 ) -> None:
-    operator = cached_attention(np.random.default_rng(seed), batch, heads, d_kv, columns)
+    random = np.random.default_rng(seed)
+    columns, distances = lengths
+    operator = cached_attention(random, batch, heads, d_kv, columns, distances)
     (found, *caches), (expected, *expected_caches) = (
         operator.by_kernel(level),
         operator.by_definition(),
@@ -149,6 +162,28 @@ def test_attention_over_what_was_written(
         for row, past in enumerate(operator.inputs["past"]):
             filled = np.s_[row, :, : past + 1]
             assert np.array_equal(cache[filled], expected_cache[filled])
+
+
+@each_level
+@some
+@given(seeds, st.integers(1, 5), st.integers(1, 9), st.integers(1, 40), st.integers(1, 40))
+def test_biases_of_format_4_are_those_by_distance(
+    level: str, seed: int, batch: int, heads: int, columns: int, distances: int
+) -> None:
+    """Bundles of that format have a bias for each number of past tokens and each column."""
+    random = np.random.default_rng(seed)
+    operator = cached_attention(random, batch, heads, 16, columns, distances)
+    places = np.arange(columns)
+    back = np.clip(places[:, None] - places, 0, distances - 1)
+    table = operator.constants["biases"][:, distances - 1 - back]  # (heads, past, column)
+    older = Operator(
+        "CachedAttention",
+        operator.inputs,
+        {"biases": np.ascontiguousarray(table.transpose(1, 0, 2)[:, :, None])},
+        outputs=3,
+        num_heads=heads,
+    )
+    assert np.array_equal(older.by_kernel(level)[0], operator.by_kernel(level)[0])
 
 
 @each_level
@@ -177,6 +212,66 @@ def test_attention_over_what_was_read(
     )
     (found,), (expected,) = operator.by_kernel(level), operator.by_definition()
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@each_level
+@some
+@given(
+    seeds,
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.sampled_from((4, 16, 20, 32, 64, 128)),
+    st.integers(1, 70),
+)
+def test_attention_over_what_was_read_in_8_bits(
+    level: str, seed: int, batch: int, heads: int, d_kv: int, length: int
+) -> None:
+    random = np.random.default_rng(seed)
+    shape = (batch, heads, length)
+
+    def integers() -> np.ndarray:
+        return random.integers(-127, 128, (*shape, d_kv)).astype(np.int8)
+
+    operator = Operator(
+        "CrossAttentionInt8",
+        {
+            "query": normal(random, batch, 1, heads * d_kv),
+            "key": integers(),
+            "key_scales": np.abs(normal(random, *shape, 1)) / 50,
+            "value": integers(),
+            "value_scales": np.abs(normal(random, *shape, 1)),
+            "lengths": random.integers(1, length + 1, batch).astype(np.int32),
+        },
+        {},
+        num_heads=heads,
+    )
+    (found,), (expected,) = operator.by_kernel(level), operator.by_definition()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)  # values reach 300
+
+
+@each_level
+@some
+@given(
+    seeds,
+    st.integers(1, 20),
+    st.integers(1, 4),
+    st.integers(1, 5),
+    st.sampled_from((1, 4, 16, 20, 32, 64, 80)),
+)
+def test_keys_and_values_in_8_bits(
+    level: str, seed: int, tokens: int, parts: int, heads: int, d_kv: int
+) -> None:
+    """To the bit; and each number is within half a step of what it was."""
+    random = np.random.default_rng(seed)
+    x = normal(random, tokens, parts, heads, d_kv) * np.float32(10.0 ** random.integers(-3, 4))
+    x[random.random(tokens) < 0.1] = 0.0
+    operator = Operator("QuantiseHeads", {"x": x}, {}, outputs=2, num_heads=heads)
+    integers, scales = operator.by_kernel(level)
+    expected, expected_scales = operator.by_definition()
+    assert np.array_equal(integers, expected)
+    assert np.array_equal(scales, expected_scales)
+    restored = (integers * scales)[:, 0].transpose(2, 0, 1, 3)
+    assert (np.abs(restored - x) <= 0.501 * scales[:, 0].transpose(2, 0, 1, 3)).all()
 
 
 @each_level

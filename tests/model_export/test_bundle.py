@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from engine.bundle import MANIFEST, REFERENCE, Limits, Manifest, load_manifest
+from engine.bundle import MANIFEST, REFERENCE, BundleError, Limits, Manifest, load_manifest
 from engine.contracts import Hypothesis, Prompt
 from engine.generate import generate
 from engine.ort import OrtEngine, OrtModel
@@ -83,6 +84,15 @@ def test_tokens_equal_pytorch_across_the_family(
     assert len({tuple(case["tokens"]) for case in reference}) > 10  # not one answer for all
 
 
+def test_the_cache_grows_with_the_answers(tmp_path: Path, problems: list[Problem]) -> None:
+    """Twice beyond its first columns, while rows have any number of tokens; PyTorch's tokens."""
+    folder = checkpoint(tmp_path / "checkpoint", **FAMILY["short distances"])
+    manifest = export(folder, tmp_path / "bundle", problems[:20], steps=100)
+    assert manifest.provenance["parity"]["equal"] == 20
+    reference = json.loads((tmp_path / "bundle" / REFERENCE).read_text())
+    assert max(len(case["tokens"]) for case in reference) > 64
+
+
 @pytest.mark.parametrize("predictable", [197, 64, 126])
 def test_any_number_of_tokens_may_be_predicted(
     predictable: int, tmp_path: Path, problems: list[Problem]
@@ -130,7 +140,13 @@ def test_one_file_answers_as_the_bundle_does(bundle: Path, tmp_path: Path) -> No
     assert compare_with_reference(file, bundle, manifest) == (4, 4)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_one_file_is_not_made_of_an_older_bundle(bundle: Path, tmp_path: Path) -> None:
+    older = replace(load_manifest(bundle), format=4)
+    with pytest.raises(BundleError, match="format 4; expected 5: export its checkpoint again"):
+        write_single(bundle, older, tmp_path / "single.onnx")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_one_file_stops_where_every_row_has_ended(
     tmp_path: Path, problems: list[Problem], precision: str
 ) -> None:

@@ -24,10 +24,12 @@ from transformers import (
     T5GemmaConfig,
 )
 
+from engine.contracts import Decoding
 from model_export.__main__ import main
 from model_export.checkpoint.errors import CheckpointError
 from model_export.checkpoint.generation import read_generation
 from model_export.checkpoint.reading import read_checkpoint
+from model_export.convert import convert
 from tests.model_export.family import change, flan, pickled, sharded, t5, umt5
 
 WEIGHTS = "model.safetensors"
@@ -304,10 +306,30 @@ def test_settings_that_change_answers_are_refused_by_name(
     assert expected in message
 
 
-def test_settings_of_requests_are_carried(folder: Path) -> None:
-    """Those that are greedy decoding's own are left out."""
-    change(folder / "generation_config.json", num_beams=4, length_penalty=1.0, do_sample=False)
-    assert read_checkpoint(folder).generation.decoding == {"num_beams": 4}
+@pytest.mark.parametrize(
+    ("settings", "carried"),
+    [
+        ({"num_beams": 4, "length_penalty": 1.0, "do_sample": False}, {"num_beams": 4}),
+        ({"num_beams": 4, "early_stopping": True}, {"num_beams": 4, "early_stopping": True}),
+        ({"temperature": 0.7, "top_p": 0.9, "length_penalty": 2.0}, {}),  # greedy: of no effect
+        ({"do_sample": True, "top_p": 0.9}, {"do_sample": True, "top_k": 50, "top_p": 0.9}),
+        ({"min_length": 10}, {"min_new_tokens": 9}),
+    ],
+)
+def test_settings_that_requests_can_make_are_carried(
+    settings: dict[str, object], carried: dict[str, object], folder: Path, tmp_path: Path
+) -> None:
+    """To the bundle, whose defaults they are; those that change nothing are left out."""
+    change(folder / "generation_config.json", **settings)
+    assert read_checkpoint(folder).generation.decoding == carried
+    if "num_beams" in settings:
+        manifest = convert(folder, tmp_path / "out")
+        assert Decoding(**manifest.decoding) == Decoding(**carried)
+
+
+def test_defaults_that_cannot_be_decoded_are_refused(folder: Path) -> None:
+    change(folder / "generation_config.json", num_beams=4, do_sample=True)
+    assert "num_beams is 4; expected 1 with do_sample" in fault(folder)
 
 
 def test_old_checkpoints_keep_their_settings_in_the_configuration(folder: Path) -> None:

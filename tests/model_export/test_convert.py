@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +12,15 @@ import onnx
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import T5Config
 
 from engine.bundle import REFERENCE, Limits, load_manifest
 from model_export.assembly import Identity
 from model_export.bundle import write_bundle
+from model_export.checkpoint.errors import CheckpointError
 from model_export.convert import ConversionError, convert
 from model_export.parity import engine_answers
-from tests.model_export.family import flan, write_member
+from tests.model_export.family import TOKENIZER, flan, write_member, write_model
 from tests.model_export.test_bundle import SHIPPED
 
 BUNDLE = SHIPPED.with_name("cybersolve-mini")
@@ -25,6 +28,7 @@ CODE = """
 import sys
 sys.modules["torch"] = sys.modules["transformers"] = None
 from pathlib import Path
+from model_export.checkpoint.errors import CheckpointError
 from model_export.convert import convert
 convert(Path(sys.argv[1]), Path(sys.argv[2]), precision=sys.argv[3])
 """
@@ -101,3 +105,16 @@ def test_suppressed_tokens_anywhere_are_never_decoded(tmp_path: Path) -> None:
     decoder = onnx.load(tmp_path / "out" / "decoder.onnx").graph
     (embeddings,) = (weight for weight in decoder.initializer if weight.name == "shared")
     assert embeddings.dims[0] == 1 + max(set(range(3_000)) - set(suppressed))
+
+
+def test_widths_that_int8_cannot_have_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    config = T5Config(
+        vocab_size=3_456, d_model=30, d_kv=8, d_ff=48, num_layers=1, num_heads=2,
+        decoder_start_token_id=0,
+    )  # fmt: skip
+    write_model(folder, config, tied=True)
+    shutil.copyfile(TOKENIZER, folder / "tokenizer.json")
+    with pytest.raises(CheckpointError, match="multiples of four, and d_model is 30: choose fp32"):
+        convert(folder, tmp_path / "out", precision="int8")
+    assert convert(folder, tmp_path / "out").precision == "fp32"

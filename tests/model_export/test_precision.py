@@ -83,7 +83,8 @@ def test_fp16_says_nearly_what_pytorch_says_in_fp32(
     caches = {kind for name, kind in inputs.items() if "key." in name or "value." in name}
     assert caches == {FLOAT16}
     assert {value.name for value in graph.output if value.type.tensor_type.elem_type == FLOAT} == {
-        "logprobs"
+        "logits",
+        "logprobs",
     }
     types = {weight.name: weight.data_type for weight in graph.initializer}
     wholes = {name for name, kind in types.items() if kind == FLOAT and "layer." in name}

@@ -266,6 +266,6 @@ def test_a_model_that_solves_reads_its_own_prompts_alone(bundle: Path) -> None:
         refused = await wire.ask("/v1/completions", body("3x + 5 = 20"))
         assert refused.status == 422
         message = json.loads(refused.body)["error"]["message"]
-        assert message == "the vocabulary of tiny does not have '3x', '+', '5', ..."
+        assert message.startswith("tiny reads prompts of its own, which have no '3x', '+', '5',")
 
     listen(bundle, scenario)

@@ -125,7 +125,7 @@ def test_an_exact_answer_does_not_have_the_confidence_of_the_one_thrown_away(
 def test_where_nothing_can_be_right_a_number_is_no_answer(
     manifest: Manifest, codec: TextCodec
 ) -> None:
-    """This model writes 5 for every equation, also for `x = x + 1`."""
+    """The model writes 5 for every equation, also for `x = x + 1`."""
     calibrated = replace(manifest, calibration=((-9.0, 0.9), (0.0, 0.9)))
     solution = solve(calibrated, codec, Doubtful(codec, None), "x = x + 1")
     assert (solution.verdict, solution.reason) == ("unverifiable", "no solution")

@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from engine.bundle import TOKENIZER, Manifest, load_manifest
-from engine.contracts import Hypothesis, Prompt
+from engine.contracts import Answer, Hypothesis, Prompt
 from engine.tokens import TextCodec
 from equations import work
 from equations.parser import SeveralUnknowns
@@ -43,20 +43,20 @@ class Model:
         self.limits.append((timeout_s, wait))
         right = self._codec.encode(self._right(text))[:-1]
         if prompt.forced or text not in self._wrong:
-            return Answered(_hypothesis(list(right)), Timings(0.001, 0.002))
+            return Answered(_answer(list(right)), Timings(0.001, 0.002))
         first = self._codec.encode(self._wrong[text])[:-1]
-        return Answered(_hypothesis(list(first), list(right)), Timings(0.001, 0.002))
+        return Answered(_answer(list(first), list(right)), Timings(0.001, 0.002))
 
     def _right(self, text: str) -> str:
         equation = read_digits(text.removeprefix(f"{SUMS} "))
         return work.write(equation, Random(0), divide=not text.startswith(SUMS))
 
 
-def _hypothesis(tokens: list[int], runners_up: list[int] | None = None) -> Hypothesis:
+def _answer(tokens: list[int], runners_up: list[int] | None = None) -> Answer:
     """Return a hypothesis whose runners-up are those given, each as likely; -0.1 a token."""
     count = len(tokens) + 1
     others = [*(runners_up or []), *[EOS] * count][:count]
-    return Hypothesis(tokens, [-0.1] * count, others, [-0.2] * count)
+    return Answer((Hypothesis(tokens, [-0.1] * count, others, [-0.2] * count),))
 
 
 @pytest.fixture

@@ -62,6 +62,14 @@ static size_t size_of(const Value *value) {
     return count;
 }
 
+static const Operator *operator_of(const char *kind) {
+    for (size_t i = 0; i < operator_count; i++) {
+        if (strcmp(operators[i]->name(operators[i]), kind) == 0) return operators[i];
+    }
+    stop("no such operator");
+    return NULL;
+}
+
 /* -- what ONNX Runtime does -------------------------------------------------------------------- */
 
 static Status *give_error(int code, const char *message) {
@@ -112,11 +120,9 @@ static Status *output_of(
     Context *context, size_t index, const int64_t *shape, size_t rank, Value **value) {
     Case *c = (Case *)context;
     Value *output = &c->outputs[index];
-    int chooses = strcmp(c->kind, "Likeliest") == 0 || strcmp(c->kind, "Candidates") == 0 ||
-                  strcmp(c->kind, "Draw") == 0;
-    int integers = chooses && index == 0;
+    const Operator *operator = operator_of(c->kind);
     free(output->data);
-    *output = (Value){.type = integers ? INT64 : FLOAT, .rank = rank};
+    *output = (Value){.type = (int32_t)operator->output_type(operator, index), .rank = rank};
     memcpy(output->shape, shape, rank * sizeof *shape);
     output->data = allocate(size_of(output));
     if ((int32_t)index >= c->output_count) c->output_count = (int32_t)index + 1;
@@ -214,14 +220,6 @@ static void give_result(FILE *file, const Case *c, const Status *failed) {
 }
 
 /* -- running ----------------------------------------------------------------------------------- */
-
-static const Operator *operator_of(const char *kind) {
-    for (size_t i = 0; i < operator_count; i++) {
-        if (strcmp(operators[i]->name(operators[i]), kind) == 0) return operators[i];
-    }
-    stop("no such operator");
-    return NULL;
-}
 
 static double seconds(void) {
     struct timespec now;

@@ -14,10 +14,20 @@ from model_export.quantisation import in_blocks, quantised
 from tests.engine.kernel_harness.cases import Case
 
 _FLOATS = TensorProto.FLOAT
-_TYPES = {"float32": _FLOATS, "int32": TensorProto.INT32, "int64": TensorProto.INT64}
-# Of outputs; others 3, caches 4.
-_RANKS = {"Candidates": 2, "Draw": 1, "EncoderAttention": 2, "Likeliest": 2}
-_CHOOSING = ("Candidates", "Draw", "Likeliest")  # the first output is tokens
+_INTEGERS = TensorProto.INT8
+_TYPES = {
+    "float32": _FLOATS, "int8": _INTEGERS, "int32": TensorProto.INT32, "int64": TensorProto.INT64,
+}  # fmt: skip
+_TOKENS = TensorProto.INT64
+# The type and rank of each output; of other operators floats, rank 3.
+_OUTPUTS = {
+    "CachedAttention": [(_FLOATS, 3), (_FLOATS, 4), (_FLOATS, 4)],
+    "Candidates": [(_TOKENS, 2), (_FLOATS, 2), (_FLOATS, 2)],
+    "Draw": [(_TOKENS, 1), (_FLOATS, 1), (_FLOATS, 1)],
+    "EncoderAttention": [(_FLOATS, 2)],
+    "Likeliest": [(_TOKENS, 2), (_FLOATS, 2)],
+    "QuantiseHeads": [(_INTEGERS, 5), (_FLOATS, 5)],
+}
 _INPUT_SCALE = 0.02
 _LARGEST_INPUT = 40.0  # of normal numbers, after a norm of normal factors
 
@@ -33,11 +43,10 @@ def definition(case: Case) -> list[np.ndarray]:
         case.kind, *case.inputs, *case.constants, outputs=case.outputs,
         domain=operators.DOMAIN, **case.attributes,
     )  # fmt: skip
-    for place, value in enumerate(made):
-        integers = case.kind in _CHOOSING and place == 0
-        rank = 4 if case.kind == "CachedAttention" and place else _RANKS.get(case.kind, 3)
+    outputs = _OUTPUTS.get(case.kind, [(_FLOATS, 3)])
+    for place, (value, (dtype, rank)) in enumerate(zip(made, outputs, strict=True)):
         shape = [f"{place}.{axis}" for axis in range(rank)]
-        graph.output(value, f"out{place}", TensorProto.INT64 if integers else _FLOATS, shape)
+        graph.output(value, f"out{place}", dtype, shape)
     model = graph.model(case.kind, "").SerializeToString()
     session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
     found: list[np.ndarray] = session.run(None, dict(case.inputs))
@@ -114,7 +123,27 @@ def cross(numbers: _Numbers, rows: int, length: int, heads: int, d_kv: int) -> C
     )
 
 
-def cached(numbers: _Numbers, rows: int, columns: int, heads: int, d_kv: int) -> Case:
+def cross_int8(numbers: _Numbers, rows: int, length: int, heads: int, d_kv: int) -> Case:
+    floats = cross(numbers, rows, length, heads, d_kv)
+    keys = (rows, heads, length)
+    read: dict[str, np.ndarray] = {}
+    for part in ("key", "value"):
+        whole = numbers.integers(-127, 128, rows * heads * length * d_kv)
+        read[part] = whole.astype(np.int8).reshape(*keys, d_kv)
+        read[f"{part}_scales"] = np.abs(numbers.normal(*keys, 1)) / 50
+    inputs = {"query": floats.inputs["query"], **read, "lengths": floats.inputs["lengths"]}
+    return Case("CrossAttentionInt8", inputs, {}, {"num_heads": heads})
+
+
+def heads_in_8_bits(numbers: _Numbers, tokens: int, parts: int, heads: int, d_kv: int) -> Case:
+    x = 3 * numbers.normal(tokens, parts, heads, d_kv)
+    x[tokens // 2, 0] = 0.0  # has no largest number to scale by
+    return Case("QuantiseHeads", {"x": x}, {}, {"num_heads": heads}, 2)
+
+
+def cached(
+    numbers: _Numbers, rows: int, columns: int, heads: int, d_kv: int, distances: int = 6
+) -> Case:
     return Case(
         "CachedAttention",
         {
@@ -123,7 +152,7 @@ def cached(numbers: _Numbers, rows: int, columns: int, heads: int, d_kv: int) ->
             "value": numbers.normal(rows, heads, columns, d_kv),
             "past": numbers.integers(0, columns, rows),
         },
-        {"biases": 3 * numbers.normal(columns, heads, 1, columns)},
+        {"biases": 3 * numbers.normal(heads, distances)},
         {"num_heads": heads},
         3,
     )
@@ -181,12 +210,22 @@ def edge_cases() -> list[Case]:
             for attention in (
                 encoder(numbers, [1, 5, 16], 2, d_kv),
                 cross(numbers, 3, 17, 2, d_kv),
+                cross_int8(numbers, 3, 17, 2, d_kv),
+                heads_in_8_bits(numbers, 5, 2, 3, d_kv),
             )
         ),
         *(cached(numbers, 3, 9, 2, d_kv) for d_kv in (8, 16, 24, 32, 64, 72, 80, 256)),
         *(encoder(numbers, [length, 1], 1, 8) for length in (1, 2, 3, 15, 31, 33, 64, 65, 130)),
-        *(cross(numbers, 2, length, 5, 20) for length in (1, 3, 4, 8, 16, 33, 64)),
-        *(cached(numbers, 2, columns, 5, 24) for columns in (1, 3, 4, 8, 16, 33, 64)),
+        *(
+            attention(numbers, 2, length, 5, 20)
+            for length in (1, 3, 4, 8, 16, 33, 64)
+            for attention in (cross, cross_int8)
+        ),
+        *(
+            cached(numbers, 2, columns, 5, 24, distances)
+            for columns in (1, 3, 4, 8, 16, 33, 64)
+            for distances in (1, 7, 64)
+        ),
         *(likeliest(numbers, 3, tokens) for tokens in (2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 64)),
         *(
             case
@@ -270,6 +309,18 @@ def _lying_decoder(numbers: _Numbers) -> Iterator[tuple[Case, str]]:
     yield _changed(read, "lengths", np.array([5, 6], np.int32)), "from 1 to the length"
     yield _changed(read, "lengths", np.array([5, 0], np.int32)), "from 1 to the length"
 
+    in_8_bits = cross_int8(numbers, 2, 5, 2, 8)
+    yield _changed(in_8_bits, "key", np.zeros((2, 1, 5, 8), np.int8)), "key must be"
+    yield _changed(in_8_bits, "value", np.zeros((2, 2, 4, 8), np.int8)), "value must have the shape"
+    for name in ("key_scales", "value_scales"):
+        for shape in ((2, 2, 4, 1), (2, 1, 5, 1), (1, 2, 5, 1), (2, 2, 5), (2, 2, 5, 0)):
+            yield _changed(in_8_bits, name, numbers.normal(*shape)), "scales must be"
+
+    heads = heads_in_8_bits(numbers, 5, 2, 3, 8)
+    yield _changed(heads, "x", numbers.normal(5, 2, 2, 8)), "x must be"
+    yield _changed(heads, "x", numbers.normal(5, 2, 3)), "x must be"
+    yield _changed(heads, "x", numbers.normal(5, 2, 3, 257)), "from 1 to 256 numbers"
+
     written = cached(numbers, 2, 5, 2, 8)
     yield _changed(written, "joint", numbers.normal(2, 1, 47)), "joint must be"
     yield _changed(written, "joint", numbers.normal(3, 1, 48)), "joint must be"
@@ -278,6 +329,9 @@ def _lying_decoder(numbers: _Numbers) -> Iterator[tuple[Case, str]]:
     yield _changed(written, "past", np.array([0], np.int32)), "past must be (batch)"
     yield _changed(written, "past", np.array([0, 5], np.int32)), "past must be from 0"
     yield _changed(written, "past", np.array([-1, 0], np.int32)), "past must be from 0"
+    yield _changed(written, "biases", numbers.normal(3, 6)), "biases must be"
+    yield _changed(written, "biases", numbers.normal(2, 0)), "biases must be"
+    yield _changed(written, "biases", numbers.normal(6)), "biases must be"
     yield _changed(written, "biases", numbers.normal(4, 2, 1, 5)), "biases must be"
     yield _changed(written, "biases", numbers.normal(5, 2, 1, 4)), "biases must be"
 
