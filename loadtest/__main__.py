@@ -153,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="SUMMARY",
         help="summary.json of an earlier run: fail if the highest rate that keeps the objective "
-        f"is more than {objective.TOLERANCE:.0%} lower than there",
+        f"is lower than there by more than {objective.TOLERANCE:.0%}%",
     )
     rate.set_defaults(run=_rate)
 
