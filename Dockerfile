@@ -1,11 +1,12 @@
-# The service, its load tests and its models as images. Built with `docker build .`, podman or buildah:
+# The service and its load tests as images. Built with `docker build .`, podman or buildah:
 #
-#   docker build --tag cybersolve .                                        CPU
-#   docker build --tag cybersolve:gpu --build-arg PROVIDER=gpu .           CUDA, from PyPI's wheels
+#   docker build --tag cybersolve .                                            CPU
+#   docker build --tag cybersolve:gpu --build-arg PROVIDER=gpu .               CUDA, from PyPI's wheels
+#   docker build --tag cybersolve:convert --build-arg PROVIDER=convert .       CPU, any checkpoint
 #   docker build --tag cybersolve-loadtest --target loadtest .
-#   docker build --tag cybersolve-export --target export .                 a checkpoint to a bundle
 #
-# A CUDA image holds the bundled model in fp16, because no GPU computes the int8 of the other.
+# A CUDA image holds the bundled model in fp16, because no GPU computes the int8 of the others. An
+# image that converts serves checkpoints and models of the hub, too.
 # requirements/*.txt fix the Python packages with their hashes, and the digest fixes Debian; its
 # security fixes since then are installed over it. `make image-test` builds this file and asks the
 # result a question.
@@ -45,22 +46,8 @@ WORKDIR /reports
 ENTRYPOINT ["/opt/cybersolve/bin/python", "-P", "-m", "loadtest"]
 CMD ["--help"]
 
-# torch has other files on other machines, so that this lock alone has no hashes: what it converts is
-# compared with PyTorch, and the service's image holds none of it.
-FROM build AS export
-COPY requirements/export.txt requirements/
-RUN /pip/bin/pip --python /opt/cybersolve/bin/python install --quiet \
-    --requirement requirements/export.txt
-COPY engine engine
-COPY equations equations
-COPY model_export model_export
-ENV PATH=/opt/cybersolve/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/source
-USER 65532:65532
-ENTRYPOINT ["python", "-m", "model_export"]
-CMD ["--help"]
-
 FROM build AS model
-COPY requirements/export.txt requirements/
+COPY requirements/convert.txt requirements/
 COPY engine engine
 COPY equations equations
 COPY model_export model_export
@@ -73,12 +60,15 @@ RUN sh deploy/image/model.sh "${PROVIDER}"
 FROM build AS build-service
 ARG PROVIDER
 COPY requirements requirements
-RUN case "${PROVIDER}" in cpu) lock=otel ;; gpu) lock=serve-gpu ;; *) exit 1 ;; esac \
+RUN case "${PROVIDER}" in \
+        cpu) lock=otel ;; gpu) lock=serve-gpu ;; convert) lock=convert ;; *) exit 1 ;; esac \
     && /pip/bin/pip --python /opt/cybersolve/bin/python install --quiet --require-hashes --no-deps \
         --requirement "requirements/${lock}.txt"
 COPY pyproject.toml README.md LICENSE ./
+COPY commandline commandline
 COPY engine engine
 COPY equations equations
+COPY model_export model_export
 COPY service service
 RUN /pip/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /pip/bin/pip --python /opt/cybersolve/bin/python install --quiet --no-deps /wheels/*.whl

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
@@ -27,6 +27,7 @@ from loadtest.server import free_port
 from loadtest.workload import question
 
 _QUESTIONS = 5_000  # different ones for each process of the load
+_ONE_CORE = "1 on one core"
 
 
 @dataclass(frozen=True)
@@ -48,40 +49,48 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: --load-cores is {arguments.load_cores} of {len(cores)}", file=sys.stderr)
         return 1
     served = cores[: len(cores) - arguments.load_cores]
-    loading = cores[len(served) :] or cores
-    figures = measured(arguments, served, loading)
-    for count, turn in figures.items():
-        print(f"{count} processes: {turn}")
+    contenders = {_ONE_CORE: (1, served[:1])} if arguments.one_core else {}
+    contenders |= {str(count): (count, served) for count in arguments.processes}
+    figures = measured(arguments, contenders, cores[len(served) :] or cores)
+    for name, turn in figures.items():
+        print(f"{name}: {turn}")
     result = {
         "machine": command.machine(),
         "commit": command.commit(),
         "command": command.typed("bench.shards", argv),
         "cores_of_servers": len(served),
-        "by_processes": {str(count): turn.__dict__ for count, turn in figures.items()},
+        "by_processes": {name: asdict(turn) for name, turn in figures.items()},
     }
+    if arguments.one_core:
+        best = max(turn.per_s for turn in figures.values())
+        result["times_one_core"] = round(best / figures[_ONE_CORE].per_s, 2)
     print(json.dumps(result))
     return 0
 
 
 def measured(
-    arguments: argparse.Namespace, served: Sequence[int], loading: Sequence[int]
-) -> Mapping[int, Turn]:
-    """Return the medians of each number of processes, over turns A B A B."""
-    turns: dict[int, list[Turn]] = {count: [] for count in arguments.processes}
+    arguments: argparse.Namespace,
+    contenders: Mapping[str, tuple[int, Sequence[int]]],
+    loading: Sequence[int],
+) -> Mapping[str, Turn]:
+    """Return the medians of each server, given as processes and cores, over turns A B A B."""
+    turns: dict[str, list[Turn]] = {name: [] for name in contenders}
     with ExitStack() as running:
         servers = {}
-        for count in arguments.processes:
-            servers[count] = running.enter_context(_server(count, served, arguments.log))
-            command.say(f"{count} processes: ready")
+        for name, (count, cores) in contenders.items():
+            servers[name] = running.enter_context(
+                _server(count, cores, arguments.log / f"{name}.log")
+            )
+            command.say(f"{name}: ready")
         with _bound(loading):
             pool = running.enter_context(
                 ProcessPoolExecutor(arguments.load_processes, mp_context=get_context("spawn"))
             )
             for number in range(arguments.rounds):
-                for count, (process, port) in servers.items():
-                    turns[count].append(_turn(pool, process, port, arguments))
-                    command.say(f"round {number + 1}, {count} processes: {turns[count][-1]}")
-    return {count: _medians(all_turns) for count, all_turns in turns.items()}
+                for name, (process, port) in servers.items():
+                    turns[name].append(_turn(pool, process, port, arguments))
+                    command.say(f"round {number + 1}, {name}: {turns[name][-1]}")
+    return {name: _medians(of_one) for name, of_one in turns.items()}
 
 
 @contextmanager
@@ -95,9 +104,9 @@ def _server(count: int, cores: Sequence[int], log: Path) -> Iterator[tuple[Serve
         "CYBERSOLVE_CACHED_ANSWERS": "0",
     }
     serve = [sys.executable, "-P", "-m", "service.cli", "serve"]
-    log.mkdir(parents=True, exist_ok=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
     with _bound(cores):
-        process = ServerProcess(serve, settings, log / f"{count}.log")
+        process = ServerProcess(serve, settings, log)
     try:
         process.wait_ready(f"http://127.0.0.1:{port}/readyz")
         yield process, port
@@ -162,6 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = command.parser("bench.shards", __doc__)
     add = parser.add_argument
     add("--processes", type=int, nargs="+", default=[1, 2], help="numbers to compare")
+    add("--one-core", action="store_true", help="also one process on one core, to compare with")
     add("--callers", type=int, default=64, help="clients at once, over all processes of the load")
     add("--seconds", type=float, default=5.0, help="of a turn")
     add("--rounds", type=int, default=3, help="turns of every server; figures are their medians")

@@ -91,7 +91,7 @@ class Manifest:
             raw["architecture"] = Architecture(**raw["architecture"])
             raw["limits"] = Limits(**raw["limits"])
             raw["calibration"] = tuple((float(x), float(y)) for x, y in raw["calibration"])
-            raw["decoding"] = _as_tuples(raw.get("decoding", {}))
+            raw["decoding"] = as_tuples(raw.get("decoding", {}))
             Decoding(**raw["decoding"])  # an error where it is not one
             raw["files"] = {
                 name: {"bytes": file["bytes"], "sha256": file["sha256"]}
@@ -106,11 +106,11 @@ class Manifest:
             raise BundleError(f"not a manifest: {type(error).__name__}: {error}") from error
 
 
-def _as_tuples(value: Any) -> Any:
+def as_tuples(value: Any) -> Any:
     """Return JSON with tuples for lists, as `Decoding` has them."""
     if isinstance(value, dict):
-        return {name: _as_tuples(one) for name, one in value.items()}
-    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
+        return {name: as_tuples(one) for name, one in value.items()}
+    return tuple(map(as_tuples, value)) if isinstance(value, list) else value
 
 
 def load_manifest(folder: Path) -> Manifest:

@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,9 @@ def _describe(arguments: argparse.Namespace) -> None:
 
 
 def _parity(arguments: argparse.Namespace) -> None:
+    if arguments.settings:
+        _parity_of_settings(arguments)
+        return
     from engine.bundle import load_manifest
     from model_export.assembly import sources_of
     from model_export.checkpoint.reading import read_checkpoint
@@ -133,6 +137,24 @@ def _parity(arguments: argparse.Namespace) -> None:
     print(json.dumps(comparison.to_dict()))
     if manifest.precision == "fp32" and comparison.different:
         raise RunError(f"{comparison.different} of {comparison.questions} differ from PyTorch")
+
+
+def _parity_of_settings(arguments: argparse.Namespace) -> None:
+    from engine.bundle import load_manifest
+    from model_export.assembly import sources_of
+    from model_export.exactness import compare_settings
+
+    manifest = load_manifest(arguments.bundle)
+    questions = _questions(arguments.data, arguments.questions)
+    sources = sources_of(questions, manifest.prompt_format, arguments.checkpoint)
+    different = 0
+    for name, equality in compare_settings(
+        arguments.checkpoint, arguments.bundle, manifest, sources
+    ):
+        print(json.dumps({"settings": name, **asdict(equality)}), flush=True)
+        different += equality.different
+    if manifest.precision == "fp32" and different:
+        raise RunError(f"{different} answers differ from PyTorch's")
 
 
 def _single(arguments: argparse.Namespace) -> None:
@@ -248,6 +270,11 @@ def _parser() -> argparse.ArgumentParser:
     parity.add_argument("bundle", type=Path, help="the bundle's folder")
     parity.add_argument("checkpoint", type=Path, help="what it was exported from")
     parity.add_argument("--questions", type=COUNT, default=10_000, help="how many to compare")
+    parity.add_argument(
+        "--settings",
+        action="store_true",
+        help="compare beams of 2, 4 and 8 and penalties, a line each (default: greedy decoding)",
+    )
     parity.add_argument("--data", type=Path, default=_QUESTIONS, help="dataset file")
     single = command("single", _single, "write a bundle as one graph: source ids in, token ids out")
     single.add_argument("bundle", type=Path, help="the bundle's folder")

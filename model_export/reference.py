@@ -18,6 +18,7 @@ from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
 from engine.contracts import Tokens
 from model_export.checkpoint.adapter import Adapter
 from model_export.checkpoint.errors import CheckpointError
+from model_export.checkpoint.generation import DEFAULTS
 from model_export.checkpoint.reading import Checkpoint
 from model_export.greedy import greedy
 from model_export.rebuilding import rebuild
@@ -40,7 +41,7 @@ class Reference:
         """Load the model. Raises `CheckpointError` if transformers would make up weights."""
         self.checkpoint = checkpoint
         self.model = _load(checkpoint)
-        for name in (*checkpoint.generation.decoding, "bad_words_ids", "sequence_bias"):
+        for name in DEFAULTS:  # the comparison is greedy
             setattr(self.model.generation_config, name, None)
 
     def answers(self, sources: Sequence[Tokens], max_new_tokens: int | None = None) -> list[Answer]:

@@ -138,7 +138,8 @@ class WritingEngine(EchoEngine):
         tokens = [*prompt.forced, *tokens[: decoding.max_new_tokens]]
         for length in range(len(prompt.forced) + 1, len(tokens) + 1):
             text = self._codec.decode(tokens[:length])
-            if any(stop in text for stop in decoding.stop):
+            begun = len(self._codec.decode(prompt.forced))
+            if any(stop in text[max(0, begun - len(stop) + 1) :] for stop in decoding.stop):
                 return self._scored(prompt, tokens[:length], rank, stopped=True)
         return self._scored(prompt, tokens, rank, ended=ended)
 

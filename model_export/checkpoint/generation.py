@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.bundle import as_tuples
 from engine.contracts import Decoding
 from model_export.checkpoint.configuration import Configuration
 from model_export.checkpoint.errors import CheckpointError
@@ -35,6 +36,8 @@ _BEAMS: dict[str, tuple[Any, ...]] = {  # count where there are beams
     "early_stopping": (None, False),
     "length_penalty": (None, 1.0),
 }
+# All settings that a bundle may carry.
+DEFAULTS = (*_ALWAYS, *_SAMPLING, *_BEAMS, "min_length", "bad_words_ids", "sequence_bias")
 _TOP_K = 50  # transformers' own default where tokens are sampled
 # Settings that are not supported, likewise.
 _REFUSED: dict[str, tuple[Any, ...]] = {
@@ -116,9 +119,10 @@ def _decoding(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
         if settings.get(name) not in neutral
     }
     if words := settings.get("bad_words_ids"):
-        chosen["bad_words"] = tuple(map(tuple, words))
+        chosen["bad_words"] = words
     if biases := settings.get("sequence_bias"):
         chosen["logit_bias"] = _biases(biases, path)
+    chosen = dict(as_tuples(chosen))
     try:
         Decoding(**chosen)
     except (TypeError, ValueError) as error:
@@ -126,14 +130,15 @@ def _decoding(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
     return chosen
 
 
-def _biases(biases: Any, path: Path) -> tuple[tuple[int, float], ...]:
-    """Return the biases of single tokens. Raises `CheckpointError` for one of several in turn."""
-    if not isinstance(biases, list) or any(len(tokens) != 1 for tokens, _ in biases):
+def _biases(value: Any, path: Path) -> list[tuple[int, float]]:
+    """Return biases of single tokens, from transformers' `[[[token], bias], ...]`."""
+    try:
+        return [(token, float(bias)) for (token,), bias in value]
+    except (TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path}: sequence_bias is {biases!r:.60}; expected biases of one token each, "
+            f"{path}: sequence_bias is {value!r:.60}; expected biases of one token each, "
             "[[[token], bias], ...]"
-        )
-    return tuple((tokens[0], float(bias)) for tokens, bias in biases)
+        ) from error
 
 
 def _token(name: str, value: Any, config: Configuration, path: Path) -> int:

@@ -38,8 +38,8 @@ def _answer(**fields: Any) -> dict[str, Any]:
         fields = {"solution": {fields.get("variable", "x"): fields["answer"]}, **fields}
     usual = {
         "answer": None, "solution": None, "variable": "x", "verdict": "correct", "reason": None,
-        "source": "model", "equation": None, "work": None, "confidence": 0.999, "tries": 1, "model": _MODEL,
-        "timing_ms": _TIMING_MS,
+        "source": "model", "equation": None, "work": None, "confidence": 0.999, "tries": 1,
+        "model": _MODEL, "timing_ms": _TIMING_MS,
     }  # fmt: skip
     return {**usual, **fields}
 

@@ -103,6 +103,7 @@ class Generator:
         """
         started_s, shown, ids = time.perf_counter(), "", 0
         source, prompt = self._read(request)
+        begun = len(self._codec.decode(prompt.forced))
         async with aclosing(self._stream(prompt, timeout_s)) as news:
             async for item in news:
                 if isinstance(item, Answered):
@@ -110,7 +111,7 @@ class Generator:
                     text, tokens = whole.best.text, list(whole.best.ids)
                 else:
                     text, tokens = self._codec.decode(item), item
-                    text = shown_so_far(text, request.decoding.stop)
+                    text = shown_so_far(text, request.decoding.stop, begun)
                 if len(text) > len(shown) and text.startswith(shown):
                     yield Piece(text[len(shown) :], tuple(tokens[ids:]))
                     shown, ids = text, len(tokens)

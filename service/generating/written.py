@@ -68,11 +68,12 @@ def written_text(
 ) -> WrittenText:
     """Return `hypothesis`, whose first `forced` tokens are the prefix, as text.
 
-    It is cut before the first of `stops`.
+    It is cut before the first of `stops`, which the prefix alone may contain.
     """
+    begun = len(codec.decode(hypothesis.tokens[:forced]))
     logprobs = hypothesis.logprobs[forced:]
     return WrittenText(
-        text=cut(codec.decode(hypothesis.tokens), stops),
+        text=cut(codec.decode(hypothesis.tokens), stops, begun),
         ids=tuple(hypothesis.tokens),
         finish_reason=hypothesis.finish_reason,
         logprob=sum(logprobs),
@@ -104,13 +105,14 @@ def token_texts(codec: TextCodec, ids: Sequence[int]) -> list[str]:
     return [_added(codec, ids[:index], id_) for index, id_ in enumerate(ids)]
 
 
-def cut(text: str, stops: Sequence[str]) -> str:
-    """Return `text` before the first occurrence of any of `stops`."""
-    places = [place for stop in stops if (place := text.find(stop)) >= 0]
+def cut(text: str, stops: Sequence[str], begun: int = 0) -> str:
+    """Return `text` before the first of `stops` that ends after its first `begun` characters."""
+    starts = [(stop, max(0, begun - len(stop) + 1)) for stop in stops]
+    places = [place for stop, start in starts if (place := text.find(stop, start)) >= 0]
     return text[: min(places)] if places else text
 
 
-def shown_so_far(text: str, stops: Sequence[str]) -> str:
+def shown_so_far(text: str, stops: Sequence[str], begun: int = 0) -> str:
     """Return what may be shown of a text that is still being written.
 
     Held back are an unfinished character, and an ending that may become one of `stops`.
@@ -118,7 +120,7 @@ def shown_so_far(text: str, stops: Sequence[str]) -> str:
     if text.endswith(_UNFINISHED):
         return ""
     held = max((_overlap(text, stop) for stop in stops), default=0)
-    return cut(text[: len(text) - held], stops)
+    return cut(text[: len(text) - held], stops, begun)
 
 
 def _overlap(text: str, stop: str) -> int:

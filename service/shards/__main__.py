@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _serve(share: Share, link: Link, way: socket.socket) -> None:
-    if share.cores is not None:
+    if share.cores:
         os.sched_setaffinity(0, share.cores)  # inherited by the engines
     settings = share.settings
     app = create_app(settings, load_model(settings, cpus=share.cpus), peers=link)

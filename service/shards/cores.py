@@ -1,71 +1,65 @@
-"""Divide the cores of a machine among processes, so that none spans NUMA nodes needlessly."""
+"""Place processes on the NUMA nodes of a machine, each on as few as it needs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple
 
 SYSTEM = Path("/sys/devices/system")
-Item = TypeVar("Item")
 
 
-def divided(cores: AbstractSet[int], parts: int, system: Path = SYSTEM) -> list[frozenset[int]]:
-    """Return `parts` disjoint sets, not empty, that are `cores` together.
+class Place(NamedTuple):
+    """The cores on which a process may run, and how many of them are its part."""
 
-    A part lies within one NUMA node where there are as many parts as nodes or more; otherwise it is
-    some whole nodes. Hyper-threads of one core are in one part where the numbers allow it. There
-    must be as many cores as parts.
+    cores: frozenset[int]
+    cpus: int
+
+
+def placed(cores: AbstractSet[int], processes: int, system: Path = SYSTEM) -> list[Place]:
+    """Return a place for each process; their parts are `cores` together.
+
+    Processes on one node may run on all of its cores. Where there are fewer processes than nodes,
+    each has some whole nodes. There must be as many cores as processes.
     """
-    assert 0 < parts <= len(cores), "fewer cores than parts: this is a bug"
+    assert 0 < processes <= len(cores), "fewer cores than processes: this is a bug"
     nodes = _nodes(cores, system)
-    if parts < len(nodes):
-        return [frozenset().union(*group) for group in _cut(nodes, parts)]
-    counts = _apportioned([len(node) for node in nodes], parts)
+    if processes < len(nodes):
+        groups = [frozenset().union(*group) for group in _cut(nodes, processes)]
+        return [Place(group, len(group)) for group in groups]
+    counts = _apportioned([len(node) for node in nodes], processes)
     return [
-        frozenset(part)
+        Place(node, len(node) // count + (index < len(node) % count))
         for node, count in zip(nodes, counts, strict=True)
-        for part in _cut(_siblings_together(node, system), count)
+        for index in range(count)
     ]
 
 
-def _nodes(cores: AbstractSet[int], system: Path) -> list[list[int]]:
+def _nodes(cores: AbstractSet[int], system: Path) -> list[frozenset[int]]:
     """Return the cores of each node; one node where the kernel names none."""
     files = sorted(system.glob("node/node*/cpulist"))
-    nodes = [sorted(_cpu_list(file.read_text()) & cores) for file in files]
-    known = {core for node in nodes for core in node}
-    rest = sorted(cores - known)
+    nodes = [frozenset(_cpu_list(file.read_text()) & cores) for file in files]
+    rest = frozenset(cores).difference(*nodes)
     return [node for node in (*nodes, rest) if node]
 
 
-def _siblings_together(node: Sequence[int], system: Path) -> list[int]:
-    def first_sibling(core: int) -> tuple[int, int]:
-        try:
-            text = (system / f"cpu/cpu{core}/topology/thread_siblings_list").read_text()
-        except OSError:
-            return core, core
-        return min(_cpu_list(text), default=core), core
-
-    return sorted(node, key=first_sibling)
-
-
-def _apportioned(sizes: Sequence[int], parts: int) -> list[int]:
-    """Divide `parts` by size: each gets one, and the next always goes where parts are largest."""
+def _apportioned(sizes: Sequence[int], processes: int) -> list[int]:
+    """Divide processes by size: one for each node, the next always where parts are largest."""
     counts = [1] * len(sizes)
-    for _ in range(parts - len(sizes)):
+    for _ in range(processes - len(sizes)):
         largest = max(range(len(sizes)), key=lambda one: sizes[one] / counts[one])
         counts[largest] += 1
     return counts
 
 
-def _cut(items: Sequence[Item], parts: int) -> Iterator[Sequence[Item]]:
+def _cut(nodes: Sequence[frozenset[int]], parts: int) -> Iterator[Sequence[frozenset[int]]]:
     """Cut into `parts` whose lengths differ by one at most."""
     for part in range(parts):
-        yield items[part * len(items) // parts : (part + 1) * len(items) // parts]
+        yield nodes[part * len(nodes) // parts : (part + 1) * len(nodes) // parts]
 
 
-def _cpu_list(text: str) -> set[int]:
+def _cpu_list(text: str) -> AbstractSet[int]:
     """Read the kernel's list format, such as `0-3,8-11`."""
     cores: set[int] = set()
     for part in text.strip().split(","):

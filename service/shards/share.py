@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from engine.cpu import available_cpus
 from service.settings import Settings, SettingsError
-from service.shards.cores import divided
+from service.shards.cores import Place, placed
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Share:
     index: int
     settings: Settings
     cpus: int  # that its engines may use
-    cores: frozenset[int] | None  # that it is bound to; `None`: to none
+    cores: frozenset[int]  # on which it may run; none: this system binds no process
 
 
 def shares(settings: Settings) -> list[Share]:
@@ -28,8 +28,6 @@ def shares(settings: Settings) -> list[Share]:
             f"CYBERSOLVE_WORKERS is {settings.workers} and CYBERSOLVE_PROCESSES is {count}; "
             "expected an engine or more for each process"
         )
-    cpus = available_cpus()
-    bound = _bound(count, cpus)
     return [
         Share(
             index,
@@ -40,23 +38,24 @@ def shares(settings: Settings) -> list[Share]:
                 max_queue_tokens=-(-settings.max_queue_tokens // count),
                 max_connections=-(-settings.max_connections // count),
             ),
-            len(bound[index]) if bound else max(1, _part(cpus, count, index)),
-            bound[index] if bound else None,
+            place.cpus,
+            place.cores,
         )
-        for index in range(count)
+        for index, place in enumerate(_places(count))
     ]
 
 
-def _bound(count: int, cpus: int) -> list[frozenset[int]] | None:
-    """Return the cores of each process; `None` where processes should not be bound to cores.
+def _places(count: int) -> list[Place]:
+    """Return the place of each process.
 
-    That is where there are fewer cores than processes, and where a quota allows less than all
-    cores: the kernel then runs them where there is time left.
+    Where there are fewer cores than processes, and where a quota allows less than all cores, all
+    processes may run on all cores: the kernel runs them where there is time left.
     """
-    if not hasattr(os, "sched_getaffinity"):
-        return None
-    cores = os.sched_getaffinity(0)
-    return divided(cores, count) if count <= len(cores) == cpus else None
+    cores = frozenset(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ())
+    cpus = available_cpus()
+    if count <= len(cores) == cpus:
+        return placed(cores, count)
+    return [Place(cores, max(1, _part(cpus, count, index))) for index in range(count)]
 
 
 def _part(total: int, count: int, index: int) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 from engine.bundle import BundleError, Manifest
 from engine.contracts import Hypothesis, Prompt
@@ -23,8 +23,7 @@ _TRY_S = 60.0  # longer than any deadline
 _TRIES_AT_ONCE = 3  # more at once correct less for each try; fewer take longer
 
 
-@dataclass(frozen=True)
-class Written:
+class Written(NamedTuple):
     """One text of the model: its first, or a later one that is right."""
 
     source: tuple[int, ...]
@@ -107,7 +106,7 @@ class Writer:
                 search.add(prompt, answered.hypothesis)
                 if best is first and correct((written := self._read(first.source, answered)).work):
                     best = written
-        return replace(best, tries=tries, timings=timings)
+        return best._replace(tries=tries, timings=timings)
 
     async def _answers(self, prompts: list[Prompt]) -> dict[Prompt, Answered]:
         """Return the answers to `prompts`, likeliest first, without those that failed."""

@@ -120,4 +120,4 @@ def needs_of(environment: Mapping[str, str], *, gpu: bool) -> Needs:
     """What the service needs that starts with the model in its image and this environment."""
     known = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
     settings, manifest = Settings.from_environment(known), model_in_image(gpu=gpu)
-    return needs(manifest, settings, engines=layout(manifest, settings)[0])
+    return needs(manifest, settings, engines=layout(manifest, settings, cpus=4)[0])

@@ -21,7 +21,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 HADOLINT = shutil.which("hadolint", path=str(Path(sys.executable).parent))
 OURS = {path.parent.name for path in ROOT.glob("*/__init__.py")}
 # What each stage runs of ours.
-ENTRIES = {"build-service": "service", "export": "model_export", "build-loadtest": "loadtest"}
+ENTRIES = {"build-service": "service", "build-loadtest": "loadtest"}
 
 
 def stage(name: str) -> str:

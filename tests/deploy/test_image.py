@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from engine.bundle import load_manifest, read_manifest
 from loadtest.server import free_port
-from tests.deploy.images import BASE, Builder, Image, missing
+from service.settings import Settings
+from service.sizing import providers
+from tests.deploy.images import BASE, REVISION, Builder, Image, missing
 from tests.end_to_end.conftest import START_S
 
 pytestmark = [
@@ -20,19 +26,6 @@ pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=missing()),
 ]
 MOST_BYTES = 400_000_000
-REVISION = "0123abc"
-
-
-@pytest.fixture(scope="module")
-def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
-    builder = Builder(tmp_path_factory.mktemp("images"))
-    yield builder
-    builder.clean()
-
-
-@pytest.fixture(scope="module")
-def image(builder: Builder) -> Image:
-    return builder.build("cybersolve", "--build-arg", f"REVISION={REVISION}")
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +92,9 @@ def test_it_says_what_it_is_and_what_it_holds(image: Image) -> None:
 
 def test_it_can_send_spans(image: Image) -> None:
     script = "from opentelemetry.exporter.otlp.proto.http import trace_exporter"
-    assert image.start(["python", "-c", script]).wait(timeout=START_S) == 0
+    process = image.start(["python", "-c", script])
+    output, _ = process.communicate(timeout=START_S)
+    assert process.returncode == 0, output
 
 
 def test_it_is_not_root_and_cannot_write(image: Image) -> None:
@@ -131,6 +126,22 @@ def test_it_is_small_and_holds_nothing_but_the_service(image: Image) -> None:
     assert sorted(path.name for path in (image.root / "opt/cybersolve/models").iterdir()) == [
         "cybersolve-mini"
     ]
+
+
+def test_the_model_of_a_gpu_image_is_one_that_a_gpu_runs(builder: Builder) -> None:
+    """And it answers, on this machine's CPU."""
+    gpu = builder.build("cybersolve-gpu-model", "--target", "model", "--build-arg", "PROVIDER=gpu")
+    model = gpu.root / "models" / "cybersolve-mini"
+    manifest = load_manifest(model)
+    assert "cuda" in providers(manifest)
+    shipped = read_manifest(Settings().model)
+    assert (manifest.name, manifest.version) == (shipped.name, shipped.version)
+    assert manifest.calibration == shipped.calibration
+    solved = subprocess.run(
+        [sys.executable, "-m", "service.cli", "solve", "3x + 5 = 20"],
+        env={**os.environ, "CYBERSOLVE_MODEL": str(model)}, capture_output=True, check=True,
+    )  # fmt: skip
+    assert b"x = 5" in solved.stdout
 
 
 def test_an_unknown_provider_does_not_build(builder: Builder) -> None:

@@ -15,7 +15,7 @@ from model_export.assembly import Identity
 from model_export.bundle import write_bundle
 from model_export.checkpoint.reading import read_checkpoint
 from model_export.single import compare_with_reference, write_single
-from tests.model_export.family import MEMBERS, write_member
+from tests.model_export.family import MEMBERS, change, write_member
 
 STEPS = 12
 LENGTHS = [1, 2, 3, 511, 512, *range(7, 412, 15)]  # tokens of 32 sources, the end token included
@@ -47,6 +47,18 @@ def test_answers_are_those_of_transformers(member: str, tmp_path: Path) -> None:
     for number in (0, 4, 20):
         (alone,) = generate(OrtEngine(model, rows=1), [prompts[number]])
         assert alone.best.tokens == together[number]
+
+
+def test_defaults_of_requests_do_not_disturb_the_comparison(tmp_path: Path) -> None:
+    """The bundle carries them; export compares plain greedy answers."""
+    folder = write_member("T5", tmp_path / "checkpoint")
+    settings = {"num_beams": 3, "repetition_penalty": 1.5, "min_length": 5, "do_sample": False}
+    change(folder / "generation_config.json", **settings)
+    identity = Identity("member", "1", "none", "text", Limits(64, STEPS), {})
+    sources = sources_for(3_000, 1)[2:8]
+    manifest = write_bundle(folder, tmp_path / "out", identity, sources, lambda _: "card\n")
+    carried = {"num_beams": 3, "repetition_penalty": 1.5, "min_new_tokens": 4}
+    assert manifest.decoding == carried
 
 
 def test_one_file_has_the_biases_of_every_layer(tmp_path: Path) -> None:

@@ -130,6 +130,9 @@ def test_an_answer_has_its_reason_tokens_and_scores(bundle: Path) -> None:
         assert begun["text"] == f"So: {TEXT}"
         assert begun["logprob"] == ended["logprob"]
         assert {one["logprob"] for one in begun["token_logprobs"]} == {None, -0.25}
+        # A stop text that the prefix has is looked for in what follows.
+        later = await ask(prefix="The house: ", stop="house")
+        assert (later["text"], later["finish_reason"]) == ("The house: The ", "stop")
 
     serve_text(bundle, scenario)
 

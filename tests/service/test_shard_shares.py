@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,55 +13,55 @@ from hypothesis import strategies as st
 
 from engine.cpu import available_cpus
 from service.settings import Settings, SettingsError
-from service.shards.cores import divided
+from service.shards.cores import placed
 from service.shards.share import shares
 
 
-def machine(folder: Path, nodes: list[str], siblings: list[str] | None = None) -> Path:
-    """Return a folder like /sys/devices/system with these NUMA nodes and hyper-threads."""
+def machine(folder: Path, *nodes: str) -> Path:
+    """Return a folder like /sys/devices/system with these NUMA nodes."""
     for index, cores in enumerate(nodes):
         (folder / f"node/node{index}").mkdir(parents=True)
         (folder / f"node/node{index}/cpulist").write_text(f"{cores}\n")
-    for together in siblings or []:
-        for core in together.split(","):
-            (folder / f"cpu/cpu{core}/topology").mkdir(parents=True)
-            (folder / f"cpu/cpu{core}/topology/thread_siblings_list").write_text(f"{together}\n")
     return folder
 
 
-def sets(*parts: str) -> list[frozenset[int]]:
-    return [frozenset(map(int, part.split())) for part in parts]
+FIRST, SECOND = frozenset({0, 1, 2, 3}), frozenset({4, 5, 6, 7})
 
 
-def test_no_part_spans_two_nodes(tmp_path: Path) -> None:
-    system = machine(tmp_path, ["0-3", "4-7"])
-    assert divided(set(range(8)), 2, system) == sets("0 1 2 3", "4 5 6 7")
-    assert divided(set(range(8)), 3, system) == sets("0 1", "2 3", "4 5 6 7")
-    assert divided({0, 1, 2, 3, 7}, 2, system) == sets("0 1 2 3", "7")
+def test_no_process_spans_two_nodes(tmp_path: Path) -> None:
+    system = machine(tmp_path, "0-3", "4-7")
+    both = FIRST | SECOND
+    assert placed(both, 2, system) == [(FIRST, 4), (SECOND, 4)]
+    assert placed(both, 3, system) == [(FIRST, 2), (FIRST, 2), (SECOND, 4)]
+    assert placed(both, 5, system) == [(FIRST, 2), (FIRST, 1), (FIRST, 1), (SECOND, 2), (SECOND, 2)]
+    assert placed(FIRST | {7}, 2, system) == [(FIRST, 4), ({7}, 1)]
 
 
-def test_fewer_parts_than_nodes_are_whole_nodes(tmp_path: Path) -> None:
-    system = machine(tmp_path, ["0-1", "2-3", "4-5", "6-7"])
-    assert divided(set(range(8)), 2, system) == sets("0 1 2 3", "4 5 6 7")
-
-
-def test_threads_of_one_core_stay_together(tmp_path: Path) -> None:
-    system = machine(tmp_path, ["0-3"], ["0,2", "1,3"])
-    assert divided(set(range(4)), 2, system) == sets("0 2", "1 3")
+def test_fewer_processes_than_nodes_have_whole_nodes(tmp_path: Path) -> None:
+    system = machine(tmp_path, "0-1", "2-3", "4-5", "6-7")
+    assert placed(FIRST | SECOND, 2, system) == [(FIRST, 4), (SECOND, 4)]
 
 
 def test_a_machine_that_names_no_nodes_is_one(tmp_path: Path) -> None:
-    assert divided({3, 5, 9}, 2, tmp_path) == sets("3", "5 9")
+    every = frozenset({3, 5, 9})
+    assert placed(every, 2, tmp_path) == [(every, 2), (every, 1)]
 
 
-@given(st.sets(st.integers(0, 63), min_size=1), st.data())
-def test_parts_are_disjoint_and_all_cores(cores: set[int], data: st.DataObject) -> None:
-    parts = data.draw(st.integers(1, len(cores)))
-    found = divided(cores, parts)
-    assert len(found) == parts
-    assert all(found)
-    assert sum(map(len, found)) == len(cores)
-    assert frozenset().union(*found) == cores
+@given(st.sets(st.integers(0, 63), min_size=1), st.integers(1, 4), st.data())
+def test_every_core_is_part_of_one_process(
+    cores: set[int], nodes: int, data: st.DataObject
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        lists = [
+            ",".join(str(core) for core in range(64) if core % nodes == n) for n in range(nodes)
+        ]
+        system = machine(Path(folder), *lists)
+        processes = data.draw(st.integers(1, len(cores)))
+        places = placed(cores, processes, system)
+    assert len(places) == processes
+    assert all(1 <= place.cpus <= len(place.cores) for place in places)
+    assert sum(place.cpus for place in places) == len(cores)
+    assert frozenset().union(*(place.cores for place in places)) == cores
 
 
 def test_limits_and_engines_are_divided() -> None:
@@ -71,10 +73,11 @@ def test_limits_and_engines_are_divided() -> None:
     assert {one.processes for one in given} == {3}
 
 
-def test_processes_are_bound_to_cores_only_where_each_has_one() -> None:
-    cpus = available_cpus()
-    many = shares(replace(Settings(), processes=cpus + 1))
-    assert {(share.cores, share.cpus) for share in many} == {(None, 1)}
+def test_more_processes_than_cores_share_all_of_them() -> None:
+    many = shares(replace(Settings(), processes=available_cpus() + 1))
+    assert {(share.cores, share.cpus) for share in many} == {
+        (frozenset(os.sched_getaffinity(0)), 1)
+    }
 
 
 def test_every_process_needs_an_engine() -> None:

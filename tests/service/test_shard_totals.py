@@ -59,12 +59,13 @@ def test_figures_of_single_processes_say_whose_they_are() -> None:
 
 def test_what_an_ended_process_counted_stays_and_its_state_goes() -> None:
     ended, running = Metrics(), Metrics()
-    ended.request("/solve", 500, 0.02)
+    for metrics in (ended, running):
+        metrics.request("/solve", 500, 0.25)
     ended.queued(3)
     kept = growing(ended.families())
     found = series(exposition(combined([kept, running.families()])))
-    assert found["cybersolve_requests_total route=/solve status=500"] == 1
-    assert found["cybersolve_request_duration_seconds_sum route=/solve"] == 0.02
+    assert found["cybersolve_requests_total route=/solve status=500"] == 2
+    assert found["cybersolve_request_duration_seconds_sum route=/solve"] == 0.5
     assert found["cybersolve_queue_depth"] == 0
     created = "cybersolve_requests_created route=/solve status=500"
     assert found[created] == series(ended.exposition())[created]

@@ -44,8 +44,8 @@ def test_fewer_rows_need_less_memory() -> None:
 
 
 def test_a_gpu_has_one_engine_of_a_small_model() -> None:
-    assert layout(MANIFEST, Settings(provider="cuda"))[0] == 1
-    assert layout(MANIFEST, Settings(provider="cuda", workers=2))[0] == 2
+    assert layout(MANIFEST, Settings(provider="cuda"), cpus=4)[0] == 1
+    assert layout(MANIFEST, Settings(provider="cuda", workers=2), cpus=4)[0] == 2
 
 
 def test_inspect_says_what_a_pod_needs() -> None:

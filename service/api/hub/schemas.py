@@ -91,9 +91,10 @@ class HubParameters(PipelineParameters, GenerationSettings):
 
 class HubRequest(Strict):
     inputs: Text | Annotated[list[Text], Field(min_length=1, fail_fast=True)] = Field(
-        description="A text, or several."
+        description="A text, or several.",
+        examples=["translate English to German: The house is small."],
     )
-    parameters: HubParameters = HubParameters()
+    parameters: HubParameters = Field(default_factory=HubParameters)
     stream: StrictBool | None = Field(None, description="Server-sent events, for one text.")
     timeout_ms: TimeoutMs = None
 

@@ -75,7 +75,7 @@ class RequestedOutput(BaseModel):
 
 class InferRequest(BaseModel):
     id: str | None = Field(None, description="Comes back in the response.")
-    parameters: InferParameters = InferParameters()
+    parameters: InferParameters = Field(default_factory=InferParameters)
     inputs: list[InputTensor] = Field(min_length=1, max_length=1, fail_fast=True)
     outputs: list[RequestedOutput] = Field(
         [], max_length=_MOST_TENSORS, fail_fast=True, description="All, where none is named."

@@ -30,7 +30,10 @@ class CompletionRequest(Strict, GenerationSettings):
     """OpenAI's parameters, and as extensions the settings of `/generate` that it has not."""
 
     model: str = Field(description="The name of the served model.", examples=["cybersolve-mini"])
-    prompt: Prompts = Field(description="A text, several, or the ids of their tokens.")
+    prompt: Prompts = Field(
+        description="A text, several, or the ids of their tokens.",
+        examples=["translate English to German: The house is small."],
+    )
     max_tokens: StrictInt | None = Field(
         None, gt=0, description=f"Tokens to write at most; {DEFAULT_MAX_TOKENS} by default."
     )
