@@ -1,20 +1,27 @@
-# The service, and the load tests, as images. Built with `docker build .`, podman or buildah:
+# The service and its load tests as images. Built with `docker build .`, podman or buildah:
 #
-#   docker build --tag cybersolve .                                        CPU
-#   docker build --tag cybersolve:gpu --build-arg PROVIDER=gpu .           CUDA, from PyPI's wheels
+#   docker build --tag cybersolve .                                            CPU
+#   docker build --tag cybersolve:gpu --build-arg PROVIDER=gpu .               CUDA, from PyPI's wheels
+#   docker build --tag cybersolve:convert --build-arg PROVIDER=convert .       CPU, any checkpoint
 #   docker build --tag cybersolve-loadtest --target loadtest .
 #
-# What goes in is fixed by requirements/*.txt with hashes, but for Debian's python3, whose security
-# fixes are wanted: pin the rest with --build-arg BASE=debian:bookworm-slim@sha256:...
-# `make image-test` builds this file and asks the result a question.
-ARG BASE=debian:bookworm-slim
+# A CUDA image holds the bundled model in fp16, because no GPU computes the int8 of the others. An
+# image that converts serves checkpoints and models of the hub, too.
+# requirements/*.txt fix the Python packages with their hashes, and the digest fixes Debian; its
+# security fixes since then are installed over it. `make image-test` builds this file and asks the
+# result a question.
+ARG BASE=debian:bookworm-20260824-slim@sha256:88200866dfff7ea7f5cbcb6ec7c8a701889efe6fe859fe64d6990e4b07ea4171
+ARG PROVIDER=cpu
 
 FROM ${BASE} AS python
+# hadolint ignore=DL3008
 RUN apt-get update \
+    && apt-get upgrade --yes \
     && apt-get install --yes --no-install-recommends python3 \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/apt /var/log/dpkg.log
 
 FROM python AS build
+# hadolint ignore=DL3008,DL3009
 RUN apt-get update && apt-get install --yes --no-install-recommends \
     gcc libc6-dev python3-venv
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -39,23 +46,62 @@ WORKDIR /reports
 ENTRYPOINT ["/opt/cybersolve/bin/python", "-P", "-m", "loadtest"]
 CMD ["--help"]
 
+FROM build AS model
+COPY requirements/convert.txt requirements/
+COPY engine engine
+COPY equations equations
+COPY model_export model_export
+COPY deploy/image deploy/image
+COPY models/cybersolve-mini /shipped
+COPY models/cybersolve-mini-checkpoint /checkpoint
+ARG PROVIDER
+RUN sh deploy/image/model.sh "${PROVIDER}"
+
 FROM build AS build-service
-ARG PROVIDER=cpu
+ARG PROVIDER
 COPY requirements requirements
-RUN case "${PROVIDER}" in cpu) lock=serve ;; gpu) lock=serve-gpu ;; *) exit 1 ;; esac \
-    && /pip/bin/pip --python /opt/cybersolve/bin/python install --quiet --require-hashes \
+RUN case "${PROVIDER}" in \
+        cpu) lock=otel ;; gpu) lock=serve-gpu ;; convert) lock=convert ;; *) exit 1 ;; esac \
+    && /pip/bin/pip --python /opt/cybersolve/bin/python install --quiet --require-hashes --no-deps \
         --requirement "requirements/${lock}.txt"
 COPY pyproject.toml README.md LICENSE ./
+COPY commandline commandline
+COPY engine engine
 COPY equations equations
+COPY model_export model_export
 COPY service service
 RUN /pip/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /pip/bin/pip --python /opt/cybersolve/bin/python install --quiet --no-deps /wheels/*.whl
 
+# The bill of materials (CycloneDX) and the provenance (SLSA) of what the image below holds.
+FROM python AS materials
+ARG BASE
+ARG PROVIDER
+ARG REVISION=unknown
+COPY --from=build-service /opt/cybersolve /opt/cybersolve
+COPY --from=build-service /wheels /wheels
+COPY --from=model /models /opt/cybersolve/models
+COPY requirements /source/requirements
+COPY deploy/image/materials.py /source/
+RUN /opt/cybersolve/bin/python /source/materials.py --base "${BASE}" --provider "${PROVIDER}" \
+    --revision "${REVISION}" --requirements /source/requirements --wheels /wheels \
+    --models /opt/cybersolve/models --out /materials
+
 # Last, and so what a build without --target makes.
 FROM python AS service
+ARG BASE
+ARG REVISION=unknown
+ARG VERSION=unreleased
+LABEL org.opencontainers.image.title="cybersolve" \
+    org.opencontainers.image.description="Solves equations written as text with a T5 model and verifies every answer exactly" \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.base.name="${BASE}"
 COPY --from=build-service /opt/cybersolve /opt/cybersolve
 COPY LICENSE /opt/cybersolve/
-COPY models/cybersolve-mini /opt/cybersolve/models/cybersolve-mini
+COPY --from=model /models /opt/cybersolve/models
+COPY --from=materials /materials /opt/cybersolve/materials
 # ONNX Runtime 1.32 keeps an identifier of the device and reports its use, unless told not to.
 ENV CYBERSOLVE_HOST=0.0.0.0 \
     CYBERSOLVE_MODEL=/opt/cybersolve/models/cybersolve-mini \
@@ -65,7 +111,7 @@ ENV CYBERSOLVE_HOST=0.0.0.0 \
 # By number, so that Kubernetes can tell that it is not root; nothing is ever written.
 USER 65532:65532
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
-    CMD ["python", "-P", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + (os.environ.get('CYBERSOLVE_METRICS_PORT') or os.environ.get('CYBERSOLVE_PORT', '8000')) + '/readyz', timeout=4)"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
+    CMD ["python", "-P", "-m", "service.health_check"]
 ENTRYPOINT ["cybersolve"]
 CMD ["serve"]

@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 BUNDLE := models/cybersolve-mini
 COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11
 LOCK = $(COMPILE) pyproject.toml
+SLIM = --excludes requirements/serve-excludes.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help serve test browser-test screenshots ops-test image-test kernel-test wheel wheel-test ray-test baselines-test finetune-test soak \
@@ -56,10 +57,8 @@ openapi: $(VENV)/dev.stamp  ## accept what changed in the OpenAPI document
 client: $(VENV)/dev.stamp  ## the Python client as a wheel in dist/
 	$(BIN)/pip wheel -q --no-deps --wheel-dir dist ./client
 
-wheel: $(VENV)/wheel.stamp  ## the service with its kernels and model as a wheel in dist/
-	rm -rf build/wheel
-	$(BIN)/pip wheel -q --no-deps --wheel-dir build/wheel .
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/wheel/*.whl
+wheel: $(VENV)/wheel.stamp  ## the service with its kernels and model as wheels in dist/: x86-64 and ARM64
+	$(BIN)/python -P -m deploy.wheels
 
 wheel-test: $(VENV)/dev.stamp $(VENV)/wheel.stamp  ## build the wheel and serve from it (minutes)
 	$(BIN)/pytest -m wheel -o faulthandler_timeout=900
@@ -102,14 +101,16 @@ evaluate: $(VENV)/dev.stamp  ## score the bundled model on fresh questions; repo
 	$(BIN)/python -m training evaluate $(BUNDLE) --data data-fresh --limit 10000 --report evaluation
 
 lock: $(VENV)/dev.stamp  ## resolve requirements/*.txt anew from pyproject.toml
-	$(LOCK) --extra cpu --generate-hashes --output-file requirements/serve.txt
-	$(LOCK) --extra gpu --generate-hashes --constraint requirements/serve.txt \
-		--output-file requirements/serve-gpu.txt
-	$(LOCK) --extra cpu --extra otel --generate-hashes --constraint requirements/serve.txt \
+	$(LOCK) --extra cpu --generate-hashes $(SLIM) --output-file requirements/serve.txt
+	$(LOCK) --extra cpu --extra otel --generate-hashes --constraint requirements/serve.txt $(SLIM) \
 		--output-file requirements/otel.txt
+	$(LOCK) --extra gpu --extra otel --generate-hashes --constraint requirements/otel.txt $(SLIM) \
+		--output-file requirements/serve-gpu.txt
 	$(LOCK) --extra cpu --extra otel --extra train --extra export --extra dev --group loadtest \
 		--constraint requirements/serve.txt --excludes requirements/excludes.txt \
 		--output-file requirements/dev.txt
+	$(LOCK) --extra cpu --extra otel --extra convert --generate-hashes \
+		--constraint requirements/dev.txt --output-file requirements/convert.txt
 	$(LOCK) --extra cpu --extra ray --generate-hashes --constraint requirements/dev.txt \
 		--output-file requirements/ray.txt
 	$(COMPILE) --group loadtest --generate-hashes --constraint requirements/dev.txt \
@@ -129,10 +130,10 @@ clean:  ## remove the virtual environments
 
 KERNELS := $(wildcard engine/kernels/*.[ch])
 
-$(VENV)/serve.stamp: requirements/serve.txt pyproject.toml $(KERNELS)
+$(VENV)/serve.stamp: requirements/serve.txt requirements/build.txt pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --require-hashes -r requirements/serve.txt
-	$(BIN)/pip install -q --no-deps -e .
+	$(BIN)/pip install -q --require-hashes --no-deps -r requirements/serve.txt -r requirements/build.txt
+	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
 	touch $@
 
 $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/serve.stamp

@@ -158,8 +158,8 @@ def _trace(engine: Engine, model: Model, plan: Sequence[schedule.Step]) -> _Trac
             single.append(alone)
     written = generate(engine, prompts)
     arrivals = [
-        Arrival(at_s, len(prompt.source), len(hypothesis.logprobs))
-        for at_s, prompt, hypothesis in zip(times_s, prompts, written, strict=True)
+        Arrival(at_s, len(prompt.source), len(answer.best.logprobs))
+        for at_s, prompt, answer in zip(times_s, prompts, written, strict=True)
     ]
     return _Trace(arrivals, prompts, single)
 

@@ -9,6 +9,7 @@ from random import Random
 from statistics import linear_regression, median
 
 from engine.contracts import Engine, Prompt
+from engine.cpu import available_cpus
 from engine.generate import generate
 from engine.loading import load_engine
 from equations.formats import FORMATS
@@ -85,7 +86,7 @@ def core_s_each(settings: Settings, model: Model, rows: int) -> float:
 
 def engine_of(settings: Settings, model: Model) -> Engine:
     """Return an engine like that of one of the service's processes."""
-    _, threads = layout(model.manifest, settings)
+    _, threads = layout(model.manifest, settings, available_cpus())
     rows, provider = settings.max_batch_rows, settings.provider
     return load_engine(settings.model, threads=threads, rows=rows, provider=provider)[0]
 

@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _compare(arguments: argparse.Namespace) -> Results:
     count = max(scenario.questions for scenario in _SCENARIOS)
-    workload = workloads.flan(arguments.shape, arguments.cache, count, ("fp32", "fp16"))
+    workload = workloads.random_weights(arguments.shape, arguments.cache, count, ("fp32", "fp16"))
     folder = arguments.cache / "cuda"
     comparison = Comparison(workload, folder, ours=_OURS, rate_per_s=None, say=say)
     try:
@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = command.parser("bench.cuda", __doc__)
     add = parser.add_argument
     add("--device", choices=["cuda", "cpu"], default="cuda", help="where all engines run")
-    add("--shape", choices=workloads.SHAPES, default="flan-large", help="of the random weights")
+    add("--shape", choices=workloads.RANDOM, default="flan-large", help="of the random weights")
     add("--rounds", type=COUNT, default=3, help="turns of every engine; figures are their medians")
     add("--cache", type=Path, default=ROOT / "runs/bench/cache",
         help="for what is prepared once")  # fmt: skip

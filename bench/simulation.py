@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from service.batching.policy import BatchLimits, joining
+from service.batching.policy import BatchLimits, Size, joining
 
 Cost = Callable[[int], float]  # rows -> seconds
 
@@ -78,8 +78,8 @@ def simulate(
         for engine in between_steps:
             free = limits.rows - len(engine.steps_left)
             idle = sum(not other.steps_left for other in replica)
-            lengths = [arrivals[i].length for i in waiting]
-            count = joining(lengths, free, limits, sharing=idle)
+            sizes = [Size(arrivals[i].length) for i in waiting]
+            count = joining(sizes, free, limits, sharing=idle)
             chosen, waiting = waiting[:count], waiting[count:]
             joined_s |= dict.fromkeys(chosen, now_s)
             if chosen or engine.steps_left:

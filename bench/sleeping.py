@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Hashable, Mapping
 
 from bench.simulation import Costs
-from engine.contracts import Hypothesis, Prompt
+from engine.contracts import Answer, Hypothesis, Prompt
 from engine.echo import hypothesis
 
 
@@ -46,12 +46,12 @@ class Sleeping:
         self._answers |= {key: hypothesis(prompt.forced) for key, prompt in prompts.items()}
         self._left |= {key: [*prompt.forced, 0] for key, prompt in prompts.items()}
 
-    def step(self) -> dict[Hashable, Hypothesis]:
+    def step(self) -> dict[Hashable, Answer]:
         self._spend(self._costs.step(self.active))
         for tokens in self._left.values():
             tokens.pop()
         ended = [key for key, tokens in self._left.items() if not tokens]
-        finished = {key: self._answers[key] for key in ended}
+        finished = {key: Answer((self._answers[key],)) for key in ended}
         self.leave(ended)
         return finished
 

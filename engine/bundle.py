@@ -9,13 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-FORMAT = 4
+from engine.contracts import Decoding
+
+FORMAT = 5  # of the bundles that `model_export` writes
+READABLE = (4, FORMAT)  # formats that load: this one and the one before (docs/versioning.md)
+SETTINGS_SINCE = 5  # the format from which bundles can sample, search with beams and penalise
 MANIFEST = "manifest.json"
 ENCODER, DECODER, TOKENIZER = "encoder.onnx", "decoder.onnx", "tokenizer.json"
+CANDIDATES, DRAW = "candidates.onnx", "draw.onnx"  # from format 5 on: see model_export.choosing
 REFERENCE = "reference.json"  # sources and the tokens they gave at export, to check a runtime
 NO_PROMPT = "none"  # the prompt format of a bundle for other tasks than equations
 REQUIRED = (ENCODER, DECODER, TOKENIZER, REFERENCE)
@@ -60,36 +65,52 @@ class Manifest:
     calibration: tuple[tuple[float, float], ...]
     provenance: Mapping[str, Any]
     files: Mapping[str, Mapping[str, Any]]
+    # The model's own settings, as `contracts.Decoding` names them; a request overrides them.
+    decoding: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def solves(self) -> bool:
         """True for a model that solves equations, False for any other text-to-text task."""
         return self.prompt_format != NO_PROMPT
 
+    @property
+    def has_settings(self) -> bool:
+        """True where the decoder can do more than decode greedily: see `contracts.Decoding`."""
+        return self.format >= SETTINGS_SINCE
+
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """Parse a manifest. Raises `BundleError` for text that is not a manifest of this format."""
+        """Parse a manifest of a format in `READABLE`. Raises `BundleError` for any other text."""
         try:
             raw = json.loads(text)
-            if raw["format"] != FORMAT:
+            if type(raw["format"]) is not int or raw["format"] not in READABLE:
                 raise BundleError(_other_format(raw["format"]))
             raw["architecture"] = Architecture(**raw["architecture"])
             raw["limits"] = Limits(**raw["limits"])
             raw["calibration"] = tuple((float(x), float(y)) for x, y in raw["calibration"])
+            raw["decoding"] = as_tuples(raw.get("decoding", {}))
+            Decoding(**raw["decoding"])  # an error where it is not one
             raw["files"] = {
                 name: {"bytes": file["bytes"], "sha256": file["sha256"]}
                 for name, file in raw["files"].items()
             }
-            return cls(**{field.name: raw[field.name] for field in fields(cls)})
+            return cls(**{field_.name: raw[field_.name] for field_ in fields(cls)})
         except BundleError:
             raise
         except RecursionError as error:
             raise BundleError("not a manifest: its brackets are nested too deeply") from error
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BundleError(f"not a manifest: {type(error).__name__}: {error}") from error
+
+
+def as_tuples(value: Any) -> Any:
+    """Return JSON with tuples for lists, as `Decoding` has them."""
+    if isinstance(value, dict):
+        return {name: as_tuples(one) for name, one in value.items()}
+    return tuple(map(as_tuples, value)) if isinstance(value, list) else value
 
 
 def load_manifest(folder: Path) -> Manifest:
@@ -112,7 +133,8 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest.from_json(path.read_text(encoding="utf-8"))
     except (BundleError, UnicodeDecodeError) as error:
         raise BundleError(f"{path}: {error}") from error
-    missing = [name for name in REQUIRED if name not in manifest.files]
+    required = (*REQUIRED, *((CANDIDATES, DRAW) if manifest.has_settings else ()))
+    missing = [name for name in required if name not in manifest.files]
     if missing:
         raise BundleError(f"{path}: names no {', '.join(missing)}")
     return manifest
@@ -123,7 +145,8 @@ def _other_format(found: object) -> str:
         advice = "a newer version of this service reads it"
     else:
         advice = "export its checkpoint again (python -m model_export export)"
-    return f"format {found!r:.20}; this service reads format {FORMAT}: {advice}"
+    read = " and ".join(map(str, READABLE))
+    return f"format {found!r:.20}; this service reads format {read}: {advice}"
 
 
 def _not_a_bundle(folder: Path) -> str:

@@ -17,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-ELEMENTS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+ELEMENTS = {
+    "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int8)": np.int8,
+}  # fmt: skip
 
 
 class Copier(Protocol):
@@ -43,8 +45,18 @@ def _zeros(shape: Sequence[int], element: np.dtype[Any]) -> npt.NDArray[Any]:
     return np.frombuffer(pages, element, math.prod(shape)).reshape(shape)
 
 
+def zeros(shape: Sequence[int], element: npt.DTypeLike, device: str) -> ort.OrtValue:
+    """Return zeros on `device`: fresh memory may hold NaN, which no mask hides."""
+    on_host = _zeros(shape, np.dtype(element))
+    if device == "cpu":
+        return ort.OrtValue.ortvalue_from_numpy(on_host)
+    value = ort.OrtValue.ortvalue_from_shape_and_type(shape, element, device, 0)
+    value.update_inplace(on_host)
+    return value
+
+
 class DeviceArray:
-    """An array (parts, rows, heads, length, d_kv) of floats on `device`, `cpu` or `cuda`.
+    """An array (parts, rows, heads, length, d_kv) of numbers on `device`, `cpu` or `cuda`.
 
     It keeps `value`, which owns the memory, alive. `copier` copies on a GPU; by default CUDA's own.
     """
@@ -59,12 +71,7 @@ class DeviceArray:
 
     @classmethod
     def zeros(cls, shape: Sequence[int], element: npt.DTypeLike, device: str) -> DeviceArray:
-        zeros = _zeros(shape, np.dtype(element))  # fresh memory may hold NaN, which no mask hides
-        if device == "cpu":
-            return cls(ort.OrtValue.ortvalue_from_numpy(zeros), device)
-        value = ort.OrtValue.ortvalue_from_shape_and_type(shape, element, device, 0)
-        value.update_inplace(zeros)
-        return cls(value, device)
+        return cls(zeros(shape, element, device), device)
 
     def bind(self, binder: Callable[..., None], name: str, part: int, rows: int) -> None:
         """Bind the first `rows` of `part` by an `IOBinding`'s `bind_input` or `bind_output`."""
@@ -72,18 +79,30 @@ class DeviceArray:
         binder(name, self._device, 0, self._element, shape, self._line(part, 0))
 
     def copy(
-        self, row: int, source: DeviceArray, source_row: int, length: int, *, begin: int = 0
+        self,
+        row: int,
+        source: DeviceArray,
+        source_row: int,
+        length: int,
+        *,
+        begin: int = 0,
+        to: int = 0,
     ) -> None:
-        """Copy `length` columns of all parts and heads, from `begin` of a row of `source`."""
+        """Copy `length` columns of all parts and heads, from `begin` of a row of `source`, to the
+        column `to` on.
+        """
         if self._copier is None:
             columns = source._on_host[:, source_row, :, begin : begin + length]
-            self._on_host[:, row, :, :length] = columns
+            self._on_host[:, row, :, to : to + length] = columns
             return
         size = self._element.itemsize * self.shape[4]  # bytes of a column
         pitch, source_pitch = self.shape[3] * size, source.shape[3] * size
         for part in range(self.shape[0]):
-            to, of = self._line(part, row), source._line(part, source_row) + begin * size
-            self._copier.copy(to, pitch, of, source_pitch, width=length * size, lines=self.shape[2])
+            address = self._line(part, row) + to * size
+            of = source._line(part, source_row) + begin * size
+            self._copier.copy(
+                address, pitch, of, source_pitch, width=length * size, lines=self.shape[2]
+            )
         self._copier.wait()  # ONNX Runtime's stream does not wait for the copies'
 
     def _line(self, part: int, row: int) -> int:

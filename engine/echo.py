@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Hashable, Mapping
 
-from engine.contracts import Hypothesis, Prompt, Tokens
+from engine.contracts import Answer, Hypothesis, Prompt, Tokens
 
 
 def hypothesis(tokens: Tokens) -> Hypothesis:
@@ -42,15 +42,16 @@ class EchoEngine:
 
     @property
     def active(self) -> int:
-        return len(self._prompts)
+        return sum(prompt.rows for prompt in self._prompts.values())
 
     def join(self, prompts: Mapping[Hashable, Prompt]) -> None:
-        assert len(prompts) <= self._rows - self.active, "more prompts than free rows"
+        rows = sum(prompt.rows for prompt in prompts.values())
+        assert rows <= self._rows - self.active, "more rows than are free"
         self.joins.append([prompt.source for prompt in prompts.values()])
         self._prompts |= prompts
         self._steps_left |= {key: len(prompt.source) for key, prompt in prompts.items()}
 
-    def step(self) -> dict[Hashable, Hypothesis]:
+    def step(self) -> dict[Hashable, Answer]:
         if not self._busy.acquire(blocking=False):
             raise AssertionError("two steps at once: an engine has one worker")
         try:
@@ -59,11 +60,16 @@ class EchoEngine:
             for key in self._steps_left:
                 self._steps_left[key] -= 1
             ended = [key for key, left in self._steps_left.items() if left <= 0]
-            finished = {key: hypothesis(self._answer(self._prompts[key])) for key in ended}
+            finished = {key: self._answer_of(self._prompts[key]) for key in ended}
             self.leave(ended)
             return finished
         finally:
             self._busy.release()
+
+    def _answer_of(self, prompt: Prompt) -> Answer:
+        """Return the echo as often as the prompt wants answers."""
+        echo = hypothesis(self._answer(prompt))
+        return Answer((echo,) * prompt.decoding.num_return_sequences)
 
     def written(self, key: Hashable) -> list[int]:
         prompt = self._prompts[key]

@@ -7,20 +7,24 @@ joins; if none joins before the next step, the last row moves into it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
 from engine.bundle import Architecture
-from engine.contracts import Hypothesis, Prompt
-from engine.device_arrays import ELEMENTS, DeviceArray
+from engine.contracts import Answer, Hypothesis, Prompt
+from engine.device_arrays import ELEMENTS, DeviceArray, zeros
+from engine.paths import Chosen
+from engine.tasks import Tasks
 
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 _LENGTH_STEP = 16  # tokens: cross-attention slots grow by multiples of this
+_FIRST_COLUMNS = 32  # of the cache; where a row needs more they double
+_CROSS, _SCALES = "", "_scales"  # endings of the names of what cross-attention reads
 _FREE = -1  # a position whose token is not forced
 _GAP = object()  # replaces the key of a row that has left
 
@@ -28,6 +32,7 @@ _GAP = object()  # replaces the key of a row that has left
 class KVSlots:
     """Arrays of `capacity` rows for answers of up to `columns` tokens.
 
+    The cache has columns for the longest answer so far, not for the longest that is allowed.
     Keys and values are stored on `device` (`cpu` or `cuda`), in the decoder's own float type.
     """
 
@@ -38,6 +43,8 @@ class KVSlots:
         *,
         capacity: int,
         columns: int,
+        choosing: Sequence[ort.InferenceSession] = (),
+        decode: Callable[[Sequence[int]], str],
         device: str = "cpu",
     ) -> None:
         self._shape = shape
@@ -52,8 +59,14 @@ class KVSlots:
             value.name: value.type for value in (*decoder.get_inputs(), *decoder.get_outputs())
         }
         self._element = ELEMENTS[kinds["key.0"]]
-        self._cache = self._block(columns)
-        self._cross = self._block(_LENGTH_STEP)
+        fixed = next(value.shape[2] for value in decoder.get_inputs() if value.name == "key.0")
+        had = fixed if isinstance(fixed, int) else min(_FIRST_COLUMNS, columns)  # format 4: fixed
+        self._cache = self._block(had, shape.d_kv, self._element)
+        # What cross-attention reads: keys and values, and scales where these are integers.
+        self._cross_parts = [(_CROSS, shape.d_kv, ELEMENTS[kinds["cross_key.0"]])]
+        if "cross_key_scales.0" in kinds:
+            self._cross_parts.append((_SCALES, 1, np.float32))
+        self._cross = self._cross_blocks(_LENGTH_STEP)
         self._token: Ids = np.zeros((capacity, 1), np.int64)
         self._past = np.zeros(capacity, np.int32)
         self._source_lengths = np.zeros(capacity, np.int32)
@@ -66,11 +79,26 @@ class KVSlots:
         self._forced: Ids = np.full((capacity, columns), _FREE, np.int64)
         self._numbers = np.arange(capacity)
         self._bindings: dict[int, ort.IOBinding] = {}
+        # Prompts whose settings change the choice; other rows take the first of their likeliest.
+        self._tasks: Tasks | None = None
+        self._has_task = np.zeros(capacity, np.bool_)
+        if choosing:
+            width = next(v.shape[2] for v in decoder.get_outputs() if v.name == "logits")
+            self._logits = zeros((capacity, 1, width), np.float32, device)
+            self._tasks = Tasks(shape, choosing, self._logits, columns=columns, decode=decode)
 
-    def _block(self, length: int) -> DeviceArray:
-        """Allocate keys and values of each layer in turn, for all rows."""
+    def _block(self, length: int, width: int, element: npt.DTypeLike) -> DeviceArray:
+        """Allocate `width` numbers for each key and value of each layer in turn, for all rows."""
         shape = (2 * self._shape.decoder_layers, self.capacity, self._shape.heads, length)
-        return DeviceArray.zeros((*shape, self._shape.d_kv), self._element, self._device)
+        return DeviceArray.zeros((*shape, width), element, self._device)
+
+    def _cross_blocks(self, length: int) -> list[DeviceArray]:
+        return [self._block(length, width, element) for _, width, element in self._cross_parts]
+
+    @property
+    def cross_outputs(self) -> list[str]:
+        """The outputs of the encoder that `add` copies from, in their order."""
+        return [f"cross{suffix}" for suffix, _, _ in self._cross_parts]
 
     @property
     def active(self) -> int:
@@ -78,10 +106,23 @@ class KVSlots:
 
     # -- joining and leaving ---------------------------------------------------------------------
 
-    def add(self, key: Hashable, prompt: Prompt, cross: DeviceArray, begin: int) -> None:
-        """Add a row; copy its keys and values from `cross` (2 * layers, 1, heads, tokens, d_kv),
-        starting at token `begin`.
+    def add(self, key: Hashable, prompt: Prompt, cross: Sequence[DeviceArray], begin: int) -> None:
+        """Add a prompt's rows; copy their keys and values from `cross`, the encoder's
+        `cross_outputs` (each 2 * layers, 1, heads, tokens, width), from token `begin` on.
         """
+        rows = [self._add_row(key, prompt, cross, begin) for _ in range(prompt.rows)]
+        if not prompt.decoding.plain:
+            if self._tasks is None:
+                raise ValueError(f"{prompt.decoding}: this bundle decodes greedily only")
+            self._tasks.add(key, prompt, rows, most=_most(prompt, self.columns))
+            self._has_task[rows] = True
+        elif prompt.forced:
+            self._forced[rows[0], : len(prompt.forced)] = prompt.forced
+            self._forcing.add(key)
+
+    def _add_row(
+        self, key: Hashable, prompt: Prompt, cross: Sequence[DeviceArray], begin: int
+    ) -> int:
         if self._gaps:
             row = self._gaps.pop()
             self._keys[row] = key
@@ -89,15 +130,15 @@ class KVSlots:
             row = len(self._keys)
             self._keys.append(key)
         length = len(prompt.source)
-        self._cross.copy(row, cross, 0, length, begin=begin)
+        for slots, read in zip(self._cross, cross, strict=True):
+            slots.copy(row, read, 0, length, begin=begin)
         self._token[row] = self._shape.start_id
         self._past[row] = 0
         self._source_lengths[row] = length
-        self._most[row] = min(prompt.max_new_tokens or self.columns, self.columns)
+        self._most[row] = _most(prompt, self.columns)
         self._forced[row] = _FREE
-        if prompt.forced:
-            self._forced[row, : len(prompt.forced)] = prompt.forced
-            self._forcing.add(key)
+        self._has_task[row] = False
+        return row
 
     def make_room(self, longest: int) -> None:
         """Resize the cross-attention slots for sources of up to `longest` tokens and the rows here.
@@ -107,26 +148,43 @@ class KVSlots:
         had_rows = len(self._keys)
         longest = max(longest, int(self._source_lengths[:had_rows].max(initial=0)))
         length = -(-longest // _LENGTH_STEP) * _LENGTH_STEP
-        had = self._cross.shape[3]
+        had = self._cross[0].shape[3]
         if had // 4 < length <= had:
             return
-        room = self._block(length)
-        for row in range(had_rows):
-            room.copy(row, self._cross, row, int(self._source_lengths[row]))
+        room = self._cross_blocks(length)
+        for slots, old in zip(room, self._cross, strict=True):
+            for row in range(had_rows):
+                slots.copy(row, old, row, int(self._source_lengths[row]))
         self._cross = room
+        self._bindings.clear()
+
+    def _grow(self) -> None:
+        """Make room in the cache for one more column of every row."""
+        rows, had = len(self._keys), self._cache.shape[3]
+        if int(self._past[:rows].max()) < had:
+            return
+        cache = self._block(min(2 * had, self.columns), self._shape.d_kv, self._element)
+        for row in range(rows):
+            cache.copy(row, self._cache, row, int(self._past[row]))
+        self._cache = cache
         self._bindings.clear()
 
     def remove(self, keys: Collection[Hashable]) -> None:
         """Remove the rows with these `keys`; ignore keys without a row."""
-        for row, key in enumerate(self._keys):
-            if key in keys:
-                self._keys[row] = _GAP
-                self._gaps.append(row)
-                self._forcing.discard(key)
+        self._free(row for row, key in enumerate(self._keys) if key in keys)
+        self._forcing.difference_update(keys)
+        if self._tasks:
+            self._tasks.discard(keys)
+
+    def _free(self, rows: Iterable[int]) -> None:
+        for row in rows:
+            self._keys[row] = _GAP
+            self._gaps.append(row)
 
     def clear(self) -> None:
-        for kept in (self._keys, self._gaps, self._forcing):
-            kept.clear()
+        for kept in (self._keys, self._gaps, self._forcing, self._tasks):
+            if kept:
+                kept.clear()
 
     def _close_gaps(self) -> None:
         for row in sorted(self._gaps, reverse=True):
@@ -138,19 +196,23 @@ class KVSlots:
 
     def _move(self, last: int, row: int) -> None:
         self._cache.copy(row, self._cache, last, int(self._past[last]))
-        self._cross.copy(row, self._cross, last, int(self._source_lengths[last]))
+        for slots in self._cross:
+            slots.copy(row, slots, last, int(self._source_lengths[last]))
         for array in (
             self._token, self._past, self._source_lengths, self._most, self._forced,
-            self._best_so_far, self._logprobs_so_far,
+            self._best_so_far, self._logprobs_so_far, self._has_task,
         ):  # fmt: skip
             array[row] = array[last]
-        self._keys[row] = self._keys[last]
+        key = self._keys[row] = self._keys[last]
+        if self._tasks:
+            self._tasks.moved(key, last, row)
 
     # -- stepping --------------------------------------------------------------------------------
 
-    def step(self) -> dict[Hashable, Hypothesis]:
+    def step(self) -> dict[Hashable, Answer]:
         """Decode one token in every row. Remove and return the finished rows."""
         self._close_gaps()
+        self._grow()
         active = self.active
         self._decoder.run_with_iobinding(self._binding())
         past = self._past[:active]
@@ -160,10 +222,34 @@ class KVSlots:
         self._logprobs_so_far[positions] = self._logprobs[:active]
         taken = self._token[:active, 0]
         taken[:] = _taken(self._forced[positions], best) if self._forcing else best[:, 0]
+        chosen: dict[Hashable, Chosen] = {}
+        if self._tasks:
+            chosen = self._tasks.choose(best.tolist(), self._logprobs[:active].tolist())
         past += 1
         ended = (taken == self._shape.eos_id) | (past == self._most[:active])
-        finished = {self._keys[row]: self._hypothesis(row) for row in ended.nonzero()[0].tolist()}
+        if chosen:
+            ended &= ~self._has_task[:active]
+        finished = {
+            self._keys[row]: Answer((self._hypothesis(row),)) for row in ended.nonzero()[0].tolist()
+        }
+        finished |= self._outcomes(chosen)
         self.remove(finished)
+        return finished
+
+    def _outcomes(self, chosen: dict[Hashable, Chosen]) -> dict[Hashable, Answer]:
+        """Carry out the choices; return the answers of the prompts that have ended."""
+        finished: dict[Hashable, Answer] = {}
+        for key, choice in chosen.items():
+            if choice.answer is not None:
+                finished[key] = choice.answer
+                continue  # all of its rows are removed
+            for row, token in choice.tokens.items():
+                self._token[row, 0] = token
+            for row, source, begin in choice.copies:
+                length = int(self._past[source]) - begin
+                if length > 0:
+                    self._cache.copy(row, self._cache, source, length, begin=begin, to=begin)
+            self._free(choice.ended)
         return finished
 
     def _binding(self) -> ort.IOBinding:
@@ -187,15 +273,23 @@ class KVSlots:
                 index = 2 * layer + part
                 self._cache.bind(binding.bind_input, f"{name}.{layer}", index, active)
                 self._cache.bind(binding.bind_output, f"new_{name}.{layer}", index, active)
-                self._cross.bind(binding.bind_input, f"cross_{name}.{layer}", index, active)
+                for slots, (suffix, _, _) in zip(self._cross, self._cross_parts, strict=True):
+                    cross = f"cross_{name}{suffix}.{layer}"
+                    slots.bind(binding.bind_input, cross, index, active)
         binding.bind_ortvalue_output("best", value(self._best[:active]))
         binding.bind_ortvalue_output("logprobs", value(self._logprobs[:active]))
+        if self._tasks is not None:
+            _, *sizes = self._logits.shape()
+            address = self._logits.data_ptr()
+            binding.bind_output("logits", self._device, 0, np.float32, [active, *sizes], address)
         return binding
 
     # -- decoded tokens --------------------------------------------------------------------------
 
     def written(self, key: Hashable) -> list[int]:
-        """Return the tokens of a row so far, the end token included."""
+        """Return the tokens of a prompt so far, the end token included; none of several rows."""
+        if self._tasks and (chosen := self._tasks.written(key)) is not None:
+            return chosen
         row = self._keys.index(key)
         steps = int(self._past[row])
         best = self._best_so_far[row, :steps]
@@ -223,6 +317,12 @@ class KVSlots:
             runners_up=others.tolist(),
             runner_up_logprobs=other_logprobs.tolist(),
         )
+
+
+def _most(prompt: Prompt, columns: int) -> int:
+    """Return the most tokens of an answer, its forced ones included."""
+    most = prompt.decoding.max_new_tokens
+    return columns if most is None else min(len(prompt.forced) + most, columns)
 
 
 def _taken(forced: Ids, best: Ids) -> Ids:

@@ -10,19 +10,52 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+_SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # sentencepiece's mark of a space
+
 
 class TextCodec:
     """Encode and decode with one `tokenizer.json`. Thread-safe."""
 
     def __init__(self, path: Path) -> None:
         self._tokenizer = Tokenizer.from_file(str(path))
-        self._words = _Words.of(json.loads(path.read_text(encoding="utf-8")))
+        described = json.loads(path.read_text(encoding="utf-8"))
+        self._words = _Words.of(described)
+        self._unknown_id = _unknown_id(described["model"])
+
+    @property
+    def size(self) -> int:
+        """The number of tokens; their ids are below it."""
+        size: int = self._tokenizer.get_vocab_size()
+        return size
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Return the ids of `text`, the end token included."""
         if self._words is not None and self._words.reads(text):
             return self._words.encode(text)
         return tuple(self._tokenizer.encode(text).ids)
+
+    def unknown(self, text: str, ids: Sequence[int]) -> tuple[str, ...]:
+        """Return the parts of `text` that the vocabulary does not have, each once, in order.
+
+        `ids` are those of `encode(text)`. A vocabulary of pieces lacks characters, one of words
+        lacks words.
+        """
+        if self._unknown_id not in ids:
+            return ()
+        encoded = self._tokenizer.encode(text)
+        spans = [
+            span
+            for id_, span in zip(encoded.ids, encoded.offsets, strict=True)
+            if id_ == self._unknown_id
+        ]
+        return tuple(dict.fromkeys(text[start:end].strip() for start, end in spans))
+
+    def spelling(self, id_: int) -> str:
+        """Return the vocabulary's spelling of a token, with spaces for sentencepiece's mark.
+
+        An id without a token, as the padding of embeddings has, is an empty text.
+        """
+        return (self._tokenizer.id_to_token(id_) or "").replace(_SPACE, " ")
 
     def token_id(self, token: str) -> int | None:
         """Return the id of a token; `None` where the vocabulary does not have it."""
@@ -34,6 +67,15 @@ class TextCodec:
             return self._words.decode(ids)
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
         return text
+
+
+def _unknown_id(model: Mapping[str, Any]) -> int | None:
+    """Return the id for what the vocabulary of a `tokenizer.json` lacks, if it has one."""
+    if "unk_id" in model:  # Unigram
+        unknown: int | None = model["unk_id"]
+        return unknown
+    known: int | None = model["vocab"].get(model.get("unk_token"))
+    return known
 
 
 @dataclass(frozen=True)

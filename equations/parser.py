@@ -1,4 +1,4 @@
-"""A text to the one equation in one variable that it asks about.
+"""A text to what it asks about: one equation in one variable, or a whole question.
 
 `equations.reading` reads whatever people type. The dataset's own wording, which most programs send,
 has only one reading and takes a shorter path here: one match for the whole text, one for each term.
@@ -29,8 +29,22 @@ def parse(source: str) -> Equation:
     Raises `EquationError` (or its `NotLinear`) with the place of the first fault, and
     `SeveralUnknowns` for a system.
     """
+    asked = parse_any(source)
+    if isinstance(asked, Question):
+        raise several_unknowns(asked, source)
+    return asked
+
+
+def parse_any(source: str) -> Equation | Question:
+    """Return the equation in one variable that `source` asks about, or else its whole question.
+
+    Raises `EquationError` (or its `NotLinear`) with the place of the first fault.
+    """
     plain = _plain(source)
-    return _single(read(source), source) if plain is None else plain
+    if plain is not None:
+        return plain
+    question = read(source)
+    return question.single() or question
 
 
 def parse_question(source: str) -> Question:
@@ -63,13 +77,11 @@ def _side(text: str, names: set[str]) -> tuple[Term, ...]:
     return tuple(terms)
 
 
-def _single(question: Question, source: str) -> Equation:
-    equation = question.single()
-    if equation is not None:
-        return equation
+def several_unknowns(question: Question, source: str) -> SeveralUnknowns:
+    """Return the refusal of a system, where only one equation in one variable can be solved."""
     equations, variables = question.system.equations, question.system.variables()
     count = f"{len(equations)} equations" if len(equations) > 1 else "one equation"
-    raise SeveralUnknowns(
+    return SeveralUnknowns(
         f"a system: {count} in {' and '.join(variables)}",
         source=source,
         span=Span(0, len(source)),

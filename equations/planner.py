@@ -16,6 +16,8 @@ Every sum, product, elimination and division is a question to the model. The cal
 `steps.Step.correct` judges what the model wrote for a step exactly, so that a caller can ask again
 before it goes on; the planner takes what it is sent. One equation in one variable is one step.
 
+`rehearse` runs a plan with exact steps, for what can be known of it before a model is asked.
+
 How a system is solved: an equation with one unknown is a question as it stands. A value found is
 put into the other equations as a factor of its terms, which the model multiplies in. Where every
 equation has several unknowns, the model writes the net sums of each (`Step.divide` is false: two
@@ -60,6 +62,19 @@ def plan(system: System, asked: str | None = None) -> Planning:
     return _Plan(system, asked).run()
 
 
+def rehearse(system: System, asked: str | None = None) -> tuple[Planned, list[Step]]:
+    """Return what a plan comes to where every step is right, and the steps that it takes."""
+    planning = plan(system, asked)
+    taken: list[Step] = []
+    try:
+        steps = next(planning)
+        while True:
+            taken += steps
+            steps = planning.send([step.exact() for step in steps])
+    except StopIteration as end:
+        return end.value, taken
+
+
 class _Stop(Exception):
     """No further step can find what is asked for."""
 
@@ -78,6 +93,8 @@ class _Plan:
                 yield from self._find_more()
         except _Stop as stop:
             reason = str(stop)
+            if reason in (Outcome.NONE, Outcome.INFINITE):
+                self._lines.append(reason)
         return Planned(self._values, self._lines, reason)
 
     def _find_more(self) -> Generator[list[Step], Sequence[Work], None]:
@@ -126,7 +143,10 @@ class _Plan:
         works = yield steps
         found = set()
         for name, work in zip(names, works, strict=True):
-            self._lines += work.lines(name) or []
+            lines = work.lines(name) or []
+            if work.answer is None:
+                lines = lines[:1]  # what follows is said of a single equation
+            self._lines += dict.fromkeys(lines)  # `x = 3` once
             if work.answer is not None:
                 self._values[name] = Fraction(work.answer)
                 found.add(name)

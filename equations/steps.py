@@ -21,12 +21,20 @@ class Step:
         """Return the text that the model reads. Raises `prompt.OutOfRange`."""
         return write_digits(self.equation) if self.divide else write_sums(self.equation)
 
+    def exact(self) -> Work:
+        """Return the right sums, and the right answer where one is asked for and there is one."""
+        net = self.equation.net()
+        solution = self.equation.solution() if self.divide else None
+        answer = None if solution is None else str(solution)
+        return Work(int(net.coefficient), -int(net.constant), answer)
+
     def correct(self, written: Work) -> bool:
         """Return whether the answer is right, or both sums where no answer is asked for."""
-        net = self.equation.net()
-        if not self.divide or not net.coefficient:
-            return (written.coefficient, written.constant) == (net.coefficient, -net.constant)
-        return written.answer == str(self.equation.solution())
+        exact = self.exact()
+        if exact.answer is not None:
+            return written.answer == exact.answer
+        sums = (written.coefficient, written.constant) == (exact.coefficient, exact.constant)
+        return sums and not (self.divide and written.answer)
 
 
 @dataclass

@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +33,18 @@ class RunError(ValueError):
 
 
 def main(argv: list[str] | None = None) -> int:
-    from model_export.bundle import ParityError
-    from model_export.graphs import UnsupportedCheckpoint
+    from model_export.checkpoint.errors import CheckpointError
+    from model_export.parity import ParityError
 
     arguments = _parser().parse_args(argv)
     try:
         arguments.run_command(arguments)
     except (
         BundleError,
+        CheckpointError,
         EquationError,
         ParityError,
         RunError,
-        UnsupportedCheckpoint,
         OSError,
     ) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -52,7 +53,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from model_export.bundle import Identity, sources_of, texts_of, write_bundle
+    from model_export.assembly import Identity, sources_of, texts_of
+    from model_export.bundle import write_bundle
     from model_export.card import write_card
 
     checkpoint = _checkpoint(arguments.run)
@@ -82,28 +84,28 @@ def _export(arguments: argparse.Namespace) -> None:
     print(
         f"{arguments.out}: {manifest.name} {manifest.version}, {manifest.precision}, "
         f"{size / 1e6:.1f} MB, PyTorch's tokens for {parity['equal']:,} of "
-        f"{parity['questions']:,} questions"
+        f"{parity['questions']:,} questions, log-probabilities within "
+        f"{parity['logprob_difference']:.2g}"
     )
 
 
 def _checkpoint(run: Path) -> Path:
     """Return the checkpoint of a run's folder, or the folder itself if it is a checkpoint."""
     for folder in (run / "model", run):
-        if (folder / "config.json").exists() and (folder / "tokenizer.json").exists():
+        if any((folder / name).exists() for name in ("config.json", "adapter_config.json")):
             return folder
-    raise RunError(f"{run}: neither a run with a model nor a checkpoint with its tokenizer.json")
+    raise RunError(f"{run}: neither a run with a model nor the folder of a T5 checkpoint")
 
 
 def _format_of(checkpoint: Path) -> str:
-    from tokenizers import Tokenizer
+    from model_export.checkpoint.reading import describe_checkpoint
 
-    config = json.loads((checkpoint / "config.json").read_text())
-    tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
-    return detect(config.get(CONFIG_KEY), tokenizer.token_to_id)
+    described = describe_checkpoint(checkpoint)
+    return detect(described.raw.get(CONFIG_KEY), described.tokenizer().token_to_id)
 
 
 def _describe(arguments: argparse.Namespace) -> None:
-    from model_export.bundle import describe
+    from model_export.assembly import describe
     from model_export.card import write_card
 
     knots = json.loads(arguments.calibration.read_text()) if arguments.calibration else None
@@ -117,17 +119,43 @@ def _describe(arguments: argparse.Namespace) -> None:
 
 
 def _parity(arguments: argparse.Namespace) -> None:
+    if arguments.settings:
+        _parity_of_settings(arguments)
+        return
     from engine.bundle import load_manifest
-    from model_export.bundle import sources_of
-    from model_export.parity import compare
+    from model_export.assembly import sources_of
+    from model_export.checkpoint.reading import read_checkpoint
+    from model_export.parity import compare, engine_answers
+    from model_export.reference import Reference
 
     manifest = load_manifest(arguments.bundle)
     questions = _questions(arguments.data, arguments.questions)
     sources = sources_of(questions, manifest.prompt_format, arguments.checkpoint)
-    report = compare(arguments.checkpoint, arguments.bundle, manifest, sources)
-    print(json.dumps(report))
-    if manifest.precision == "fp32" and report["different"]:
-        raise RunError(f"{report['different']} of {report['questions']} differ from PyTorch")
+    reference = Reference(read_checkpoint(arguments.checkpoint))
+    expected = reference.answers(sources, manifest.limits.max_new_tokens)
+    found = engine_answers(arguments.bundle, manifest, sources)
+    comparison = compare(found, expected)
+    print(json.dumps(comparison.to_dict()))
+    if manifest.precision == "fp32" and comparison.different:
+        raise RunError(f"{comparison.different} of {comparison.questions} differ from PyTorch")
+
+
+def _parity_of_settings(arguments: argparse.Namespace) -> None:
+    from engine.bundle import load_manifest
+    from model_export.assembly import sources_of
+    from model_export.exactness import compare_settings
+
+    manifest = load_manifest(arguments.bundle)
+    questions = _questions(arguments.data, arguments.questions)
+    sources = sources_of(questions, manifest.prompt_format, arguments.checkpoint)
+    different = 0
+    for name, equality in compare_settings(
+        arguments.checkpoint, arguments.bundle, manifest, sources
+    ):
+        print(json.dumps({"settings": name, **asdict(equality)}), flush=True)
+        different += equality.different
+    if manifest.precision == "fp32" and different:
+        raise RunError(f"{different} answers differ from PyTorch's")
 
 
 def _single(arguments: argparse.Namespace) -> None:
@@ -243,6 +271,11 @@ def _parser() -> argparse.ArgumentParser:
     parity.add_argument("bundle", type=Path, help="the bundle's folder")
     parity.add_argument("checkpoint", type=Path, help="what it was exported from")
     parity.add_argument("--questions", type=COUNT, default=10_000, help="how many to compare")
+    parity.add_argument(
+        "--settings",
+        action="store_true",
+        help="compare beams of 2, 4 and 8 and penalties, a line each (default: greedy decoding)",
+    )
     parity.add_argument("--data", type=Path, default=_QUESTIONS, help="dataset file")
     single = command("single", _single, "write a bundle as one graph: source ids in, token ids out")
     single.add_argument("bundle", type=Path, help="the bundle's folder")

@@ -126,4 +126,4 @@ class GraphBuilder:
 
 
 FLOAT, FLOAT16 = TensorProto.FLOAT, TensorProto.FLOAT16
-INT32, INT64 = TensorProto.INT32, TensorProto.INT64
+INT8, INT32, INT64 = TensorProto.INT8, TensorProto.INT32, TensorProto.INT64

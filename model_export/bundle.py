@@ -1,68 +1,31 @@
-"""Write a bundle: graphs, tokenizer, reference, model card, and last the manifest.
+"""Write a bundle that is proved against PyTorch.
 
 An older bundle is replaced only after the engine has generated PyTorch's tokens from the new
-graphs: all of them in fp32, most in fp16 and int8.
+graphs, about as likely: all of them in fp32, most in fp16 and int8.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import onnx
-import torch
-from tokenizers import Tokenizer
-from transformers import T5ForConditionalGeneration
+from engine.bundle import Manifest
+from engine.contracts import Hypothesis, Tokens
+from model_export.assembly import MOST_INLINE, Card, Identity, replacing, seal, write_model
+from model_export.calibration import input_ranges
+from model_export.checkpoint.reading import Checkpoint, read_checkpoint
+from model_export.graph_reference import GraphReference
+from model_export.parity import Comparison, ParityError, compare, engine_answers
+from model_export.quantisation import InputRanges
+from model_export.reference import Answer, Reference
 
-from engine.bundle import (
-    DECODER,
-    ENCODER,
-    FORMAT,
-    MANIFEST,
-    REFERENCE,
-    TOKENIZER,
-    Architecture,
-    Limits,
-    Manifest,
-    fingerprint,
-    load_manifest,
-)
-from engine.contracts import Tokens
-from equations.formats import FORMATS
-from model_export.graphs import write_graphs
-from model_export.parity import engine_tokens, torch_tokens
-from model_export.quantisation import input_ranges
-
-CARD = "README.md"
-_REFERENCES = 64
 # The least share of answers equal to PyTorch's. Where two tokens are both right, int8 sometimes
 # takes the other one; the evaluation measures what that costs in accuracy.
 _LEAST_EQUAL = {"fp32": 1.0, "fp16": 0.95, "int8": 0.75}
-MOST_INLINE = 250_000_000  # parameters: a graph's file cannot exceed 2 GB, and is read whole
+# Of one token's natural log-probability. Rounding to fp16 and int8 may move a few of them far.
+_MOST_DIFFERENCE = {"fp32": 1e-2}
 _CALIBRATION_PROMPTS = 256
-
-
-class ParityError(ValueError):
-    """Too few of the bundle's answers equal PyTorch's."""
-
-
-@dataclass(frozen=True)
-class Identity:
-    """The properties of a bundle that its checkpoint does not record."""
-
-    name: str
-    version: str
-    prompt_format: str
-    target_format: str
-    limits: Limits
-    provenance: Mapping[str, Any]
-    precision: str = "fp32"  # or a further key of _LEAST_EQUAL
-    calibration: tuple[tuple[float, float], ...] = ()
 
 
 def write_bundle(
@@ -70,147 +33,67 @@ def write_bundle(
     out: Path,
     identity: Identity,
     sources: Sequence[Tokens],
-    card: Callable[[Manifest], str],
+    card: Card,
     *,
     least_equal: float | None = None,
     most_inline: int = MOST_INLINE,
 ) -> Manifest:
-    """Export the plain checkpoint as the bundle `out`, replacing an older one.
+    """Export the checkpoint in a folder as the bundle `out`, replacing an older one.
 
     PyTorch and the engine both answer `sources` (token ids, end token included). The share of equal
-    answers must be at least `least_equal`; its default depends on the precision. `card` writes the
-    model card. Models of over `most_inline` parameters keep their weights in files beside their
-    graphs.
+    answers must be at least `least_equal`; its default depends on the precision, and 0 requires
+    nothing. `card` writes the model card. `most_inline`: see `assembly.write_model`.
 
-    Raises `graphs.UnsupportedCheckpoint` and `ParityError`.
+    Raises `CheckpointError` and `ParityError`.
     """
-    model = T5ForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32).eval()
-    model.generation_config.max_new_tokens = identity.limits.max_new_tokens
-    expected = torch_tokens(model, sources)
-    shape = _architecture(model)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        external = partial if shape.parameters > most_inline else None
-        _write_graphs(model, identity.precision, sources, partial, external)
-        del model  # or a large model would be in memory twice
-        shutil.copyfile(checkpoint / TOKENIZER, partial / TOKENIZER)
-        found = engine_tokens(partial, _manifest(shape, identity, partial), sources)
+    read = read_checkpoint(checkpoint)
+    expected, ranges = _asked(read, identity, sources)
+    with replacing(out) as folder:
+        manifest = write_model(read, identity, folder, ranges, most_inline=most_inline)
+        found = engine_answers(folder, manifest, sources)
         share = _LEAST_EQUAL[identity.precision] if least_equal is None else least_equal
-        equal = _require_parity(share, found, expected)
-        _write_reference(partial, sources, found)
-        parity = {"questions": len(sources), "equal": equal}
-        identity = replace(identity, provenance={**identity.provenance, "parity": parity})
-        (partial / CARD).write_text(card(_manifest(shape, identity, partial)), encoding="utf-8")
-        manifest = _manifest(shape, identity, partial)
-        (partial / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-        partial.chmod(0o755)
-        if out.exists():
-            shutil.rmtree(out)
-        partial.rename(out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return manifest
+        comparison = _require_parity(share, identity.precision, found, expected)
+        parity = {
+            "questions": comparison.questions,
+            "equal": comparison.equal,
+            "logprob_difference": comparison.logprob_difference,
+        }
+        proved = replace(identity, provenance={**identity.provenance, "parity": parity})
+        answers = [answer.tokens for answer in found]
+        return seal(read, proved, folder, list(zip(sources, answers, strict=True)), card)
 
 
-def describe(
-    folder: Path,
-    card: Callable[[Manifest], str],
-    *,
-    evaluation: Mapping[str, Any] | None = None,
-    calibration: tuple[tuple[float, float], ...] | None = None,
-) -> Manifest:
-    """Add figures to a bundle's manifest and model card; arguments that are None change nothing.
-
-    Raises `engine.bundle.BundleError`.
-    """
-    manifest = load_manifest(folder)
-    if evaluation is not None:
-        provenance = {**manifest.provenance, "evaluation": evaluation}
-        manifest = replace(manifest, provenance=provenance)
-    if calibration is not None:
-        manifest = replace(manifest, calibration=calibration)
-    (folder / CARD).write_text(card(manifest), encoding="utf-8")
-    manifest = replace(manifest, files={**manifest.files, CARD: fingerprint(folder / CARD)})
-    (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-    return manifest
+def _asked(
+    checkpoint: Checkpoint, identity: Identity, sources: Sequence[Tokens]
+) -> tuple[list[Answer], InputRanges | None]:
+    """Return the answers to compare with and int8's input ranges; no model stays in memory."""
+    limit, ranges = identity.limits.max_new_tokens, None
+    if identity.precision == "int8":
+        ranges = input_ranges(Reference(checkpoint), sources[:_CALIBRATION_PROMPTS], limit)
+    reference = GraphReference(checkpoint) if checkpoint.from_graphs else Reference(checkpoint)
+    return reference.answers(sources, limit), ranges
 
 
-def sources_of(questions: Sequence[str], prompt_format: str, checkpoint: Path) -> list[Tokens]:
-    """Return the token ids of questions. Raises `equations.errors.EquationError`."""
-    tokenizer_file = checkpoint / TOKENIZER
-    tokenizer = Tokenizer.from_file(str(tokenizer_file))
-    encode = FORMATS[prompt_format].encode
-    return [tokenizer.encode(encode(question)).ids for question in questions]
-
-
-def texts_of(texts: Sequence[str], checkpoint: Path) -> list[Tokens]:
-    """Return the token ids of plain texts."""
-    tokenizer = Tokenizer.from_file(str(checkpoint / TOKENIZER))
-    return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
-
-
-def _write_graphs(
-    model: T5ForConditionalGeneration,
+def _require_parity(
+    least_equal: float,
     precision: str,
-    sources: Sequence[Tokens],
-    folder: Path,
-    external: Path | None,
-) -> None:
-    ranges = None
-    if precision == "int8":
-        ranges = input_ranges(model, sources[:_CALIBRATION_PROMPTS])
-    graphs = write_graphs(model, ranges, half=precision == "fp16", external=external)
-    for graph, name in ((graphs.encoder, ENCODER), (graphs.decoder, DECODER)):
-        onnx.save(graph, folder / name)
-        onnx.checker.check_model(folder / name)
-
-
-def _write_reference(folder: Path, sources: Sequence[Tokens], tokens: list[list[int]]) -> None:
-    cases = [
-        {"source": list(source), "tokens": row}
-        for source, row in zip(sources[:_REFERENCES], tokens, strict=False)
-    ]
-    (folder / REFERENCE).write_text(json.dumps(cases) + "\n", encoding="utf-8")
-
-
-def _require_parity(least_equal: float, found: list[list[int]], expected: list[list[int]]) -> int:
-    """Return the number of answers equal to PyTorch's. Raises `ParityError` if too few are."""
-    different = [i for i in range(len(expected)) if found[i] != expected[i]]
+    found: Sequence[Hypothesis],
+    expected: Sequence[Answer],
+) -> Comparison:
+    """Return the comparison of all answers. Raises `ParityError` if they are too different."""
+    comparison = compare(found, expected)
+    pairs = enumerate(zip(found, expected, strict=True))
+    different = [number for number, (a, b) in pairs if a.tokens != b.tokens]
     if len(different) > (1 - least_equal) * len(expected):
         first = different[0]
         raise ParityError(
-            f"{len(different)} of {len(expected)} questions differ from PyTorch; "
-            f"the first is number {first}: {found[first]}, expected {expected[first]}"
+            f"{len(different)} of {len(expected)} questions differ from PyTorch; the first is "
+            f"number {first}: {found[first].tokens}, expected {expected[first].tokens}"
         )
-    return len(expected) - len(different)
-
-
-def _architecture(model: T5ForConditionalGeneration) -> Architecture:
-    config = model.config
-    return Architecture(
-        decoder_layers=config.num_decoder_layers,
-        heads=config.num_heads,
-        d_kv=config.d_kv,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        pad_id=config.pad_token_id,
-        eos_id=config.eos_token_id,
-        start_id=config.decoder_start_token_id,
-    )
-
-
-def _manifest(shape: Architecture, identity: Identity, folder: Path) -> Manifest:
-    return Manifest(
-        format=FORMAT,
-        name=identity.name,
-        version=identity.version,
-        prompt_format=identity.prompt_format,
-        target_format=identity.target_format,
-        precision=identity.precision,
-        architecture=shape,
-        limits=identity.limits,
-        calibration=identity.calibration,
-        provenance=identity.provenance,
-        files={path.name: fingerprint(path) for path in sorted(folder.iterdir())},
-    )
+    most = _MOST_DIFFERENCE.get(precision)
+    if least_equal and most is not None and comparison.logprob_difference > most:
+        raise ParityError(
+            "log-probabilities differ from PyTorch's by up to "
+            f"{comparison.logprob_difference:.3g}; expected at most {most} in {precision}"
+        )
+    return comparison

@@ -154,7 +154,12 @@ def _seen(training: Mapping[str, Any]) -> str:
     return f"{training['examples']:,} examples"
 
 
-def _parity(precision: str, parity: Mapping[str, int]) -> str:
+def _parity(precision: str, parity: Mapping[str, int] | None) -> str:
+    if parity is None:
+        return (
+            f"The precision is {precision}. This bundle was converted without PyTorch and has not "
+            "been compared with it."
+        )
     return (
         f"The precision is {precision}. At export this bundle generated PyTorch's tokens "
         f"(fp32) for {parity['equal']:,} of {parity['questions']:,} questions."

@@ -15,7 +15,7 @@ from transformers import (
     DynamicCache,
     EncoderDecoderCache,
     LogitsProcessorList,
-    T5ForConditionalGeneration,
+    PreTrainedModel,
 )
 
 # Called at each step with the ids so far (rows, steps) and the scores (rows, tokens); returns the
@@ -25,7 +25,7 @@ Observer = Callable[[Tensor, Tensor], Tensor]
 
 @torch.no_grad()
 def greedy(
-    model: T5ForConditionalGeneration,
+    model: PreTrainedModel,
     sources: Sequence[Sequence[int]],
     *,
     max_new_tokens: int | None = None,
@@ -38,7 +38,7 @@ def greedy(
     `max_new_tokens` and the cache default to the model's generation configuration and to a cache
     that grows.
     """
-    pad, end = model.config.pad_token_id, model.config.eos_token_id
+    pad, end = model.generation_config.pad_token_id, model.generation_config.eos_token_id
     length = max(map(len, sources))
     ids = [[*source, *[pad] * (length - len(source))] for source in sources]
     mask = [[1] * len(source) + [0] * (length - len(source)) for source in sources]

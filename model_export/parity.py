@@ -1,72 +1,107 @@
-"""Generate greedy tokens with PyTorch's `generate` and with our engine, and compare them."""
+"""Compare the engine's answers with PyTorch's: the tokens, and how likely they are."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
 
 from tqdm import tqdm
-from transformers import T5ForConditionalGeneration
 
 from engine.bundle import Manifest
 from engine.contracts import Hypothesis, Prompt, Tokens
 from engine.cpu import available_cpus
 from engine.generate import generate
 from engine.ort import OrtEngine, OrtModel
-from model_export.greedy import greedy
+from model_export.reference import Answer
 
 _BATCH = 64
 _NEAR_TIE = 1e-3  # engines in fp32 differ by about 1e-5
 
 
-def engine_tokens(bundle: Path, manifest: Manifest, sources: Sequence[Tokens]) -> list[list[int]]:
-    """Return the engine's answers to `sources` (token ids, end token included)."""
-    return [hypothesis.tokens for hypothesis in _hypotheses(bundle, manifest, sources)]
+class ParityError(ValueError):
+    """The bundle's answers are not PyTorch's."""
 
 
-def compare(
-    checkpoint: Path, bundle: Path, manifest: Manifest, sources: Sequence[Tokens]
-) -> dict[str, int]:
-    """Count the answers to `sources` that equal PyTorch's token by token, and those that do not.
+@dataclass(frozen=True)
+class Comparison:
+    """Counts of answers, and the largest difference of a token's log-probability.
 
     `near_ties` diverge where the engine's two likeliest tokens are nearly equal, so that rounding
-    decides; `different` are all others that diverge.
+    decides; `different` are all others that diverge. Log-probabilities are compared up to there.
     """
-    model = T5ForConditionalGeneration.from_pretrained(checkpoint).eval()
-    model.generation_config.max_new_tokens = manifest.limits.max_new_tokens
-    found = _hypotheses(bundle, manifest, sources)
-    expected = torch_tokens(model, sources)
-    parted = [(a, b) for a, b in zip(found, expected, strict=True) if a.tokens != b]
-    near = sum(_lead_where_parted(a, b) < _NEAR_TIE for a, b in parted)
-    return {
-        "questions": len(sources),
-        "equal": len(sources) - len(parted),
-        "near_ties": near,
-        "different": len(parted) - near,
-    }
+
+    questions: int
+    equal: int
+    near_ties: int
+    different: int
+    logprob_difference: float  # natural logarithm
+
+    def to_dict(self) -> dict[str, float]:
+        return asdict(self)
 
 
-def _lead_where_parted(found: Hypothesis, expected: list[int]) -> float:
-    """Return the engine's margin, in natural log-probability, at the first token that differs."""
-    pairs = zip_longest(found.tokens, expected)
-    place = next(i for i, (ours, theirs) in enumerate(pairs) if ours != theirs)
-    return found.logprobs[place] - found.runner_up_logprobs[place]
+def engine_answers(bundle: Path, manifest: Manifest, sources: Sequence[Tokens]) -> list[Hypothesis]:
+    """Return the engine's answers to `sources` (token ids, end token included).
 
-
-def _hypotheses(bundle: Path, manifest: Manifest, sources: Sequence[Tokens]) -> list[Hypothesis]:
-    """Decode with rows that join while others are active, as in the service."""
+    Rows join while others are active, as in the service.
+    """
     model = OrtModel(bundle, manifest, threads=available_cpus(), provider="cpu")
     with tqdm(total=len(sources), desc="engine", unit="row") as bar:
         prompts = [Prompt(tuple(source)) for source in sources]
-        return generate(OrtEngine(model, rows=_BATCH), prompts, bar.update)
+        answers = generate(OrtEngine(model, rows=_BATCH), prompts, bar.update)
+        return [answer.best for answer in answers]
 
 
-def torch_tokens(model: T5ForConditionalGeneration, sources: Sequence[Tokens]) -> list[list[int]]:
-    """Return PyTorch's answers to `sources`, without padding and end tokens."""
-    rows: list[list[int]] = []
-    with tqdm(total=len(sources), desc="PyTorch", unit="row") as bar:
-        for start in range(0, len(sources), _BATCH):
-            rows += greedy(model, sources[start : start + _BATCH])
-            bar.update(len(rows) - bar.n)
-    return rows
+def compare(found: Sequence[Hypothesis], expected: Sequence[Answer]) -> Comparison:
+    """Return how the engine's answers compare with PyTorch's to the same sources.
+
+    Raises `ParityError` if a log-probability on either side is NaN.
+    """
+    pairs = list(zip(found, expected, strict=True))
+    for number, (ours, theirs) in enumerate(pairs):
+        require_numbers("the engine's", number, ours.logprobs)
+        require_numbers("PyTorch's", number, theirs.logprobs)
+    parted = [(ours, theirs) for ours, theirs in pairs if ours.tokens != theirs.tokens]
+    near = sum(_lead_where_parted(ours, theirs) < _NEAR_TIE for ours, theirs in parted)
+    return Comparison(
+        questions=len(pairs),
+        equal=len(pairs) - len(parted),
+        near_ties=near,
+        different=len(parted) - near,
+        logprob_difference=max(
+            (_logprob_difference(ours, theirs) for ours, theirs in pairs), default=0.0
+        ),
+    )
+
+
+def require_numbers(whose: str, number: int, logprobs: Sequence[float]) -> None:
+    """Raise `ParityError` if a log-probability of answer `number` is NaN."""
+    place = next((i for i, value in enumerate(logprobs) if math.isnan(value)), None)
+    if place is not None:
+        raise ParityError(
+            f"{whose} log-probability of token {place} of answer {number} is nan: the weights "
+            "overflow, or are damaged"
+        )
+
+
+def _logprob_difference(ours: Hypothesis, theirs: Answer) -> float:
+    """Return the largest difference of a log-probability up to the first token that differs."""
+    place = _parting(ours, theirs)
+    pairs = zip(ours.logprobs[:place], theirs.logprobs[:place], strict=False)
+    return max((abs(a - b) for a, b in pairs), default=0.0)
+
+
+def _parting(ours: Hypothesis, theirs: Answer) -> int | None:
+    """Return the first position at which the tokens differ; `None` for equal answers."""
+    pairs = zip_longest(ours.tokens, theirs.tokens)
+    return next((place for place, (a, b) in enumerate(pairs) if a != b), None)
+
+
+def _lead_where_parted(ours: Hypothesis, theirs: Answer) -> float:
+    """Return the engine's margin, in natural log-probability, at the first token that differs."""
+    place = _parting(ours, theirs)
+    assert place is not None
+    return ours.logprobs[place] - ours.runner_up_logprobs[place]

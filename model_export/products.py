@@ -13,13 +13,13 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from transformers import T5Config
 
 from model_export import operators
 from model_export.builder import FLOAT, FLOAT16, GraphBuilder
+from model_export.checkpoint.configuration import Configuration
+from model_export.checkpoint.tensors import Matrix
 from model_export.quantisation import InputRanges, in_blocks, input_scale, quantised
 
-Matrix = npt.NDArray[np.float32]
 Weights = Mapping[str, Matrix]
 
 
@@ -78,7 +78,7 @@ class FloatProducts:
     """Implement `Products` in fp32, or with products in fp16."""
 
     def __init__(
-        self, graph: GraphBuilder, config: T5Config, weights: Weights, numbers: Numbers
+        self, graph: GraphBuilder, config: Configuration, weights: Weights, numbers: Numbers
     ) -> None:
         self._graph = graph
         self._config = config
@@ -131,10 +131,14 @@ class FloatProducts:
 
 
 class IntegerProducts:
-    """Implement `Products` in 8-bit integers; `ranges` are those of the layers' inputs."""
+    """Implement `Products` in 8-bit integers.
+
+    `ranges` are those of the layers' inputs. Where there are none, each row is rounded by its own
+    largest magnitude when it is multiplied.
+    """
 
     def __init__(
-        self, graph: GraphBuilder, config: T5Config, weights: Weights, ranges: InputRanges
+        self, graph: GraphBuilder, config: Configuration, weights: Weights, ranges: InputRanges
     ) -> None:
         self._graph = graph
         self._config = config
@@ -178,7 +182,8 @@ class IntegerProducts:
         return value
 
     def _own(self, kind: str, *inputs: str, **attributes: float) -> str:
-        return self._graph.op(kind, *inputs, domain=operators.DOMAIN, **attributes)
+        form = kind if self._ranges else f"{kind}{operators.BY_ROW}"
+        return self._graph.op(form, *inputs, domain=operators.DOMAIN, **attributes)
 
     def _norm(self, name: str) -> str:
         if name not in self._norms:
@@ -189,14 +194,18 @@ class IntegerProducts:
         self, blocks: npt.NDArray[np.int8], scales: npt.NDArray[np.float32], *names: str
     ) -> list[str]:
         g = self._graph
-        return [
-            g.weight(names[0], blocks),
-            g.weight(f"{names[0]}.scales", scales),
-            g.scalar(input_scale(max(self._ranges[name] for name in names))),
-        ]
+        matrix = [g.weight(names[0], blocks), g.weight(f"{names[0]}.scales", scales)]
+        if self._ranges:
+            matrix.append(g.scalar(input_scale(max(self._ranges[name] for name in names))))
+        return matrix
 
 
-def activation(graph: GraphBuilder, config: T5Config, value: str) -> str:
-    if config.dense_act_fn == "relu":
-        return graph.op("Relu", value)
-    return graph.op("Gelu", value, approximate="tanh")
+def activation(graph: GraphBuilder, config: Configuration, value: str) -> str:
+    """Return the feed-forward's activation of a value."""
+    match config.dense_act_fn:
+        case "relu":
+            return graph.op("Relu", value)
+        case "silu":
+            return graph.op("Mul", value, graph.op("Sigmoid", value))
+        case name:
+            return graph.op("Gelu", value, approximate="tanh" if name == "gelu_new" else "none")

@@ -17,13 +17,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, compose, helper, inliner, numpy_helper, parser
 
-from engine.bundle import DECODER, ENCODER, REFERENCE, Manifest
+from engine.bundle import DECODER, ENCODER, FORMAT, REFERENCE, BundleError, Manifest
 from engine.contracts import Tokens
 from engine.cpu import available_cpus
 from engine.sessions import open_sessions
 from model_export import operators
 
-_COLUMNS, _BIASES = 6, 10  # inputs of GroupQueryAttention
 _Nodes = list[onnx.NodeProto]
 
 # Sources (batch, length) without their padding, in turn, and for each position (batch, length) the
@@ -54,7 +53,14 @@ Pack (source, lengths) => (packed, token) {
 
 
 def write_single(bundle: Path, manifest: Manifest, out: Path) -> None:
-    """Write the graphs in `bundle` as the file `out`."""
+    """Write the graphs in `bundle` as the file `out`.
+
+    Raises `BundleError` for a bundle of an older format, whose cache does not grow.
+    """
+    if manifest.format != FORMAT:
+        raise BundleError(
+            f"{bundle}: format {manifest.format}; expected {FORMAT}: export its checkpoint again"
+        )
     encoder, decoder = (onnx.load(bundle / name) for name in (ENCODER, DECODER))
     _packing(encoder)
     encoder, decoder = map(inliner.inline_local_functions, (encoder, decoder))
@@ -104,9 +110,9 @@ def compare_with_reference(file: Path, bundle: Path, manifest: Manifest) -> tupl
 
 
 def _caches(decoder: onnx.GraphProto) -> list[tuple[str, list[int]]]:
-    """Return the name and (heads, columns, d_kv) of each cache that a step reads and writes."""
+    """Return the name and (heads, d_kv) of each cache that a step reads and writes."""
     return [
-        (value.name, [size.dim_value for size in value.type.tensor_type.shape.dim[1:]])
+        (value.name, [value.type.tensor_type.shape.dim[axis].dim_value for axis in (1, 3)])
         for value in _cache_inputs(decoder)
     ]
 
@@ -142,9 +148,9 @@ def _before(
     """Compute once the cross-attention's keys and values by layer and the first step's inputs."""
     shape, size = manifest.architecture, caches[0][1]
     for name, value in {
-        "most_steps": np.array(size[1]),
+        "most_steps": np.array(manifest.limits.max_new_tokens),
         "start": np.array([[shape.start_id]]),
-        "cache_size": np.array([size[0], 0, size[2]]),  # it grows by a column a step
+        "cache_size": np.array([size[0], 0, size[1]]),  # it grows by a column a step
         "one": np.array([1]),
         "zeroth": np.array([0]),
     }.items():
@@ -157,13 +163,15 @@ def _before(
                 np.array(2 * layer + part), f"cross_index.{name}.{layer}"
             )
             graph.initializer.append(index)
-            names = [f"cross_{name}.{layer}.{step}" for step in ("all", "one", "padded")]
-            nodes += [
-                node("Gather", ["cross", index.name], [names[0]], axis=0),
-                node("Squeeze", [names[0], "zeroth"], [names[1]]),
-                node("Gather", [names[1], "token"], [names[2]], axis=1),
-                node("Transpose", [names[2]], [f"step.cross_{name}.{layer}"], perm=[1, 0, 2, 3]),
-            ]
+            for cross in (value.name for value in graph.output):  # and, in 8 bits, their scales
+                read = f"{cross.replace('cross', f'cross_{name}')}.{layer}"
+                names = [f"{read}.{step}" for step in ("all", "one", "padded")]
+                nodes += [
+                    node("Gather", [cross, index.name], [names[0]], axis=0),
+                    node("Squeeze", [names[0], "zeroth"], [names[1]]),
+                    node("Gather", [names[1], "token"], [names[2]], axis=1),
+                    node("Transpose", [names[2]], [f"step.{read}"], perm=[1, 0, 2, 3]),
+                ]
     false = numpy_helper.from_array(np.array([False]))
     nodes += [
         node("Shape", ["source_lengths"], ["batch_size"]),
@@ -191,17 +199,7 @@ def _body(
         node("Sub", ["source_lengths", "source_lengths"], ["zeros"]),
         node("Add", ["zeros", "place"], ["step.past"]),
         node("Identity", ["source_lengths"], ["step.source_lengths"]),
-        node("Add", ["iteration", "axis"], ["columns"]),
-        node("Cast", ["columns"], ["columns_32"], to=TensorProto.INT32),
     ]
-    attentions = [one for one in step.node if one.op_type == "GroupQueryAttention"]
-    biases = attentions[0].input[_BIASES]
-    seen = node("Slice", [biases, "begin", "columns", "columns_axis"], ["biases_seen"])
-    for attention in attentions:
-        attention.input[_COLUMNS] = "columns_32"
-        attention.input[_BIASES] = "biases_seen"
-    maker = next(i for i, one in enumerate(step.node) if biases in one.output)
-    steps = [*step.node[: maker + 1], seen, *step.node[maker + 1 :]]
     after = [
         node("Gather", ["step.best", "likeliest"], ["taken"], axis=1),
         node("Where", ["ended", "pad", "taken"], ["written"]),
@@ -212,8 +210,7 @@ def _body(
         node("ReduceMin", ["counted"], ["all_ended"], keepdims=0),
         node("Equal", ["all_ended", "none"], ["go_on"]),
     ]
-    for name, values in {"axis": [1], "begin": [0], "columns_axis": [3]}.items():
-        weights.append(numpy_helper.from_array(np.array(values), name))
+    weights.append(numpy_helper.from_array(np.array([1]), "axis"))
     weights.append(numpy_helper.from_array(np.array(0, np.int32), "none"))
 
     def info(name: str, dtype: int, sizes: list[int | str]) -> onnx.ValueInfoProto:
@@ -222,20 +219,20 @@ def _body(
     kind = _kind(step)
     kept = [(name, name.replace("step.", "step.new_"), sizes) for name, sizes in caches]
     return helper.make_graph(
-        [*before, *steps, *after],
+        [*before, *step.node, *after],
         "step",
         [
             info("iteration", TensorProto.INT64, []),
             info("goes_on", TensorProto.BOOL, []),
             info("step.token", TensorProto.INT64, ["batch", 1]),
             info("ended", TensorProto.BOOL, ["batch"]),
-            *(info(old, kind, ["batch", sizes[0], "past", sizes[2]]) for old, _, sizes in kept),
+            *(info(old, kind, ["batch", sizes[0], "past", sizes[1]]) for old, _, sizes in kept),
         ],
         [
             info("go_on", TensorProto.BOOL, []),
             info("next_token", TensorProto.INT64, ["batch", 1]),
             info("now_ended", TensorProto.BOOL, ["batch"]),
-            *(info(new, kind, ["batch", sizes[0], "columns", sizes[2]]) for _, new, sizes in kept),
+            *(info(new, kind, ["batch", sizes[0], "columns", sizes[1]]) for _, new, sizes in kept),
             info("written", TensorProto.INT64, ["batch"]),
         ],
         weights,

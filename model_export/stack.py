@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from transformers import T5Config
-from transformers.models.t5.modeling_t5 import T5Attention
 
-from model_export.builder import GraphBuilder
+from model_export.builder import INT8, GraphBuilder
+from model_export.checkpoint.configuration import Configuration
+from model_export.position_buckets import buckets_of
 from model_export.products import (
     FloatProducts,
     IntegerProducts,
-    Matrix,
     Numbers,
     Products,
     Weights,
@@ -30,7 +28,7 @@ class Stack:
 
     def __init__(
         self,
-        config: T5Config,
+        config: Configuration,
         weights: Weights,
         ranges: InputRanges | None,
         numbers: Numbers,
@@ -38,12 +36,18 @@ class Stack:
         self.config = config
         self.weights = weights
         self.numbers = numbers
+        self.integers = ranges is not None  # products, and what cross-attention reads
         self.graph = GraphBuilder(numbers.data)
         self.products: Products = (
             FloatProducts(self.graph, config, weights, numbers)
             if ranges is None
             else IntegerProducts(self.graph, config, weights, ranges)
         )
+
+    @property
+    def cross_kind(self) -> int:
+        """Return ONNX's type code of the keys and values that cross-attention reads."""
+        return INT8 if self.integers else self.numbers.kind
 
     def normed_linear(self, hidden: str, norm: str, *names: str) -> str:
         """Return the linear layers `names` of the norm of `hidden`, side by side in one product."""
@@ -65,15 +69,14 @@ class Stack:
             inner = activation(self.graph, self.config, inner)
         return self.products.added(hidden, inner, f"{dense}.wo")
 
-    def distance_biases(self, stack: str, distances: range) -> npt.NDArray[np.floating]:
+    def distance_biases(self, stack: str, layer: int, distances: range) -> npt.NDArray[np.floating]:
         """Return position biases by key minus query position, one row of heads a distance."""
         config = self.config
-        buckets = T5Attention._relative_position_bucket(
-            torch.tensor(distances),
+        buckets = buckets_of(
+            np.array(distances),
             bidirectional=stack == "encoder",
-            num_buckets=config.relative_attention_num_buckets,
-            max_distance=config.relative_attention_max_distance,
+            buckets=config.relative_attention_num_buckets,
+            farthest=config.relative_attention_max_distance,
         )
-        name = f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias"
-        biases: Matrix = self.weights[f"{name}.weight"][buckets.numpy()]
-        return biases.astype(self.numbers.element)
+        name = f"{stack}.block.{layer}.layer.0.SelfAttention.relative_attention_bias"
+        return self.weights[f"{name}.weight"][buckets].astype(self.numbers.element)

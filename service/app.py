@@ -13,8 +13,12 @@ from fastapi import FastAPI
 from opentelemetry.trace import TracerProvider
 
 from service.api import generate, health, middleware, openapi, page, problems, routes
+from service.api.hub import routes as hub
 from service.api.open_inference import routes as open_inference
+from service.api.openai import routes as openai
 from service.errors import EngineRefused
+from service.metrics import Metrics
+from service.peers import Peers
 from service.phases import Phases
 from service.runtime import Model, Runtime
 from service.settings import Settings
@@ -24,7 +28,10 @@ _LOG = logging.getLogger(__name__)
 
 
 def create_app(
-    settings: Settings, model: Model, tracer_provider: TracerProvider | None = None
+    settings: Settings,
+    model: Model,
+    tracer_provider: TracerProvider | None = None,
+    peers: Peers | None = None,
 ) -> FastAPI:
     """Return the application for a loaded model; its engines start once it listens.
 
@@ -52,10 +59,13 @@ def create_app(
         docs_url=None,  # FastAPI's own pages load their scripts from elsewhere
         redoc_url=None,
     )
-    runtime = app.state.runtime = Runtime(settings, model, Phases(tracer_provider))
+    runtime = Runtime(settings, model, Phases(tracer_provider), peers)
+    app.state.runtime = app.state.operated = runtime
     if model.manifest.solves:
         app.include_router(routes.router)
     app.include_router(generate.router)
+    app.include_router(openai.router)
+    app.include_router(hub.router)
     app.include_router(health.life_router())
     app.include_router(health.router)
     app.include_router(open_inference.router)
@@ -69,20 +79,25 @@ def create_app(
     return app
 
 
-def create_metrics_app(runtime: Runtime, responsive: Callable[[], bool]) -> FastAPI:
+def create_metrics_app(
+    operated: health.Operated,
+    settings: Settings,
+    metrics: Metrics,
+    responsive: Callable[[], bool] = lambda: True,
+) -> FastAPI:
     """Return an app with metrics and health alone, for a port that only operators can reach.
 
-    It requires no key. It may run in another thread than the service; `responsive` returns whether
-    the service's event loop still runs.
+    It requires no key, and counts its own requests in `metrics`. It may run in another thread than
+    the service; `responsive` returns whether the service's event loop still runs.
     """
     app = FastAPI(openapi_url=None, redirect_slashes=False, telemetry={"tracing": False})
-    app.state.runtime = runtime
+    app.state.operated = operated
     app.include_router(health.life_router(responsive))
     app.include_router(health.router)
     app.include_router(health.metrics_router)
     problems.install(app)
-    settings = replace(runtime.settings, api_keys_file=None, cors_origins=())
-    middleware.install(app, settings, runtime.metrics, runtime.admission.rejection, direct={})
+    settings = replace(settings, api_keys_file=None, cors_origins=())
+    middleware.install(app, settings, metrics, rejection=lambda: None, direct={})
     return app
 
 

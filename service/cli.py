@@ -1,16 +1,17 @@
-"""`cybersolve serve | solve | batch | key`."""
+"""`cybersolve serve | solve | batch | inspect | upgrade | key`."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
+import json
 import logging
 import sys
 from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 
-from engine.bundle import BundleError
+from engine.bundle import FORMAT, BundleError
 from equations.errors import EquationError
 from equations.verify import Verdict
 from service.api.keys import ApiKeys, KeysError, new_key
@@ -18,7 +19,9 @@ from service.bulk import command
 from service.bulk.answering import running
 from service.errors import EngineRefused, QuestionTooLong, ServiceError
 from service.flags import add_flags, given
+from service.garbage import spare_requests
 from service.logs import configure_logging, flush_log
+from service.models import with_bundle
 from service.runtime import load_model
 from service.settings import Settings, SettingsError
 from service.solving import Fallback, Solution
@@ -32,6 +35,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = Settings.from_environment(flags=given(arguments))
         configure_logging(settings.log_format)
+        if arguments.needs_model:
+            settings = with_bundle(settings)
         status: int = arguments.run(arguments, settings)
     except _EXPECTED as error:
         flush_log()  # the reason must be the last line
@@ -42,16 +47,18 @@ def main(argv: list[str] | None = None) -> int:
 
 def _serve(_: argparse.Namespace, settings: Settings) -> int:
     from service.app import create_app
-    from service.server import DrainingServer
+    from service.server import ListeningServer
+    from service.shards.service import ShardedService
 
     if settings.api_keys_file is not None:
         ApiKeys(settings.api_keys_file)  # report its faults before a model is loaded
+    if settings.processes > 1:
+        ShardedService(settings).run()
+        return 0
     app = create_app(settings, load_model(settings))
-    # The garbage collector need not scan objects that live as long as the process: 4% of a request.
-    gc.collect()
-    gc.freeze()
+    spare_requests()
     runtime = app.state.runtime
-    server = DrainingServer(app, runtime)
+    server = ListeningServer(app, runtime)
     with suppress(KeyboardInterrupt):  # uvicorn raises Ctrl-C again when it has finished
         server.run()
     if runtime.refused is not None:
@@ -77,11 +84,17 @@ def _solve(arguments: argparse.Namespace, settings: Settings) -> int:
     except ServiceError as error:
         print(f"error: {error}", file=sys.stderr)
         return _NOT_RUN
-    lines = solution.work or [f"{solution.variable} = {solution.answer}"]
+    print("\n".join(_described(solution)))
+    return 0 if solution.verdict is Verdict.CORRECT else _NOT_CORRECT
+
+
+def _described(solution: Solution) -> list[str]:
+    """Return the lines for a terminal: the question, its work or values, the verdict."""
+    values = [f"{name} = {value}" for name, value in (solution.values or {}).items()]
     reason = f": {solution.reason}" if solution.reason else ""
     tries = f", try {solution.tries}" if solution.tries > 1 else ""
-    print("\n".join([solution.equation, *lines, f"({solution.verdict}{reason}{tries})"]))
-    return 0 if solution.verdict is Verdict.CORRECT else _NOT_CORRECT
+    verdict = f"({solution.verdict}{reason}{tries})"
+    return [solution.equation, *(solution.work or values), verdict]
 
 
 def _batch(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -89,8 +102,31 @@ def _batch(arguments: argparse.Namespace, settings: Settings) -> int:
     return command.run(arguments, settings)
 
 
+def _inspect(arguments: argparse.Namespace, settings: Settings) -> int:
+    from service import inspection
+
+    inspected = inspection.inspect(settings)
+    print(json.dumps(inspected) if arguments.json else inspection.text(inspected))
+    return 0
+
+
+def _upgrade(arguments: argparse.Namespace, _: Settings) -> int:
+    from model_export.upgrading import UpgradeError, upgrade
+
+    out = arguments.out or arguments.bundle
+    try:
+        old = upgrade(arguments.bundle, out)
+    except UpgradeError as error:
+        raise BundleError(str(error)) from error
+    if old.format == FORMAT:
+        print(f"{arguments.bundle}: has format {FORMAT} already, the newest")
+    else:
+        print(f"{out}: format {old.format} is now {FORMAT}; the reference answers are the same")
+    return 0
+
+
 def _key(arguments: argparse.Namespace, _: Settings) -> int:
-    key, line = new_key(arguments.name)
+    key, line = new_key(arguments.owner)
     print(key)
     print(f"shown this once; a line for CYBERSOLVE_API_KEYS_FILE:\n{line}", file=sys.stderr)
     return 0
@@ -106,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="serve HTTP on HOST (127.0.0.1) and PORT (8000)")
     add_flags(serve)
-    serve.set_defaults(run=_serve)
+    serve.set_defaults(run=_serve, needs_model=True)
 
     solve = commands.add_parser(
         "solve",
@@ -115,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
         "question is not understood, 3 the model cannot be run.",
     )
     solve.add_argument("question", help='such as "3x + 5 = 20"')
-    solve.set_defaults(run=_solve, failed=_NOT_RUN)
+    solve.set_defaults(run=_solve, needs_model=True, failed=_NOT_RUN)
 
     batch = commands.add_parser(
         "batch",
@@ -124,13 +160,38 @@ def _parser() -> argparse.ArgumentParser:
         epilog=command.EPILOG,
     )
     command.add_options(batch)
-    batch.set_defaults(run=_batch, failed=_NOT_RUN)
+    batch.set_defaults(run=_batch, needs_model=True, failed=_NOT_RUN)
+
+    inspect = commands.add_parser(
+        "inspect", help="describe a bundle, check its files, and print what it needs to be served"
+    )
+    inspect.add_argument(
+        "model", nargs="?", metavar="MODEL", help="as of serve: a checkpoint is converted first"
+    )
+    for name in ("workers", "threads"):
+        inspect.add_argument(
+            f"--{name}", metavar="N", help="of `serve` (default: as `serve` would)"
+        )
+    inspect.add_argument("--json", action="store_true", help="as one JSON object")
+    inspect.set_defaults(run=_inspect, needs_model=True)
+
+    upgrade = commands.add_parser(
+        "upgrade", help="rewrite a bundle of an earlier format in the newest, from its own weights"
+    )
+    upgrade.add_argument("bundle", type=Path, metavar="BUNDLE", help="its folder")
+    upgrade.add_argument(
+        "--out", type=Path, metavar="FOLDER",
+        help="folder of the new bundle (default: in place of the old one)",
+    )  # fmt: skip
+    upgrade.set_defaults(run=_upgrade, needs_model=False)
 
     key = commands.add_parser(
         "key", help="make an API key: printed once, its line for the file of keys on stderr"
     )
-    key.add_argument("name", help="whose it is; stands in the log with each request")
-    key.set_defaults(run=_key)
+    key.add_argument(
+        "owner", metavar="NAME", help="whose it is; stands in the log with each request"
+    )
+    key.set_defaults(run=_key, needs_model=False)
 
     for asking in (solve, batch):
         asking.add_argument(

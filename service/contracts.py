@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from engine.contracts import Hypothesis, Prompt
+from engine.contracts import Answer, Hypothesis, Prompt
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,13 @@ class Timings:
 class Answered:
     """The output for one job, with its timings."""
 
-    hypothesis: Hypothesis
+    answer: Answer
     timings: Timings
+
+    @property
+    def hypothesis(self) -> Hypothesis:
+        """The best hypothesis of the answer."""
+        return self.answer.best
 
 
 class Submit(Protocol):
@@ -60,6 +65,10 @@ class Job:
     @property
     def length(self) -> int:
         return len(self.prompt.source)
+
+    @property
+    def rows(self) -> int:
+        return self.prompt.rows
 
     @property
     def abandoned(self) -> bool:
@@ -107,7 +116,7 @@ class Joined:
 @dataclass(frozen=True)
 class Finished:
     key: int
-    hypothesis: Hypothesis
+    answer: Answer
     joined_s: float
     encoded_s: float
     finished_s: float

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+_MOST_PARTS = 3  # of a text, named in an error
+
 
 class ServiceError(Exception):
     """A request ends without an answer. `str(error)` is for the client and has no internals."""
@@ -60,6 +64,21 @@ class LimitExceeded(ServiceError):
 
 class QuestionTooLong(LimitExceeded):
     """The question has more tokens than the model reads, or does not fit its prompt format."""
+
+
+class InvalidSetting(ServiceError):
+    """A setting of the decoding is out of range, or has no effect with the others."""
+
+
+class UnknownText(LimitExceeded):
+    """The text has parts that the vocabulary of a model that solves does not have."""
+
+    def __init__(self, model: str, parts: Sequence[str]) -> None:
+        shown = ", ".join(f"{part!r:.20}" for part in parts[:_MOST_PARTS])
+        more = ", ..." if len(parts) > _MOST_PARTS else ""
+        super().__init__(
+            f"{model} reads prompts of its own, which have no {shown}{more}; /solve takes questions"
+        )
 
 
 class EngineRefused(Exception):

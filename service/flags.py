@@ -10,9 +10,13 @@ from service.settings import PREFIX, Settings, default_of
 
 # The common settings. The others have variables only.
 FLAGS = (
+    "name",
     "host",
     "port",
+    "precision",
+    "revision",
     "provider",
+    "processes",
     "workers",
     "threads",
     "metrics_port",

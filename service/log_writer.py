@@ -11,9 +11,13 @@ import os
 import queue
 import select
 import threading
+from collections.abc import Iterable, Iterator
 
 MAX_PENDING_BYTES = 1 << 20  # bytes of lines that wait for the file: some 5,000 requests
 _FLUSH_S = 1.0  # for waiting lines at the end of the process
+# The writer waits this long for more lines. To wake it for each line costs the thread that logs a
+# system call, and then the interpreter's lock while the line is written.
+_GATHER_S = 0.02
 
 
 class LogWriter(logging.Handler):
@@ -31,6 +35,7 @@ class LogWriter(logging.Handler):
         # handler's own, `_run` in the writer's thread.
         self._accepted_bytes = self._refused_lines = 0
         self._settled_bytes = self._lost_lines = self._reported_lines = 0
+        self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
@@ -53,6 +58,7 @@ class LogWriter(logging.Handler):
         """Return once the lines logged so far are written, or after `timeout_s`."""
         written = threading.Event()
         self._lines.put(written)
+        self._hurry.set()
         written.wait(timeout_s)
 
     def _encoded(self, record: logging.LogRecord) -> bytes:
@@ -78,6 +84,8 @@ class LogWriter(logging.Handler):
         lines: list[bytes] = []
         written: list[threading.Event] = []
         entry = self._lines.get()
+        self._hurry.wait(_GATHER_S)
+        self._hurry.clear()
         while True:
             (written if isinstance(entry, threading.Event) else lines).append(entry)  # type: ignore[arg-type]
             try:
@@ -86,13 +94,13 @@ class LogWriter(logging.Handler):
                 return lines, written
 
     def _settle(self, lines: list[bytes]) -> None:
-        data = b"".join(lines)
         try:
-            self._write(data)
+            for piece in _pieces(lines):
+                self._write(piece)
             self._report_dropped()
         except OSError:
             self._lost_lines += len(lines)
-        self._settled_bytes += len(data)
+        self._settled_bytes += sum(map(len, lines))
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -109,6 +117,21 @@ class LogWriter(logging.Handler):
             message = "%d log lines were dropped: they were not read or written fast enough"
             self._write(self._encoded(_own_record(message, count)))
             self._reported_lines = dropped
+
+
+def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Join lines, up to the size that a pipe takes in one piece (write(2)).
+
+    The engines and other HTTP processes write to the same pipe: a longer piece could be mixed with
+    theirs.
+    """
+    piece = b""
+    for line in lines:
+        if len(piece) + len(line) > select.PIPE_BUF and piece:
+            yield piece
+            piece = b""
+        piece += line
+    yield piece
 
 
 def _own_record(message: str, *args: object) -> logging.LogRecord:

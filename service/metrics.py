@@ -120,6 +120,13 @@ class Metrics:
         for reason in ("crashed", "out_of_memory", "hung"):
             self._engine_ends(reason)
         self.engine_up = gauge("engine_up", "1 while every engine takes questions.")
+        self.http_processes = gauge("http_processes", "HTTP processes that run.")
+        self.http_processes.set(1)
+        self._process_ends = by_labels(
+            counter("http_process_ends", "HTTP processes that ended unasked.", "reason")
+        )
+        for reason in ("crashed", "out_of_memory", "hung"):
+            self._process_ends(reason)
         self._model = gauge(
             "model_info", "The model served.", "name", "version", "precision", "provider"
         )
@@ -147,6 +154,10 @@ class Metrics:
     def connection_refused(self) -> None:
         """Count a connection refused over the limit."""
         self._refused_connections.inc()
+
+    def process_ended(self, reason: str) -> None:
+        """Count an HTTP process that crashed or hung."""
+        self._process_ends(reason).inc()
 
     # -- Observer --------------------------------------------------------------------------------
 
@@ -183,3 +194,7 @@ class Metrics:
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
+
+    def families(self) -> list[Metric]:
+        """Return all metrics as they are now, to be combined with those of other processes."""
+        return list(self._registry.collect())

@@ -14,12 +14,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.handles import RefusedConnections, few_handles_left
+from service.one_write import OneWrite
 
 MAX_HEAD_BYTES = (
     32_768  # bytes of request line and headers together, or of the trailers of a chunked body
@@ -85,7 +86,7 @@ class BoundedProtocol(HttpToolsProtocol):
     bounds = ConnectionBounds()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", OneWrite(transport, self.loop)))
         self._in_head = True
         self._head_bytes = 0  # as received
         self._read_bytes = 0  # bytes of the head that the parser has reported

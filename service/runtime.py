@@ -7,7 +7,8 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from engine.bundle import TOKENIZER, Manifest, load_manifest
 from engine.contracts import Prompt
@@ -17,11 +18,12 @@ from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
 from service.contracts import Answered, Host
 from service.errors import EngineRefused, NotReady, ShuttingDown
-from service.generating import Generator
+from service.generating.generator import Generator
 from service.hosting.out_of_memory import OutOfMemoryKills
 from service.hosting.plan import EnginePlan
 from service.hosting.process import ProcessHost
 from service.metrics import Metrics
+from service.peers import NoPeers, Peers
 from service.phases import Phases
 from service.settings import Settings
 from service.solving import Solver, format_of
@@ -39,15 +41,19 @@ class Model:
     hosts: Sequence[Host]
 
 
-def load_model(settings: Settings, *, one_attempt: bool = False) -> Model:
+def load_model(settings: Settings, *, one_attempt: bool = False, cpus: int | None = None) -> Model:
     """Load the bundle that `settings` name; no engine starts yet. Raises `BundleError`.
+
+    Its engines share `cpus` cores, by default all that this process may use.
 
     With `one_attempt`, an engine that fails to start is not started again (`ProcessHost`).
     """
     manifest = load_manifest(settings.model)
+    if settings.name is not None:
+        manifest = replace(manifest, name=settings.name)
     if manifest.solves:
         format_of(manifest)  # a model that no code here can ask is refused before it loads
-    workers, threads = layout(manifest, settings)
+    workers, threads = layout(manifest, settings, cpus or available_cpus())
     plan = EnginePlan(
         model=settings.model.resolve(),
         provider=settings.provider,
@@ -64,14 +70,14 @@ def load_model(settings: Settings, *, one_attempt: bool = False) -> Model:
     return Model(manifest, codec, hosts)
 
 
-def layout(manifest: Manifest, settings: Settings) -> tuple[int, int]:
-    """Engines, and threads for each: side by side where a step is too small to share.
+def layout(manifest: Manifest, settings: Settings, cpus: int) -> tuple[int, int]:
+    """Return the engines on `cpus` cores and the threads of each.
 
-    Waking a second thread costs a step of the bundled model a third of its time (one row: 0.48
-    against 0.72 ms on two cores).
+    Engines run side by side where a step is too small to share. Waking a second thread costs a step
+    of the bundled model a third of its time (one row: 0.48 against 0.72 ms on two cores).
     """
-    cpus = available_cpus()
-    small = manifest.architecture.parameters < _WORTH_SHARING
+    # Each engine has its own copy of the weights: on a GPU a second one would gain nothing.
+    small = manifest.architecture.parameters < _WORTH_SHARING and settings.provider != "cuda"
     workers = settings.workers or (cpus if small else 1)
     return workers, settings.threads or (1 if small else max(1, cpus // workers))
 
@@ -82,10 +88,18 @@ class Runtime:
     There is a `solver` where the model solves equations.
     """
 
-    def __init__(self, settings: Settings, model: Model, phases: Phases | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        model: Model,
+        phases: Phases | None = None,
+        peers: Peers | None = None,
+    ) -> None:
         self.settings = settings
         self.model = model
+        self.created_s = int(time.time())
         self._phases = phases or Phases()
+        self._peers = peers or NoPeers()
         self.metrics = Metrics(self._engine_pids)
         self.metrics.queue_limit.set(settings.max_queue)
         self.metrics.engines.set(len(model.hosts))
@@ -123,11 +137,35 @@ class Runtime:
         self._unready = True
 
     def require_ready(self) -> None:
-        """Raises `ShuttingDown` or `NotReady`."""
+        """Raises `ShuttingDown` or `NotReady`; other processes of the service must be ready too."""
         if self._unready:
             raise ShuttingDown
-        if not self.ready:
+        if not (self.ready and self._peers.ready):
             raise NotReady
+
+    async def exposition(self) -> bytes:
+        """Return the metrics of the service, of all its processes. Raises `NotReady`."""
+        return await self._peers.exposition(self.metrics)
+
+    def info(self) -> dict[str, Any]:
+        """Return the served model and the limits of the service."""
+        manifest, settings, started = self.model.manifest, self.settings, self.batcher.started
+        return {
+            "name": manifest.name,
+            "version": manifest.version,
+            "solves": manifest.solves,
+            "precision": manifest.precision,
+            "provider": self.batcher.provider,
+            "kernels": started.kernels if started else None,
+            "parameters": manifest.architecture.parameters,
+            "processes": settings.processes,
+            "max_source_tokens": manifest.limits.max_source_tokens,
+            "max_new_tokens": manifest.limits.max_new_tokens,
+            "max_batch_questions": settings.max_batch_questions,
+            "max_body_bytes": settings.max_body_bytes,
+            "default_timeout_ms": 1000 * settings.default_timeout_s,
+            "provenance": dict(manifest.provenance),
+        }
 
     def _engine_pids(self) -> dict[str, int]:
         """Return the processes of the engines that run now, by the engine's index."""

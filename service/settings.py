@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -22,7 +23,14 @@ PROVIDERS = ("auto", "cpu", "cuda")
 # The levels of `engine.kernels`.
 KERNELS = ("auto", "none", "avx512vnni", "avx512", "avxvnni", "avx2", "i8mm", "dotprod")
 LOG_FORMATS = ("text", "json")
-_CHOICES = {"provider": PROVIDERS, "kernels": KERNELS, "log_format": LOG_FORMATS}
+PRECISIONS = ("fp32", "fp16", "int8")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_CHOICES = {
+    "precision": PRECISIONS,
+    "provider": PROVIDERS,
+    "kernels": KERNELS,
+    "log_format": LOG_FORMATS,
+}
 
 
 class SettingsError(ValueError):
@@ -38,7 +46,21 @@ def _setting(default: Any, meaning: str, unit: str = "") -> Any:
 class Settings:
     """Every setting of the service. Defaults suit the bundled model on a small machine."""
 
-    model: Path = _setting(_BUNDLED_MODEL, "folder of the bundle that is served")
+    model: Path = _setting(
+        _BUNDLED_MODEL,
+        "what is served: the folder of a bundle, the folder of a T5 checkpoint, or its name on the "
+        "Hugging Face hub; a checkpoint is converted on first use",
+    )
+    precision: str = _setting(
+        "fp32", "number type that a checkpoint is converted to: `fp32`, `fp16`, `int8`"
+    )
+    revision: str | None = _setting(
+        None, "branch, tag or commit of a model on the hub; by default its main branch"
+    )
+    model_cache: Path = _setting(Path("~/.cache/cybersolve"), "folder of converted models")
+    name: str | None = _setting(
+        None, "name under which the model is served, as in `/v2/models/NAME`; by default its own"
+    )
     provider: str = _setting(
         "auto", "hardware: `cpu`, `cuda`, or `auto`: CUDA where it works, else the CPU"
     )
@@ -46,6 +68,11 @@ class Settings:
         "auto",
         "level of the CPU kernels: `avx512vnni`, `avx512`, `avxvnni`, `avx2`, `i8mm`, `dotprod`; "
         "`auto`: the fastest that the processor can run; `none`: ONNX Runtime's own operators",
+    )
+    processes: int = _setting(
+        1,
+        "HTTP processes that share the port, each with its part of the engines, the cores, the "
+        "queue and the connections",
     )
     workers: int | None = _setting(
         None,
@@ -83,7 +110,10 @@ class Settings:
         20.0, "time for accepted requests to finish at shutdown", "seconds"
     )
     hang_timeout_s: float = _setting(
-        60.0, "silence after which a busy engine is killed and restarted", "seconds"
+        60.0,
+        "silence after which a busy engine, or one of several HTTP processes, is killed and "
+        "restarted",
+        "seconds",
     )
     max_connections: int = _setting(
         4096,
@@ -110,6 +140,9 @@ class Settings:
             if (chosen := getattr(self, name)) not in choices:
                 expected = ", ".join(choices)
                 raise SettingsError(f"{PREFIX}{name.upper()} is {chosen!r}; expected {expected}")
+        if self.name is not None and not _NAME.fullmatch(self.name):
+            expected = "1 to 63 letters, digits, dots, dashes and underscores"  # a part of a path
+            raise SettingsError(f"{PREFIX}NAME is {self.name!r:.80}; expected {expected}")
         for one in fields(self):
             value = getattr(self, one.name)
             if isinstance(value, bool) or not isinstance(value, int | float):

@@ -15,7 +15,8 @@ from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 from engine.bundle import Limits
-from model_export.bundle import Identity, sources_of, write_bundle
+from model_export.assembly import Identity, sources_of
+from model_export.bundle import write_bundle
 from training import data
 from training.model import PRESETS, SmallT5, save_plain
 from training.vocabulary import Vocabulary

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from random import Random
 
-from engine.contracts import Prompt, Tokens
+from engine.contracts import Answer, Hypothesis, Prompt, Tokens
 from engine.echo import EchoEngine
 from engine.tokens import TextCodec
 from equations import work
@@ -91,3 +91,75 @@ class RightEngine(EchoEngine):
         except ValueError:
             return []
         return self._codec.encode(text)[:-1]
+
+
+class WritingEngine(EchoEngine):
+    """Echoes texts with the settings that show in an answer, and log-probabilities by rule.
+
+    A sampled answer is the source turned by its seed; of beams, each is a token shorter than the
+    one before. The n-th answer has the log-probability -(n + 1) / 4 at each token.
+    """
+
+    def __init__(
+        self,
+        codec: TextCodec,
+        before: Callable[[list[Tokens]], None] | None = None,
+        *,
+        rows: int = 64,
+    ) -> None:
+        super().__init__(before, rows=rows)
+        self._codec = codec
+        self.joined: list[Prompt] = []
+
+    def join(self, prompts: Mapping[Hashable, Prompt]) -> None:
+        super().join(prompts)
+        self.joined += prompts.values()
+
+    def written(self, key: Hashable) -> list[int]:
+        prompt = self._prompts[key]
+        if prompt.rows > 1:
+            return []
+        steps = len(prompt.source) - self._steps_left[key]
+        return self._hypothesis(prompt, 0).tokens[:steps]
+
+    def _answer_of(self, prompt: Prompt) -> Answer:
+        count = prompt.decoding.num_return_sequences
+        return Answer(tuple(self._hypothesis(prompt, rank) for rank in range(count)))
+
+    def _hypothesis(self, prompt: Prompt, rank: int) -> Hypothesis:
+        decoding, tokens = prompt.decoding, list(prompt.source[:-1])
+        if decoding.do_sample:
+            assert decoding.seed is not None, "the service draws a seed"
+            turned = (decoding.seed + rank) % len(tokens)
+            tokens = tokens[turned:] + tokens[:turned]
+        else:
+            tokens = tokens[: len(tokens) - rank]
+        ended = decoding.max_new_tokens is None or len(tokens) < decoding.max_new_tokens
+        tokens = [*prompt.forced, *tokens[: decoding.max_new_tokens]]
+        for length in range(len(prompt.forced) + 1, len(tokens) + 1):
+            text = self._codec.decode(tokens[:length])
+            begun = len(self._codec.decode(prompt.forced))
+            if any(stop in text[max(0, begun - len(stop) + 1) :] for stop in decoding.stop):
+                return self._scored(prompt, tokens[:length], rank, stopped=True)
+        return self._scored(prompt, tokens, rank, ended=ended)
+
+    def _scored(
+        self,
+        prompt: Prompt,
+        tokens: list[int],
+        rank: int,
+        *,
+        ended: bool = False,
+        stopped: bool = False,
+    ) -> Hypothesis:
+        count, logprob = len(tokens) + ended, -(rank + 1) / 4
+        ranked = [(number + 5, logprob - number) for number in range(prompt.decoding.top_logprobs)]
+        return Hypothesis(
+            tokens,
+            [logprob] * count,
+            [0] * count,
+            [-99.0] * count,
+            alternatives=[ranked] * count if ranked else [],
+            score=logprob if prompt.decoding.num_beams > 1 else None,
+            stopped=stopped,
+        )

@@ -8,9 +8,14 @@ from typing import Literal
 
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer, T5ForConditionalGeneration
+from transformers import AutoModelForSeq2SeqLM, T5ForConditionalGeneration
 
 from equations import formats
+from model_export.checkpoint.errors import CheckpointError
+from model_export.checkpoint.reading import read_checkpoint
+from model_export.models.errors import ModelNotFound
+from model_export.models.hub import download
+from model_export.rebuilding import rebuild
 from training.errors import RunError
 from training.saving import write_checkpoint
 
@@ -23,41 +28,35 @@ def load(
 ) -> tuple[T5ForConditionalGeneration, Tokenizer]:
     """Return the model in evaluation mode, on `device` (by default CUDA if there is one).
 
-    `base` is a folder or the name of a repository on the hub. Weights of any stored type are read
-    as `dtype`; "auto" keeps theirs. Raises `RunError`.
+    `base` is a folder or the name of a repository on the hub. `model_export.checkpoint` decides
+    whether it can be used. Weights of any stored type are read as `dtype`; "auto" keeps theirs.
+    Raises `RunError`.
     """
-    folder = Path(base)
-    if folder.is_dir() and not (folder / "config.json").exists():
-        raise RunError(f"{folder} has no config.json; expected the folder of a T5 checkpoint")
-    tokenizer = load_tokenizer(base)
     try:
-        model = T5ForConditionalGeneration.from_pretrained(str(base), dtype=dtype).eval()
+        checkpoint = read_checkpoint(_folder_of(base))
+        if checkpoint.adapter or checkpoint.from_graphs:
+            model = rebuild(checkpoint, torch.float32 if dtype == "auto" else dtype)
+        else:
+            model = AutoModelForSeq2SeqLM.from_pretrained(checkpoint.folder, dtype=dtype).eval()
+    except CheckpointError as error:
+        raise RunError(str(error)) from error
     except (OSError, ValueError) as error:
         raise RunError(f"{base}: {_first_line(error)}") from error
-    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer
+    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return model, checkpoint.tokenizer
 
 
-def load_tokenizer(base: str | Path) -> Tokenizer:
-    """Return the tokenizer of a checkpoint. Raises `RunError` if it has none."""
-    folder = Path(base)
-    if (folder / "tokenizer.json").exists():
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    elif folder.is_dir():
-        raise RunError(
-            f"{folder} has no tokenizer.json; expected the folder of a T5 checkpoint "
-            "(all of T5 1.1 and FLAN-T5 have the same: copy another's)"
-        )
-    else:
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(str(base)).backend_tokenizer
-        except (OSError, ValueError) as error:
-            raise RunError(
-                f"{base} is neither a folder nor a model of the hub that can be read: "
-                f"{_first_line(error)}"
-            ) from error
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer
+def _folder_of(base: str | Path) -> Path:
+    """Return the folder of a checkpoint; that of the hub's cache for one on the hub.
+
+    Raises `RunError`.
+    """
+    if Path(base).is_dir():
+        return Path(base)
+    try:
+        return download(str(base))
+    except ModelNotFound as error:
+        raise RunError(str(error)) from error
 
 
 def save(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from bench import command
 from bench.command import ROOT, say
 from bench.engines import levels
 from bench.engines.entries import OURS, Entry, Layout, OursEntry, entries, layouts
-from bench.engines.scenarios import FULL, QUICK, Scenario
+from bench.engines.scenarios import Scenario, scenarios
 from commandline.ranges import COUNT, POSITIVE
 from engine.cpu import available_cpus
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from bench.engines.comparison import Results
 
 _SHAPES = ("mini", "flan-small")
+_LONG_SHAPES = ("flan-small-long", "flan-base-long")  # run where they are named
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The shapes, engines and scenarios that run."""
+    """The engines that run, and the scenarios of each shape."""
 
-    shapes: Sequence[str]
     entries: Sequence[Entry]
-    scenarios: Sequence[Scenario]
+    shapes: Mapping[str, Sequence[Scenario]]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -52,24 +52,29 @@ def main(argv: list[str] | None = None) -> int:
 
 def _selection(arguments: argparse.Namespace) -> Selection:
     """Raise `ValueError` for a name that is neither an engine, a shape nor a scenario."""
-    scenarios = QUICK if arguments.quick else FULL
     common = arguments.layout or layouts(available_cpus())
     every = entries([*OURS, *arguments.ours], arguments.baselines_python, common)
-    labels, names = [entry.label for entry in every], [scenario.name for scenario in scenarios]
-    unknown = set(arguments.only) - {*labels, *_SHAPES, *names}
+    labels, shapes = [entry.label for entry in every], [*_SHAPES, *_LONG_SHAPES]
+    of_shape = {shape: scenarios(shape, quick=arguments.quick) for shape in shapes}
+    names = list(dict.fromkeys(one.name for found in of_shape.values() for one in found))
+    unknown = set(arguments.only) - {*labels, *shapes, *names}
     if unknown:
-        known = ", ".join([*labels, *_SHAPES, *names])
+        known = ", ".join([*labels, *shapes, *names])
         raise ValueError(f"--only {min(unknown)}: expected some of {known}")
 
-    def chosen(of: Sequence[str]) -> list[str]:
-        """Return the names of one kind that are given, or all where none is."""
-        return [name for name in of if name in arguments.only] or list(of)
+    def chosen(of: Sequence[str], otherwise: Sequence[str]) -> Sequence[str]:
+        """Return the names of one kind that are given, or `otherwise` where none is."""
+        return [name for name in of if name in arguments.only] or otherwise
 
-    return Selection(
-        shapes=chosen(_SHAPES),
-        entries=[entry for entry in every if entry.label in chosen(labels)],
-        scenarios=[scenario for scenario in scenarios if scenario.name in chosen(names)],
-    )
+    selected = {
+        shape: [one for one in of_shape[shape] if one.name in chosen(names, names)]
+        for shape in chosen(shapes, _SHAPES)
+    }
+    for shape, found in selected.items():
+        if not found:
+            own = ", ".join(one.name for one in of_shape[shape])
+            raise ValueError(f"--only: no scenario of {shape}; expected some of {own}")
+    return Selection([entry for entry in every if entry.label in chosen(labels, labels)], selected)
 
 
 def _run(arguments: argparse.Namespace, selection: Selection, typed: str) -> int:
@@ -105,19 +110,25 @@ def _compare(
     from bench.engines import workloads
     from bench.engines.comparison import Comparison
 
-    count = max(scenario.questions for scenario in selection.scenarios)
+    chosen = selection.shapes[shape]
+    count = max(scenario.questions for scenario in chosen)
     if shape == "mini":
         workload = workloads.mini(arguments.cache, count, arguments.checkpoint, arguments.questions)
     else:
-        workload = workloads.flan(shape, arguments.cache, count)
+        workload = workloads.random_weights(shape, arguments.cache, count)
     comparison = Comparison(
-        workload, arguments.out / shape, ours=OURS[0].label, rate_per_s=arguments.rate, say=say
+        workload,
+        arguments.out / shape,
+        ours=OURS[0].label,
+        rate_per_s=arguments.rate,
+        beams=arguments.beams,
+        say=say,
     )
     try:
         for entry in selection.entries:
-            if shape in (entry.shapes or _SHAPES):
+            if shape in (entry.shapes or selection.shapes):
                 comparison.admit(entry)
-        for scenario in selection.scenarios:
+        for scenario in chosen:
             comparison.run(scenario, rounds)
     finally:
         comparison.close()
@@ -128,13 +139,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = command.parser("bench.engines", __doc__)
     add = parser.add_argument
     add("--quick", action="store_true", help="one round of a few questions, to see that it works")
-    add("--only", nargs="+", default=[], metavar="NAME",
-        help="engines, shapes, scenarios (default: all of a kind that has none)")  # fmt: skip
+    add("--only", nargs="+", action="extend", default=[], metavar="NAME",
+        help="engines, shapes, scenarios (default: of each kind all short ones)")  # fmt: skip
     add("--rounds", type=COUNT, default=3, help="turns of every engine; figures are their medians")
     add("--layout", type=Layout.read, nargs="+", metavar="WORKERSxTHREADS",
         help="layouts to try (default: all cores for one batch, and one batch a core)")  # fmt: skip
     add("--level", choices=levels.LEVELS,
         help="instructions that all engines are kept to (default: the processor's)")  # fmt: skip
+    add("--beams", type=COUNT, default=1,
+        help="of each text, of ours and CTranslate2; answers are not checked above 1")  # fmt: skip
     add("--rate", type=POSITIVE,
         help="arrivals/s (default: a share of our own rate)")  # fmt: skip
     add("--checkpoint", type=Path, default=ROOT / "models/cybersolve-mini-checkpoint",

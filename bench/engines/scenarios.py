@@ -35,7 +35,7 @@ class Stream:
 
 
 Scenario = Batches | Stream
-FULL: tuple[Scenario, ...] = (
+_SHORT: tuple[Scenario, ...] = (
     Batches("batch-1", 1, 40),
     Batches("batch-8", 8, 16),
     Batches("batch-32", 32, 8),
@@ -43,7 +43,7 @@ FULL: tuple[Scenario, ...] = (
     Stream(SATURATED, 2000, None),
     Stream(SEVENTY, 1000, 0.7),
 )
-QUICK: tuple[Scenario, ...] = (
+_QUICK: tuple[Scenario, ...] = (
     Batches("batch-1", 1, 5),
     Batches("batch-8", 8, 2),
     Batches("batch-32", 32, 1),
@@ -51,6 +51,25 @@ QUICK: tuple[Scenario, ...] = (
     Stream(SATURATED, 64, None),
     Stream(SEVENTY, 32, 0.7),
 )
+# A long text takes as long as a hundred short ones.
+_LONG: tuple[Scenario, ...] = (
+    Batches("batch-1", 1, 8),
+    Batches("batch-8", 8, 2),
+    Batches("batch-32", 32, 1),
+    Stream(SATURATED, 96, None),
+)
+_QUICK_LONG: tuple[Scenario, ...] = (
+    Batches("batch-1", 1, 2),
+    Batches("batch-8", 8, 1),
+    Stream(SATURATED, 8, None),
+)
+
+
+def scenarios(shape: str, *, quick: bool) -> Sequence[Scenario]:
+    """Return the scenarios of a shape; those of long texts end in `-long`."""
+    if shape.endswith("-long"):
+        return _QUICK_LONG if quick else _LONG
+    return _QUICK if quick else _SHORT
 
 
 def poisson(rate_per_s: float, count: int, seed: int) -> list[float]:

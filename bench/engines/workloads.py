@@ -11,8 +11,9 @@ import hashlib
 import json
 import random
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -23,17 +24,15 @@ from bench.engines.answers import certain
 from bench.engines.flops import ModelShape, flops
 from engine.bundle import TOKENIZER, Limits
 from equations.formats import FORMATS
-from model_export.bundle import Identity, write_bundle
+from model_export.assembly import Identity
+from model_export.bundle import write_bundle
 from training.checkpoint import resave
 from training.data import GENERATED, TEST_SPLIT, generate, read, split_file
 from training.model import save_plain
 
 _SEED = 7
 _SPARE = 1.05  # questions drawn for each one kept
-_MAX_SOURCE_TOKENS = 200
-_FLAN_LENGTHS = (20, 40)  # tokens of the dataset's questions, as FLAN-T5's tokenizer counts them
-_FLAN_STEPS = 6
-_PARITY = 64  # questions that int8's ranges are taken from
+_PARITY_TOKENS = 4096  # of the first sources, from which int8's ranges are taken
 _PAD, _UNKNOWN, _END = "<pad>", "<unk>", "</s>"
 
 
@@ -81,41 +80,63 @@ def _generated(folder: Path, count: int) -> Path:
     return split_file(folder, TEST_SPLIT)
 
 
-_FLAN: dict[str, dict[str, int]] = {
-    "flan-small": {
-        "d_model": 512, "d_kv": 64, "d_ff": 1024, "num_layers": 8, "num_decoder_layers": 8,
-        "num_heads": 6, "vocab_size": 32128,
-    },
-    "flan-large": {
-        "d_model": 1024, "d_kv": 64, "d_ff": 2816, "num_layers": 24, "num_decoder_layers": 24,
-        "num_heads": 16, "vocab_size": 32128,
-    },
-    "tiny": {
-        "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 1, "num_decoder_layers": 2,
-        "num_heads": 2, "vocab_size": 60,
-    },
+@dataclass(frozen=True)
+class RandomShape:
+    """A T5 of random weights, and the texts it is given: `lengths` are the fewest and the most
+    tokens of a source; every answer takes `steps`.
+    """
+
+    dimensions: Mapping[str, int]
+    lengths: tuple[int, int] = (20, 40)  # the dataset's questions, as FLAN-T5's tokenizer counts
+    steps: int = 6
+
+
+_TINY = {
+    "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 1, "num_decoder_layers": 2,
+    "num_heads": 2, "vocab_size": 60,
 }  # fmt: skip
-SHAPES = tuple(_FLAN)
+_FLAN_SMALL = {
+    "d_model": 512, "d_kv": 64, "d_ff": 1024, "num_layers": 8, "num_decoder_layers": 8,
+    "num_heads": 6, "vocab_size": 32128,
+}  # fmt: skip
+_FLAN_BASE = {
+    "d_model": 768, "d_kv": 64, "d_ff": 2048, "num_layers": 12, "num_decoder_layers": 12,
+    "num_heads": 12, "vocab_size": 32128,
+}  # fmt: skip
+_FLAN_LARGE = {
+    "d_model": 1024, "d_kv": 64, "d_ff": 2816, "num_layers": 24, "num_decoder_layers": 24,
+    "num_heads": 16, "vocab_size": 32128,
+}  # fmt: skip
+# What most T5s are asked: to summarise, rewrite or translate a paragraph.
+_LONG_LENGTHS, _LONG_STEPS = (256, 512), 96
+RANDOM = {
+    "tiny": RandomShape(_TINY),
+    "flan-small": RandomShape(_FLAN_SMALL),
+    "flan-large": RandomShape(_FLAN_LARGE),
+    "flan-small-long": RandomShape(_FLAN_SMALL, _LONG_LENGTHS, _LONG_STEPS),
+    "flan-base-long": RandomShape(_FLAN_BASE, _LONG_LENGTHS, _LONG_STEPS),
+}
 
 
-def flan(
-    shape: str, cache: Path, count: int, precisions: Sequence[str] = ("fp32", "int8")
+def random_weights(
+    name: str, cache: Path, count: int, precisions: Sequence[str] = ("fp32", "int8")
 ) -> Workload:
-    """Return one of FLAN-T5's shapes with random weights and random ids, always 6 steps."""
-    checkpoint = cache / shape / "checkpoint"
-    end = _FLAN[shape]["vocab_size"] - 1
+    """Return the shape `name` of `RANDOM` with random weights and sources of random ids."""
+    shape = RANDOM[name]
+    checkpoint = cache / name / "checkpoint"
+    end = shape.dimensions["vocab_size"] - 1
     if not (checkpoint / TOKENIZER).exists():
         config = T5Config(
-            **_FLAN[shape], dropout_rate=0.0, feed_forward_proj="gated-gelu",
+            **shape.dimensions, dropout_rate=0.0, feed_forward_proj="gated-gelu",
             tie_word_embeddings=False, pad_token_id=0, eos_token_id=end, decoder_start_token_id=0,
         )  # fmt: skip
-        write_random(config, _fresh(checkpoint), _FLAN_STEPS)
+        write_random(config, _fresh(checkpoint), shape.steps)
     chance = random.Random(_SEED)
     sources = [
-        [chance.randrange(3, end) for _ in range(chance.randint(*_FLAN_LENGTHS))]
+        [chance.randrange(3, end) for _ in range(chance.randint(*shape.lengths))]
         for _ in range(_drawn(count))
     ]
-    return prepare(shape, checkpoint, sources, cache / shape, count, precisions=precisions)
+    return prepare(name, checkpoint, sources, cache / name, count, precisions=precisions)
 
 
 def write_random(config: T5Config, folder: Path, steps: int) -> None:
@@ -173,14 +194,14 @@ def prepare(
         resave(checkpoint, plain)  # one from transformers 5 is not read alike by the baselines
     steps = generation["max_new_tokens"]
     sources = [source for source, _ in kept]
+    first = sum(total <= _PARITY_TOKENS for total in accumulate(map(len, sources)))
+    limits = Limits(max(map(len, sources)), steps)
     bundles = {}
     for precision in precisions:
         bundles[precision] = cache / f"bundle-{precision}"
-        identity = Identity(
-            name, "0", "digits", "work", Limits(_MAX_SOURCE_TOKENS, steps), {}, precision
-        )
+        identity = Identity(name, "0", "digits", "work", limits, {}, precision)
         write_bundle(
-            checkpoint, bundles[precision], identity, sources[:_PARITY], lambda _: "To compare.\n",
+            checkpoint, bundles[precision], identity, sources[:first], lambda _: "To compare.\n",
             least_equal=0.0,  # the comparison checks all questions itself
         )  # fmt: skip
     return Workload(

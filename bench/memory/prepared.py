@@ -11,8 +11,11 @@ from onnx import TensorProto, helper
 from transformers import T5Config
 
 from bench.engines.workloads import write_random
-from engine.bundle import MANIFEST, Limits, load_manifest
-from model_export.bundle import Identity, sources_of, write_bundle
+from engine.bundle import MANIFEST, TOKENIZER, Limits, load_manifest
+from engine.tokens import TextCodec
+from equations.formats import FORMATS
+from model_export.assembly import Identity
+from model_export.bundle import write_bundle
 from training.data import GENERATED, TEST_SPLIT, generate, read, split_file
 
 _SEED = 7
@@ -54,7 +57,8 @@ def questions(cache: Path, count: int, bundle: Path) -> Path:
     if not (folder / GENERATED).exists():
         generate(folder, train=0, test=count, seed=_SEED, workers=1)
     problems = read(split_file(folder, TEST_SPLIT))
-    prompt_format = load_manifest(bundle).prompt_format
-    sources = sources_of([problem.question for problem in problems], prompt_format, bundle)
+    codec = TextCodec(bundle / TOKENIZER)
+    encode = FORMATS[load_manifest(bundle).prompt_format].encode
+    sources = [codec.encode(encode(problem.question)) for problem in problems]
     (folder / "sources.json").write_text(json.dumps(sources))
     return folder / "sources.json"

@@ -52,8 +52,8 @@ def prepare(bundle: Path, cache: Path, count: int) -> Workload:
 def _sure(bundle: Path, answering: Answering, questions: Sequence[str]) -> list[str]:
     engine, _ = load_engine(bundle, threads=1, rows=_ROWS, provider="cpu")
     prompts = [answering.prompt(parse(question).with_integers()) for question in questions]
-    hypotheses = generate(engine, prompts)
-    return [q for q, hypothesis in zip(questions, hypotheses, strict=True) if _lead(hypothesis)]
+    answers = generate(engine, prompts)
+    return [q for q, answer in zip(questions, answers, strict=True) if _lead(answer.best)]
 
 
 def _lead(hypothesis: Hypothesis) -> bool:

@@ -1,6 +1,6 @@
 """Call a CyberSolve service with `Client`, or with `AsyncClient`, which has the same methods."""
 
-from cybersolve_client.answers import Answer, Generation, Info, Model, Problem
+from cybersolve_client.answers import Answer, Generation, Info, Model, Problem, Text, Token
 from cybersolve_client.asynchronous import AsyncClient, AsyncStream
 from cybersolve_client.clock import Clock
 from cybersolve_client.errors import (
@@ -20,6 +20,7 @@ from cybersolve_client.errors import (
     Unavailable,
 )
 from cybersolve_client.retries import Retries
+from cybersolve_client.settings import Settings
 from cybersolve_client.synchronous import Client, Stream
 
 __all__ = [
@@ -43,8 +44,11 @@ __all__ = [
     "Problem",
     "Retries",
     "ServerError",
+    "Settings",
     "Stream",
     "TLSFailed",
+    "Text",
+    "Token",
     "TooLongForModel",
     "Unauthorized",
     "Unavailable",

@@ -19,16 +19,21 @@ class Model:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer of the model to one question, with its exact verdict."""
+    """An answer of the model to one question, with its exact verdict.
 
-    answer: str | None  # None if the model wrote no readable answer
-    variable: str
+    `answer` is None where all variables of a system are asked for, where no value can be right, and
+    where the model wrote no readable one. A service of version 1.0 sends no `solution`.
+    """
+
+    answer: str | None  # value of the variable asked for
+    solution: Mapping[str, str] | None  # value of each variable asked for
+    variable: str | None  # the one asked for; None where all variables of a system are
     verdict: Verdict
     reason: str | None  # why the verdict is not `correct`, if it has a reason
     source: Literal["model", "exact"]
     equation: str
     work: tuple[str, ...] | None  # the model's own steps
-    confidence: float | None  # calibrated, before verification
+    confidence: float | None  # calibrated, before verification; None for an exact answer
     tries: int
     model: Model
     timing_ms: Mapping[str, float]  # queue, inference, total
@@ -40,12 +45,36 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Generation:
-    """A complete text that the model generated."""
+class Token:
+    """A token of a text, or one that the model could have written."""
+
+    id: int
+    text: str
+    logprob: float | None  # None for a token of the prefix
+    top: tuple[Token, ...] = ()  # the likeliest tokens of its position
+
+
+@dataclass(frozen=True)
+class Text:
+    """One text that the model generated."""
 
     text: str
     tokens: int
-    finish_reason: str  # `end`, or `length` if the text was cut off
+    finish_reason: str  # `end`, `length` if it was cut off, or `stop` at a stop text
+    logprob: float
+    score: float | None  # of beams
+    token_logprobs: tuple[Token, ...] | None  # with `logprobs`
+
+
+@dataclass(frozen=True)
+class Generation(Text):
+    """A complete text, and the others with `num_return_sequences`."""
+
+    alternatives: tuple[Text, ...]
+    seed: int | None  # repeats a sampled text
+    source_tokens: int
+    truncated: bool  # whether the source was cut, with `truncate`
+    unknown: tuple[str, ...]  # parts of the source that the vocabulary does not have
     model: Model
     timing_ms: Mapping[str, float]
     request_id: str
@@ -102,6 +131,7 @@ def read_answer(body: Mapping[str, Any], request_id: str) -> Answer:
     work = body["work"]
     return Answer(
         answer=body["answer"],
+        solution=None if body.get("solution") is None else dict(body["solution"]),
         variable=body["variable"],
         verdict=body["verdict"],
         reason=body["reason"],
@@ -118,13 +148,33 @@ def read_answer(body: Mapping[str, Any], request_id: str) -> Answer:
 
 def read_generation(body: Mapping[str, Any], request_id: str) -> Generation:
     return Generation(
-        text=body["text"],
-        tokens=body["tokens"],
-        finish_reason=body["finish_reason"],
+        **_text_fields(body),
+        alternatives=tuple(Text(**_text_fields(other)) for other in body["alternatives"]),
+        seed=body["seed"],
+        source_tokens=body["source_tokens"],
+        truncated=body["truncated"],
+        unknown=tuple(body["unknown"]),
         model=_read_model(body["model"]),
         timing_ms=dict(body["timing_ms"]),
         request_id=request_id,
     )
+
+
+def _text_fields(body: Mapping[str, Any]) -> dict[str, Any]:
+    tokens = body.get("token_logprobs")
+    return {
+        "text": body["text"],
+        "tokens": body["tokens"],
+        "finish_reason": body["finish_reason"],
+        "logprob": body["logprob"],
+        "score": body["score"],
+        "token_logprobs": None if tokens is None else tuple(map(_read_token, tokens)),
+    }
+
+
+def _read_token(body: Mapping[str, Any]) -> Token:
+    top = tuple(_read_token(other) for other in body.get("top", ()))
+    return Token(id=body["id"], text=body["text"], logprob=body["logprob"], top=top)
 
 
 def read_info(body: Mapping[str, Any]) -> Info:

@@ -7,8 +7,7 @@ its own result. The clients only execute the steps: one blocks, the other awaits
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import httpx
 
@@ -29,13 +28,15 @@ from cybersolve_client.responses import (
     REQUEST_ID,
     answer_of,
     generation_of,
+    generations_of,
     info_of,
     outcomes_of,
     problem_of,
     request_id_of,
 )
 from cybersolve_client.retries import Retries, read_retry_after
-from cybersolve_client.steps import Asking, Call, Sleep, transport_faults
+from cybersolve_client.settings import Settings
+from cybersolve_client.steps import Asking, Call, Result, Sleep, transport_faults
 
 _BUSY = (429, 503)
 _LOOK_EVERY_S = 0.1  # whether it is ready
@@ -68,41 +69,38 @@ class Calls:
         timeout_s: float | None,
         request_id: str | None,
     ) -> Call[list[Answer | Problem]]:
-        limits = self._info = self._info or (yield from self.info())
-        outcomes: list[Answer | Problem] = []
-        for batch in batches(
-            questions,
-            most_questions=limits.max_batch_questions,
-            most_bytes=limits.max_body_bytes,
-        ):
-            try:
-                outcomes += yield from self._solve_batch(batch, fallback, timeout_s, request_id)
-            except CyberSolveError as error:
-                error.outcomes = tuple(outcomes)
-                raise
-        return outcomes
+        def asking(batch: Sequence[str]) -> Asking:
+            body = {"questions": list(batch), "fallback": fallback}
+            return Asking("POST", "/solve/batch", body)
+
+        return (yield from self._many(questions, asking, outcomes_of, timeout_s, request_id))
 
     def generate(
-        self,
-        text: str,
-        max_new_tokens: int | None,
-        timeout_s: float | None,
-        request_id: str | None,
+        self, text: str, settings: Settings, timeout_s: float | None, request_id: str | None
     ) -> Call[Generation]:
-        asking = _generating(text, max_new_tokens, stream=False)
+        asking = Asking("POST", "/generate", {"text": text, "stream": False, **settings})
         response = yield from self._ask(asking, self._deadline(timeout_s), request_id)
         return generation_of(response)
 
-    def stream(
+    def generate_many(
         self,
-        text: str,
-        max_new_tokens: int | None,
+        texts: Sequence[str],
+        settings: Settings,
         timeout_s: float | None,
         request_id: str | None,
+    ) -> Call[list[Generation | Problem]]:
+        def asking(batch: Sequence[str]) -> Asking:
+            return Asking("POST", "/generate", {"texts": list(batch), **settings})
+
+        return (yield from self._many(texts, asking, generations_of, timeout_s, request_id))
+
+    def stream(
+        self, text: str, settings: Settings, timeout_s: float | None, request_id: str | None
     ) -> Call[tuple[httpx.Response, Events]]:
         """Return a streamed response, whose bytes the caller reads as events."""
         deadline = self._deadline(timeout_s)
-        asking = _generating(text, max_new_tokens, stream=True)
+        body = {"text": text, "stream": True, **settings}
+        asking = Asking("POST", "/generate", body, stream=True)
         response = yield from self._ask(asking, deadline, request_id)
         return response, Events(request_id_of(response), deadline)
 
@@ -131,30 +129,54 @@ class Calls:
             return error
         return None
 
-    def _solve_batch(
+    def _many(
         self,
-        questions: Sequence[str],
-        fallback: Fallback,
+        texts: Sequence[str],
+        asking: Callable[[Sequence[str]], Asking],
+        read: Callable[[httpx.Response, int], list[Result | Problem]],
         timeout_s: float | None,
         request_id: str | None,
-    ) -> Call[list[Answer | Problem]]:
-        """Send one request, and again the questions that the server rejected as busy.
+    ) -> Call[list[Result | Problem]]:
+        """Return the outcome of each of `texts`, from as few requests as the limits allow.
+
+        `asking` makes the request for some of them, and `read` reads its response.
+        """
+        limits = self._info = self._info or (yield from self.info())
+        outcomes: list[Result | Problem] = []
+        for batch in batches(
+            texts, most_questions=limits.max_batch_questions, most_bytes=limits.max_body_bytes
+        ):
+            deadline = self._deadline(timeout_s)
+            try:
+                outcomes += yield from self._batch(batch, asking, read, deadline, request_id)
+            except CyberSolveError as error:
+                error.outcomes = tuple(outcomes)
+                raise
+        return outcomes
+
+    def _batch(
+        self,
+        texts: Sequence[str],
+        asking: Callable[[Sequence[str]], Asking],
+        read: Callable[[httpx.Response, int], list[Result | Problem]],
+        deadline: Deadline,
+        request_id: str | None,
+    ) -> Call[list[Result | Problem]]:
+        """Send one request, and again the texts that the server rejected as busy.
 
         If a further request fails, the outcomes of the first one stand.
         """
-        deadline = self._deadline(timeout_s)
-        outcomes: dict[int, Answer | Problem] = {}
-        pending = list(range(len(questions)))
+        outcomes: dict[int, Result | Problem] = {}
+        pending = list(range(len(texts)))
         for attempt in range(1, self._retries.attempts + 1):
-            body = {"questions": [questions[index] for index in pending], "fallback": fallback}
-            asking = Asking("POST", "/solve/batch", body)
+            request = asking([texts[index] for index in pending])
             try:
-                response = yield from self._ask(asking, deadline, request_id)
-                outcomes.update(zip(pending, outcomes_of(response, len(pending)), strict=True))
+                response = yield from self._ask(request, deadline, request_id)
+                outcomes.update(zip(pending, read(response, len(pending)), strict=True))
             except CyberSolveError as error:
                 if outcomes:
                     break
-                if isinstance(error, InvalidRequest) and error.problem and len(questions) == 1:
+                if isinstance(error, InvalidRequest) and error.problem and len(texts) == 1:
                     return [error.problem]
                 raise
             pending = [index for index in pending if _is_busy(outcomes[index])]
@@ -162,7 +184,7 @@ class Calls:
             if not pending or attempt == self._retries.attempts or delay_s > deadline.left_s:
                 break
             yield Sleep(delay_s)
-        return [outcomes[index] for index in range(len(questions))]
+        return [outcomes[index] for index in range(len(texts))]
 
     def _ask(
         self,
@@ -203,12 +225,5 @@ class Calls:
         return error_of(problem_of(response), question, retry_after_s)
 
 
-def _generating(text: str, max_new_tokens: int | None, *, stream: bool) -> Asking:
-    body: dict[str, Any] = {"text": text, "stream": stream}
-    if max_new_tokens is not None:
-        body["max_new_tokens"] = max_new_tokens
-    return Asking("POST", "/generate", body, stream)
-
-
-def _is_busy(outcome: Answer | Problem) -> bool:
+def _is_busy(outcome: object) -> bool:
     return isinstance(outcome, Problem) and outcome.status in _BUSY

@@ -30,19 +30,12 @@ def answer_of(response: httpx.Response) -> Answer:
 
 def outcomes_of(response: httpx.Response, count: int) -> list[Answer | Problem]:
     """Return the `count` results of a batch; each is an answer or a problem."""
-    request_id = request_id_of(response)
+    return _results(response, count, lambda body: "verdict" in body, read_answer)
 
-    def outcome(body: Any) -> Answer | Problem:
-        read = read_answer if "verdict" in body else read_problem
-        return read(body, request_id)
 
-    def outcomes(body: Any) -> list[Answer | Problem]:
-        found = [outcome(each) for each in body["results"]]
-        if len(found) != count:
-            raise ValueError(f"{len(found)} results; expected {count}")
-        return found
-
-    return _read(response, outcomes)
+def generations_of(response: httpx.Response, count: int) -> list[Generation | Problem]:
+    """Return the `count` results of several texts; each is a generation or a problem."""
+    return _results(response, count, lambda body: "text" in body, read_generation)
 
 
 def generation_of(response: httpx.Response) -> Generation:
@@ -65,6 +58,26 @@ def request_id_of(response: httpx.Response) -> str:
     """Return the server's request id, or the client's if a proxy removed it."""
     given: str = response.headers.get(REQUEST_ID) or response.request.headers[REQUEST_ID]
     return given
+
+
+def _results(
+    response: httpx.Response,
+    count: int,
+    is_answer: Callable[[Any], bool],
+    read_one: Callable[[Any, str], Result],
+) -> list[Result | Problem]:
+    request_id = request_id_of(response)
+
+    def results(body: Any) -> list[Result | Problem]:
+        found = [
+            read_one(each, request_id) if is_answer(each) else read_problem(each, request_id)
+            for each in body["results"]
+        ]
+        if len(found) != count:
+            raise ValueError(f"{len(found)} results; expected {count}")
+        return found
+
+    return _read(response, results)
 
 
 def _read(response: httpx.Response, reader: Callable[[Any], Result]) -> Result:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 import httpx
 
@@ -15,6 +15,7 @@ from cybersolve_client.calls import Calls
 from cybersolve_client.clock import Clock
 from cybersolve_client.events import Events
 from cybersolve_client.retries import Retries
+from cybersolve_client.settings import Settings
 from cybersolve_client.steps import Call, Result, Send, Sleep, require_http, transport_faults
 
 
@@ -71,24 +72,35 @@ class Client:
         self,
         text: str,
         *,
-        max_new_tokens: int | None = None,
         timeout: float | None = None,
         request_id: str | None = None,
+        **settings: Unpack[Settings],
     ) -> Generation:
         """Return the complete text that the model generates for `text`."""
-        return self._run(self._calls.generate(text, max_new_tokens, timeout, request_id))
+        return self._run(self._calls.generate(text, settings, timeout, request_id))
+
+    def generate_many(
+        self,
+        texts: Sequence[str],
+        *,
+        timeout: float | None = None,
+        request_id: str | None = None,
+        **settings: Unpack[Settings],
+    ) -> list[Generation | Problem]:
+        """Return a generation or a problem for each text, in order; see `solve_many`."""
+        return self._run(self._calls.generate_many(texts, settings, timeout, request_id))
 
     @contextmanager
     def stream(
         self,
         text: str,
         *,
-        max_new_tokens: int | None = None,
         timeout: float | None = None,
         request_id: str | None = None,
+        **settings: Unpack[Settings],
     ) -> Iterator[Stream]:
         """Stream the text that the model generates for `text`, in pieces."""
-        call = self._calls.stream(text, max_new_tokens, timeout, request_id)
+        call = self._calls.stream(text, settings, timeout, request_id)
         response, events = self._run(call)
         try:
             yield Stream(response, events)

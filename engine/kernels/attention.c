@@ -34,8 +34,13 @@ static Status *check_cached(
     if (!IS_SHAPED(joint, batch, 1, 3 * a->heads * d_kv)) {
         return ort_error(a->api, "CachedAttention: joint must be (batch, 1, 3 * heads * d_kv)");
     }
-    if (!IS_SHAPED(biases, columns, a->heads, 1, columns)) {
-        return ort_error(a->api, "CachedAttention: biases must be (columns, heads, 1, columns)");
+    if (biases->rank == 4) {
+        if (!IS_SHAPED(biases, columns, a->heads, 1, columns)) {
+            return ort_error(
+                a->api, "CachedAttention: biases must be (columns, heads, 1, columns)");
+        }
+    } else if (!IS_SHAPED(biases, a->heads, ANY) || biases->shape[1] < 1) {
+        return ort_error(a->api, "CachedAttention: biases must be (heads, distances)");
     }
     if (!IS_SHAPED(past, batch)) return ort_error(a->api, "CachedAttention: past must be (batch)");
     for (int64_t row = 0; row < batch; row++) {
@@ -48,8 +53,9 @@ static Status *check_cached(
 }
 
 /* joint (batch, 1, 3 * heads * d_kv), keys and values (batch, heads, columns, d_kv), past (batch),
- * biases (columns, heads, 1, columns) -> mixed (batch, 1, heads * d_kv), and keys and values with
- * one more column; nothing is copied where these are bound to the memory that came in. */
+ * biases (heads, distances) by distance back, the farthest first, or, in bundles of format 4,
+ * (columns, heads, 1, columns) by past and column -> mixed (batch, 1, heads * d_kv), and keys and
+ * values with one more column; nothing is copied where these are bound to the memory that came in. */
 static Status *compute_cached(void *kernel, Context *context) {
     const Attention *attention = kernel;
     Api *api = attention->api;
@@ -63,30 +69,42 @@ static Status *compute_cached(void *kernel, Context *context) {
     int64_t batch = keys.shape[0], columns = keys.shape[2], d_kv = keys.shape[3];
     int64_t shape[] = {batch, 1, attention->heads * d_kv};
     CachedAttention work = {
-        attention->heads, columns, d_kv, joint.data, biases.data, past.data, 0, 0, 0};
+        .heads = attention->heads, .columns = columns, .d_kv = d_kv,
+        .distances = biases.rank == 2 ? biases.shape[1] : 0, .joint = joint.data,
+        .biases = biases.data, .past = past.data};
     TRY(write_output(api, context, 0, shape, 3, (void **)&work.mixed));
     TRY(write_output(api, context, 1, keys.shape, 4, (void **)&work.keys));
     TRY(write_output(api, context, 2, keys.shape, 4, (void **)&work.values));
     size_t bytes = (size_t)(batch * attention->heads * columns * d_kv) * sizeof(float);
     if (bytes && work.keys != keys.data) memcpy(work.keys, keys.data, bytes);
     if (bytes && work.values != values.data) memcpy(work.values, values.data, bytes);
-    return ort_parallel(api, context, attention->level->attend_cached, (size_t)batch, &work);
+    size_t total = (size_t)(batch * HEAD_GROUPS(attention->heads));
+    return ort_parallel(api, context, attention->level->attend_cached, total, &work);
 }
 
 /* -- over what the encoder has read ------------------------------------------------------------ */
 
-static Status *check_cross(
-    const Attention *a, const Tensor *query, const Tensor *keys, const Tensor *values,
-    const Tensor *lengths) {
+/* What a row's queries see; scales have no data where keys and values are floats. */
+typedef struct {
+    Tensor query, keys, key_scales, values, value_scales, lengths;
+} CrossInputs;
+
+static Status *check_cross(const Attention *a, const CrossInputs *inputs) {
+    const Tensor *keys = &inputs->keys, *lengths = &inputs->lengths;
     if (!IS_SHAPED(keys, ANY, a->heads, ANY, ANY)) {
         return ort_error(a->api, "CrossAttention: key must be (batch, heads, length, d_kv)");
     }
     int64_t batch = keys->shape[0], length = keys->shape[2], d_kv = keys->shape[3];
     TRY(check_head(a->api, d_kv, length));
-    if (!IS_SHAPED(values, batch, a->heads, length, d_kv)) {
+    if (!IS_SHAPED(&inputs->values, batch, a->heads, length, d_kv)) {
         return ort_error(a->api, "CrossAttention: value must have the shape of key");
     }
-    if (!IS_SHAPED(query, batch, 1, a->heads * d_kv)) {
+    if (inputs->key_scales.data && (!IS_SHAPED(&inputs->key_scales, batch, a->heads, length, 1) ||
+                                    !IS_SHAPED(&inputs->value_scales, batch, a->heads, length, 1))) {
+        return ort_error(
+            a->api, "CrossAttentionInt8: scales must be (batch, heads, length, 1)");
+    }
+    if (!IS_SHAPED(&inputs->query, batch, 1, a->heads * d_kv)) {
         return ort_error(a->api, "CrossAttention: query must be (batch, 1, heads * d_kv)");
     }
     if (!IS_SHAPED(lengths, batch)) {
@@ -101,22 +119,67 @@ static Status *check_cross(
     return NULL;
 }
 
+static Status *attend_cross(
+    const Attention *attention, Context *context, const CrossInputs *inputs) {
+    TRY(check_cross(attention, inputs));
+    const int64_t *shape = inputs->keys.shape; /* (batch, heads, length, d_kv) */
+    CrossAttention work = {
+        .heads = attention->heads, .length = shape[2], .d_kv = shape[3],
+        .query = inputs->query.data, .keys = inputs->keys.data, .values = inputs->values.data,
+        .key_scales = inputs->key_scales.data, .value_scales = inputs->value_scales.data,
+        .lengths = inputs->lengths.data};
+    TRY(write_output(attention->api, context, 0, inputs->query.shape, 3, (void **)&work.mixed));
+    size_t total = (size_t)(shape[0] * HEAD_GROUPS(attention->heads));
+    return ort_parallel(attention->api, context, attention->level->attend_cross, total, &work);
+}
+
 /* query (batch, 1, heads * d_kv), keys and values (batch, heads, length, d_kv), lengths (batch)
  * -> mixed, as query. */
 static Status *compute_cross(void *kernel, Context *context) {
     const Attention *attention = kernel;
     Api *api = attention->api;
-    Tensor query, keys, values, lengths;
-    TRY(read_input(api, context, 0, &query));
-    TRY(read_input(api, context, 1, &keys));
-    TRY(read_input(api, context, 2, &values));
-    TRY(read_input(api, context, 3, &lengths));
-    TRY(check_cross(attention, &query, &keys, &values, &lengths));
-    int64_t batch = keys.shape[0], length = keys.shape[2], d_kv = keys.shape[3];
-    CrossAttention work = {
-        attention->heads, length, d_kv, query.data, keys.data, values.data, lengths.data, 0};
-    TRY(write_output(api, context, 0, query.shape, 3, (void **)&work.mixed));
-    return ort_parallel(api, context, attention->level->attend_cross, (size_t)batch, &work);
+    CrossInputs inputs = {0};
+    TRY(read_input(api, context, 0, &inputs.query));
+    TRY(read_input(api, context, 1, &inputs.keys));
+    TRY(read_input(api, context, 2, &inputs.values));
+    TRY(read_input(api, context, 3, &inputs.lengths));
+    return attend_cross(attention, context, &inputs);
+}
+
+/* The same with keys and values of 8-bit integers, each followed by its scales (batch, heads,
+ * length, 1). */
+static Status *compute_cross_int8(void *kernel, Context *context) {
+    const Attention *attention = kernel;
+    Api *api = attention->api;
+    CrossInputs inputs = {0};
+    TRY(read_input(api, context, 0, &inputs.query));
+    TRY(read_input(api, context, 1, &inputs.keys));
+    TRY(read_input(api, context, 2, &inputs.key_scales));
+    TRY(read_input(api, context, 3, &inputs.values));
+    TRY(read_input(api, context, 4, &inputs.value_scales));
+    TRY(read_input(api, context, 5, &inputs.lengths));
+    return attend_cross(attention, context, &inputs);
+}
+
+/* x (tokens, parts, heads, d_kv) -> integers (parts, 1, heads, tokens, d_kv) and their scales
+ * (parts, 1, heads, tokens, 1). */
+static Status *compute_quantisation(void *kernel, Context *context) {
+    const Attention *attention = kernel;
+    Api *api = attention->api;
+    Tensor x;
+    TRY(read_input(api, context, 0, &x));
+    if (!IS_SHAPED(&x, ANY, ANY, attention->heads, ANY)) {
+        return ort_error(api, "QuantiseHeads: x must be (tokens, parts, heads, d_kv)");
+    }
+    int64_t tokens = x.shape[0], parts = x.shape[1], heads = x.shape[2], d_kv = x.shape[3];
+    TRY(check_head(api, d_kv, tokens));
+    HeadQuantisation work = {
+        .tokens = tokens, .lines = parts * heads, .d_kv = d_kv, .x = x.data};
+    int64_t shape[] = {parts, 1, heads, tokens, d_kv};
+    TRY(write_output(api, context, 0, shape, COUNT(shape), (void **)&work.integers));
+    shape[4] = 1;
+    TRY(write_output(api, context, 1, shape, COUNT(shape), (void **)&work.scales));
+    return ort_parallel(api, context, attention->level->quantise_heads, (size_t)tokens, &work);
 }
 
 /* -- of the encoder ---------------------------------------------------------------------------- */
@@ -225,12 +288,16 @@ static Status *create(const Operator *operator, Api *api, const Info *info, void
 static const ElementType CACHED_INPUTS[] = {FLOAT, FLOAT, FLOAT, INT32, FLOAT};
 static const ElementType CACHED_OUTPUTS[] = {FLOAT, FLOAT, FLOAT};
 static const ElementType CROSS_INPUTS[] = {FLOAT, FLOAT, FLOAT, INT32};
+static const ElementType CROSS_INT8_INPUTS[] = {FLOAT, INT8, FLOAT, INT8, FLOAT, INT32};
 static const ElementType MIXED[] = {FLOAT};
-
+static const ElementType HEADS_INPUTS[] = {FLOAT};
+static const ElementType HEADS_OUTPUTS[] = {INT8, FLOAT};
 static const ElementType ENCODER_INPUTS[] = {FLOAT, INT32, FLOAT};
 
-Kernel ATTENTION_KERNELS[3] = {
+Kernel ATTENTION_KERNELS[5] = {
     KERNEL("CachedAttention", CACHED_INPUTS, CACHED_OUTPUTS, create, compute_cached, free),
     KERNEL("CrossAttention", CROSS_INPUTS, MIXED, create, compute_cross, free),
+    KERNEL("CrossAttentionInt8", CROSS_INT8_INPUTS, MIXED, create, compute_cross_int8, free),
     KERNEL("EncoderAttention", ENCODER_INPUTS, MIXED, create, compute_encoder, free),
+    KERNEL("QuantiseHeads", HEADS_INPUTS, HEADS_OUTPUTS, create, compute_quantisation, free),
 };

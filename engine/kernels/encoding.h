@@ -149,10 +149,10 @@ static void mix_rows(
         int vectors = (int)((lanes + LANES - 1) / LANES), rest = (int)(lanes % LANES);
         const float *of = values + begin;
         float *to = mixed + begin;
-        Layout l = {count, rows->stride, vectors, 0};
+        Layout l = {count, rows->stride, vectors, 0, 0};
         if (rest) { /* one vector at a time */
             for (int v = 0; v < vectors; v++) {
-                Layout one = {count, rows->stride, 1, v == vectors - 1 ? rest : 0};
+                Layout one = {count, rows->stride, 1, v == vectors - 1 ? rest : 0, 0};
                 mix_tile(rows, totals, of + v * LANES, one, to + v * LANES, width, 1);
             }
         } else if (vectors == 4) {

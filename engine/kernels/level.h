@@ -1,7 +1,7 @@
 /* A level: the arithmetic of all operators, for processors with certain instructions.
  *
- * Each operator checks its inputs once for all levels (attention.c, linear.c, likeliest.c), describes
- * the work in one of the structures here and has the session's threads call the level's task with
+ * Each operator checks its inputs once for all levels (attention.c, candidates.c, linear.c,
+ * likeliest.c), describes the work in one of the structures here and has the session's threads call the level's task with
  * every index of the work. */
 #ifndef CYBERSOLVE_LEVEL_H
 #define CYBERSOLVE_LEVEL_H
@@ -17,16 +17,24 @@ enum {
     WEIGHT_LIMIT = 63, /* the largest magnitude of a weight */
     LARGEST_D_KV = 256,
     KEYS_OF_PANEL = 64, /* that the encoder's attention transposes at a time */
+    HEADS_TOGETHER = 4, /* the most heads whose queries one task of the decoder's attention has */
 };
+
+/* Tasks of a row in the decoder's attention. */
+#define HEAD_GROUPS(heads) (((heads) + HEADS_TOGETHER - 1) / HEADS_TOGETHER)
+
+/* The least magnitude that is scaled to 127: a token of zeros stays zeros. */
+#define LEAST_SCALED 1e-30f
 
 /* Weights (blocks, quads, BLOCK, QUAD), and what surrounds their product. */
 typedef struct {
     int64_t inputs, columns, blocks, quads;
     const int8_t *weight; /* within WEIGHT_LIMIT */
-    float *scales;        /* of each sum */
+    float *scales;        /* of each sum, beside the row's own where they are `by_row` */
     int32_t *starts;      /* what each sum begins with, so that the level's `zero` does not count */
     float *factors;       /* of each input, before rounding */
     int normed;           /* whether inputs are divided by their root mean square */
+    int by_row;           /* whether each row is rounded by its own largest input, and scaled back */
     float epsilon;        /* added to the mean square */
 } Matrix;
 
@@ -50,21 +58,34 @@ typedef struct {
     int64_t rows, tiles, chunk;
 } Product;
 
-/* Index: a row. Its new key and value are put at `past`, and its query sees all up to there. */
+/* Index: a row times HEAD_GROUPS. Its new key and value are put at `past`, and its query sees all up
+ * to there. Biases are (heads, distances) by distance back, the farthest first, for all beyond too;
+ * where `distances` is 0, (columns, heads, columns) by past and column. */
 typedef struct {
-    int64_t heads, columns, d_kv;
+    int64_t heads, columns, d_kv, distances;
     const float *joint, *biases;
     const int32_t *past;
     float *keys, *values, *mixed;
 } CachedAttention;
 
-/* Index: a row. */
+/* Index: a row times HEAD_GROUPS. Keys and values are floats; or, where they have scales, one for
+ * each key of a head, 8-bit integers. */
 typedef struct {
     int64_t heads, length, d_kv;
-    const float *query, *keys, *values;
+    const float *query;
+    const void *keys, *values;
+    const float *key_scales, *value_scales;
     const int32_t *lengths;
     float *mixed;
 } CrossAttention;
+
+/* Index: a token, of whose `lines` heads of d_kv numbers each becomes integers with a scale. */
+typedef struct {
+    int64_t tokens, lines, d_kv;
+    const float *x;
+    int8_t *integers; /* (lines, tokens, d_kv) */
+    float *scales;    /* (lines, tokens) */
+} HeadQuantisation;
 
 /* Index: row * heads + head. */
 typedef struct {
@@ -84,12 +105,41 @@ typedef struct {
     float *logprobs;
 } Likeliest;
 
+/* The logits of a row (`rows` of them, one for each index) after the `many` adjustments of the
+ * index: of token `tokens[i]` first `biases[i]` is added, then what is below 0 is multiplied by
+ * `penalties[i]` and the rest divided by it. */
+typedef struct {
+    int64_t width, many;
+    const float *logits;
+    const int64_t *rows, *tokens;
+    const float *biases, *penalties;
+    int failed; /* where memory was missing */
+} Adjusted;
+
+/* Index: a row of the outputs. */
+typedef struct {
+    Adjusted of;
+    int64_t count;
+    const int32_t *normalised; /* 1: adjustments are of log-probabilities, 0: of logits */
+    int64_t *best;
+    float *scores, *logprobs;
+} Candidates;
+
+/* Index: a row of the outputs. */
+typedef struct {
+    Adjusted of;
+    const float *temperatures, *uniforms;
+    int64_t *drawn;
+    float *logprobs, *totals;
+} Draw;
+
 typedef void (*Task)(void *work, size_t index);
 
 typedef struct {
     const char *name;
     int32_t zero; /* is added to rounded inputs */
-    Task multiply, attend_cached, attend_cross, attend_encoder, find_likeliest;
+    Task multiply, attend_cached, attend_cross, attend_encoder, quantise_heads,
+        find_likeliest, find_candidates, draw_tokens;
 } Level;
 
 /* GCC knows AVX-VNNI from 11 on. */

@@ -55,7 +55,7 @@ static Status *compute_added(void *kernel, Context *context) {
 
 /* -- making a kernel --------------------------------------------------------------------------- */
 
-/* The constants of a kernel; `norm` has no data where there is none. */
+/* The constants of a kernel; `norm` and `input_scale` have no data where there is none. */
 typedef struct {
     Tensor norm, weight, scales, input_scale;
 } Constants;
@@ -121,7 +121,7 @@ static int32_t sum_of_column(const Matrix *m, int64_t column) {
 static Status *prepare(Linear *l, const Constants *c) {
     Matrix *m = &l->matrix;
     if (!are_limited(m)) return ort_error(l->api, "weights must be within 63");
-    float input_scale = *(const float *)c->input_scale.data;
+    float input_scale = c->input_scale.data ? *(const float *)c->input_scale.data : 1.0f;
     size_t sums = (size_t)(m->blocks * BLOCK);
     m->factors = malloc((size_t)m->inputs * sizeof(float));
     m->scales = calloc(sums, sizeof(float));
@@ -150,14 +150,16 @@ static void destroy(void *kernel) {
     free(l->matrix.factors), free(l->matrix.scales), free(l->matrix.starts), free(l);
 }
 
-/* From `first` on the inputs are weight, scales and input_scale; the norm, if any, is before. */
+/* The first two inputs are x and its norm, or a residual and x. Weight and scales follow, and the
+ * input_scale where it is the same for all rows. */
 static Status *make(
-    Api *api, const Info *info, size_t first, int normed, Ending ending, void **kernel) {
+    const Operator *operator, Api *api, const Info *info, Ending ending, void **kernel) {
+    int normed = ending != ADDED, by_row = ((const Kernel *)operator)->input_count == 4;
     Constants c = {0};
-    if (normed) TRY(read_constant(api, info, first - 1, &c.norm));
-    TRY(read_constant(api, info, first, &c.weight));
-    TRY(read_constant(api, info, first + 1, &c.scales));
-    TRY(read_constant(api, info, first + 2, &c.input_scale));
+    if (normed) TRY(read_constant(api, info, 1, &c.norm));
+    TRY(read_constant(api, info, 2, &c.weight));
+    TRY(read_constant(api, info, 3, &c.scales));
+    if (!by_row) TRY(read_constant(api, info, 4, &c.input_scale));
     TRY(check(api, &c, ending));
     Linear *l = calloc(1, sizeof *l);
     if (!l) return ort_error(api, "out of memory");
@@ -166,6 +168,7 @@ static Status *make(
     l->level = current_level();
     l->ending = ending;
     m->normed = normed;
+    m->by_row = by_row;
     m->weight = c.weight.data;
     m->blocks = c.weight.shape[0] * (ending == GATED ? 2 : 1);
     m->quads = c.weight.shape[c.weight.rank - 3];
@@ -182,26 +185,27 @@ static Status *make(
 }
 
 static Status *make_normed(const Operator *operator, Api *api, const Info *info, void **kernel) {
-    (void)operator;
-    return make(api, info, 2, 1, PLAIN, kernel);
+    return make(operator, api, info, PLAIN, kernel);
 }
 
 static Status *make_gated(const Operator *operator, Api *api, const Info *info, void **kernel) {
-    (void)operator;
-    return make(api, info, 2, 1, GATED, kernel);
+    return make(operator, api, info, GATED, kernel);
 }
 
 static Status *make_added(const Operator *operator, Api *api, const Info *info, void **kernel) {
-    (void)operator;
-    return make(api, info, 2, 0, ADDED, kernel);
+    return make(operator, api, info, ADDED, kernel);
 }
 
-static const ElementType NORMED_INPUTS[] = {FLOAT, FLOAT, INT8, FLOAT, FLOAT};
-static const ElementType ADDED_INPUTS[] = {FLOAT, FLOAT, INT8, FLOAT, FLOAT};
+static const ElementType INPUTS[] = {FLOAT, FLOAT, INT8, FLOAT, FLOAT};
+static const ElementType INPUTS_BY_ROW[] = {FLOAT, FLOAT, INT8, FLOAT};
 static const ElementType OUTPUTS[] = {FLOAT};
 
-Kernel LINEAR_KERNELS[3] = {
-    KERNEL("NormLinear", NORMED_INPUTS, OUTPUTS, make_normed, compute_alone, destroy),
-    KERNEL("NormGatedLinear", NORMED_INPUTS, OUTPUTS, make_gated, compute_alone, destroy),
-    KERNEL("AddLinear", ADDED_INPUTS, OUTPUTS, make_added, compute_added, destroy),
+#define LINEAR(kind, make, compute)                                             \
+    KERNEL(kind, INPUTS, OUTPUTS, make, compute, destroy),                      \
+        KERNEL(kind "ByRow", INPUTS_BY_ROW, OUTPUTS, make, compute, destroy)
+
+Kernel LINEAR_KERNELS[6] = {
+    LINEAR("NormLinear", make_normed, compute_alone),
+    LINEAR("NormGatedLinear", make_gated, compute_alone),
+    LINEAR("AddLinear", make_added, compute_added),
 };

@@ -33,9 +33,32 @@ INLINED void round_vector(Floats part, Floats norm, Floats factors, uint8_t *byt
     store_rounded(bytes, larger(every(-128.0f), smaller(every(127.0f), scaled)));
 }
 
-/* Writes whole vectors: `bytes` has room for the inputs up to a multiple of 16. */
-static void round_row(const Matrix *m, const float *x, uint8_t *bytes) {
-    Floats norm = every(m->normed ? norm_of(x, m->inputs, m->epsilon) : 1.0f);
+/* The largest magnitude of the inputs times their factors. */
+static float largest_input(const Matrix *m, const float *x) {
+    Floats largest = every(0.0f);
+    int64_t begin = 0;
+    for (; begin + LANES <= m->inputs; begin += LANES) {
+        Floats part = load(x + begin) * load(m->factors + begin);
+        largest = larger(largest, larger(part, every(0.0f) - part));
+    }
+    if (begin < m->inputs) {
+        Mask rest = first_lanes(m->inputs - begin);
+        Floats part = load_part(rest, x + begin) * load_part(rest, m->factors + begin);
+        largest = larger(largest, larger(part, every(0.0f) - part));
+    }
+    return largest_of(largest);
+}
+
+/* Writes whole vectors: `bytes` has room for the inputs up to a multiple of 16. Returns what the
+ * row's sums are multiplied by, beside the scales of their columns. */
+static float round_row(const Matrix *m, const float *x, uint8_t *bytes) {
+    float factor = m->normed ? norm_of(x, m->inputs, m->epsilon) : 1.0f, scale = 1.0f;
+    if (m->by_row) {
+        float largest = largest_input(m, x);
+        scale = largest * factor / 127.0f;
+        factor = largest > 0.0f ? 127.0f / largest : 0.0f; /* a norm cancels out */
+    }
+    Floats norm = every(factor);
     int64_t begin = 0;
     for (; begin + LANES <= m->inputs; begin += LANES) {
         round_vector(load(x + begin), norm, load(m->factors + begin), bytes + begin);
@@ -45,6 +68,7 @@ static void round_row(const Matrix *m, const float *x, uint8_t *bytes) {
         round_vector(
             load_part(rest, x + begin), norm, load_part(rest, m->factors + begin), bytes + begin);
     }
+    return scale;
 }
 
 /* -- what follows a product -------------------------------------------------------------------- */
@@ -122,9 +146,10 @@ INLINED void write_vector(
         part_rows(&s##r##2, &s##q##2);          \
         part_rows(&s##r##3, &s##q##3);          \
     }
-#define SCALED(sum, v) (to_floats(sum) * scale[v])
+#define SCALED(sum, v) (to_floats(sum) * scale[v] * of_row)
 #define WRITE_ROW(r)                                                                       \
     if (r < rows) {                                                                        \
+        Floats of_row = every(row_scales[r]);                                              \
         Floats v0 = SCALED(s##r##0, 0), v1 = SCALED(s##r##1, 1);                           \
         Floats v2 = SCALED(s##r##2, 2), v3 = SCALED(s##r##3, 3);                           \
         if (ending == GATED) {                                                             \
@@ -138,12 +163,12 @@ INLINED void write_vector(
         }                                                                                  \
     }
 
-/* `rows` rows from `row`, whose integers begin `stride` apart, by `vectors` vectors of weights,
+/* `rows` rows from `row`, whose integers begin `stride` apart and whose scales follow each other, by `vectors` vectors of weights,
  * whose output begins with vector `first` of each row; and what follows the product. The numbers
  * of both and `ending` are constants where it is inlined. */
 INLINED void multiply_tile(
-    const Matrix *m, const uint8_t *bytes, int64_t stride, const Output *out, int64_t row,
-    int64_t first, int rows, int vectors, Ending ending) {
+    const Matrix *m, const uint8_t *bytes, const float *row_scales, int64_t stride,
+    const Output *out, int64_t row, int64_t first, int rows, int vectors, Ending ending) {
     int64_t block = first / PARTS * (ending == GATED ? 2 : 1), part = first % PARTS;
     int64_t size = m->quads * QUAD * BLOCK; /* of a block, in bytes */
     Integers start[VECTORS];
@@ -188,33 +213,37 @@ INLINED void multiply_tile(
     EACH_ROW(WRITE_ROW)
 }
 
-#define CASE(r)                                                                          \
-    case r:                                                                              \
-        if (r <= ROWS) multiply_tile(m, bytes, stride, out, row, first, r, vectors, ending); \
+#define CASE(r)                                                                              \
+    case r:                                                                                  \
+        if (r <= ROWS) {                                                                     \
+            multiply_tile(m, bytes, row_scales, stride, out, row, first, r, vectors, ending); \
+        }                                                                                    \
         break;
 
 INLINED void multiply_rows(
-    const Matrix *m, const uint8_t *bytes, int64_t stride, const Output *out, int64_t row,
-    int64_t first, int64_t rows, int vectors, Ending ending) {
-    for (int64_t last = row + rows; row < last; row += ROWS, bytes += ROWS * stride) {
+    const Matrix *m, const uint8_t *bytes, const float *row_scales, int64_t stride,
+    const Output *out, int64_t row, int64_t first, int64_t rows, int vectors, Ending ending) {
+    int64_t last = row + rows;
+    for (; row < last; row += ROWS, bytes += ROWS * stride, row_scales += ROWS) {
         switch (last - row < ROWS ? last - row : ROWS) { CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) }
     }
 }
 
 /* Up to TASK_ROWS rows by the blocks from `begin` to `end`. */
 INLINED void multiply_blocks(
-    const Matrix *m, const uint8_t *bytes, int64_t stride, const Output *out, int64_t row,
-    int64_t rows, int64_t begin, int64_t end, Ending ending) {
+    const Matrix *m, const uint8_t *bytes, const float *row_scales, int64_t stride,
+    const Output *out, int64_t row, int64_t rows, int64_t begin, int64_t end, Ending ending) {
     int per_vector = ending == GATED ? 2 : 1; /* vectors of weights for one of the output */
     int64_t first = begin / per_vector * PARTS, last = end / per_vector * PARTS;
     int64_t whole = VECTORS / per_vector;
     for (; first + whole <= last; first += whole) {
-        multiply_rows(m, bytes, stride, out, row, first, rows, VECTORS, ending);
+        multiply_rows(m, bytes, row_scales, stride, out, row, first, rows, VECTORS, ending);
     }
     if ((int)PARTS >= VECTORS) return; /* all tiles are whole */
     int64_t one = ending == GATED ? 1 : PARTS;
     for (; first < last; first += one) {
-        multiply_rows(m, bytes, stride, out, row, first, rows, (int)one * per_vector, ending);
+        int vectors = (int)one * per_vector;
+        multiply_rows(m, bytes, row_scales, stride, out, row, first, rows, vectors, ending);
     }
 }
 
@@ -227,12 +256,18 @@ static void multiply(void *work, size_t index) {
     int64_t rows = p->rows - row < TASK_ROWS ? p->rows - row : TASK_ROWS;
     int64_t stride = (m->inputs + 63) / 64 * 64;
     uint8_t bytes[TASK_ROWS * stride];
-    for (int r = 0; r < rows; r++) round_row(m, p->x + (row + r) * m->inputs, bytes + r * stride);
-    switch (p->ending) {
-        case PLAIN: multiply_blocks(m, bytes, stride, &p->out, row, rows, begin, end, PLAIN); break;
-        case ADDED: multiply_blocks(m, bytes, stride, &p->out, row, rows, begin, end, ADDED); break;
-        case GATED: multiply_blocks(m, bytes, stride, &p->out, row, rows, begin, end, GATED); break;
+    float scales[TASK_ROWS];
+    for (int r = 0; r < rows; r++) {
+        scales[r] = round_row(m, p->x + (row + r) * m->inputs, bytes + r * stride);
     }
+#define MULTIPLY(ending) \
+    multiply_blocks(m, bytes, scales, stride, &p->out, row, rows, begin, end, ending)
+    switch (p->ending) {
+        case PLAIN: MULTIPLY(PLAIN); break;
+        case ADDED: MULTIPLY(ADDED); break;
+        case GATED: MULTIPLY(GATED); break;
+    }
+#undef MULTIPLY
 }
 
 #endif

@@ -1,6 +1,7 @@
 /* All kernels over the vectors of one level. Included once by each level's unit, which gives the
  * vectors, LEVEL (the name of its table) and NAME (as settings call it). */
 #include "attending.h"
+#include "candidates.h"
 #include "choice.h"
 #include "encoding.h"
 #include "products.h"
@@ -12,5 +13,8 @@ const Level LEVEL = {
     .attend_cached = attend_cached,
     .attend_cross = attend_cross,
     .attend_encoder = attend_encoder,
+    .quantise_heads = quantise_heads,
     .find_likeliest = find_likeliest,
+    .find_candidates = find_candidates,
+    .draw_tokens = draw_tokens,
 };

@@ -20,6 +20,18 @@ static inline Floats every(float x) { return _mm256_set1_ps(x); }
 static inline Floats load(const float *from) { return _mm256_loadu_ps(from); }
 static inline void store(float *to, Floats x) { _mm256_storeu_ps(to, x); }
 
+static inline Floats load_bytes(const int8_t *from) {
+    __m128i bytes = _mm_loadl_epi64((const __m128i *)from);
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+}
+
+/* The first `count` lanes; the others are zero, and their memory is not read. */
+static inline Floats load_bytes_part(int count, const int8_t *from) {
+    int8_t lanes[LANES] = {0};
+    __builtin_memcpy(lanes, from, (unsigned)count);
+    return load_bytes(lanes);
+}
+
 /* Zero in the lanes that are not in `present`; their memory is not read. */
 static inline Floats load_part(Mask present, const float *from) {
     return _mm256_maskload_ps(from, present);
@@ -37,6 +49,7 @@ static inline Floats select_lanes(Mask from_first, Floats first, Floats second) 
 static inline Floats fused(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
 static inline Floats larger(Floats a, Floats b) { return _mm256_max_ps(a, b); }
 static inline Floats smaller(Floats a, Floats b) { return _mm256_min_ps(a, b); }
+static inline Floats magnitude(Floats x) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x); }
 
 static inline float sum_of(Floats x) {
     __m128 four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
@@ -127,6 +140,14 @@ static inline void store_rounded(uint8_t *to, Floats x) {
     __m128i words = _mm_packus_epi32(
         _mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
     _mm_storel_epi64((__m128i *)to, _mm_packus_epi16(words, words));
+}
+
+/* The same without ZERO. */
+static inline void store_signed(int8_t *to, Floats x) {
+    Integers whole = _mm256_cvtps_epi32(x);
+    __m128i words = _mm_packs_epi32(
+        _mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+    _mm_storel_epi64((__m128i *)to, _mm_packs_epi16(words, words));
 }
 
 /* Adds to each lane of `sum` the products of its four bytes. */

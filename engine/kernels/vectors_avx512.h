@@ -19,6 +19,17 @@ static inline Floats every(float x) { return _mm512_set1_ps(x); }
 static inline Floats load(const float *from) { return _mm512_loadu_ps(from); }
 static inline void store(float *to, Floats x) { _mm512_storeu_ps(to, x); }
 
+static inline Floats load_bytes(const int8_t *from) {
+    __m128i bytes = _mm_loadu_si128((const __m128i *)from);
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+}
+
+/* The first `count` lanes; the others are zero, and their memory is not read. */
+static inline Floats load_bytes_part(int count, const int8_t *from) {
+    __m128i bytes = _mm_maskz_loadu_epi8(first_lanes(count), from);
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+}
+
 /* Zero in the lanes that are not in `present`; their memory is not read. */
 static inline Floats load_part(Mask present, const float *from) {
     return _mm512_maskz_loadu_ps(present, from);
@@ -36,6 +47,7 @@ static inline Floats select_lanes(Mask from_first, Floats first, Floats second) 
 static inline Floats fused(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
 static inline Floats larger(Floats a, Floats b) { return _mm512_max_ps(a, b); }
 static inline Floats smaller(Floats a, Floats b) { return _mm512_min_ps(a, b); }
+static inline Floats magnitude(Floats x) { return _mm512_abs_ps(x); }
 static inline float sum_of(Floats x) { return _mm512_reduce_add_ps(x); }
 static inline float largest_of(Floats x) { return _mm512_reduce_max_ps(x); }
 
@@ -125,6 +137,11 @@ static inline Integers every_quad(const uint8_t *from) {
 static inline void store_rounded(uint8_t *to, Floats x) {
     Integers whole = _mm512_add_epi32(_mm512_cvtps_epi32(x), _mm512_set1_epi32(ZERO));
     _mm_storeu_si128((__m128i *)to, _mm512_cvtepi32_epi8(whole));
+}
+
+/* The same without ZERO. */
+static inline void store_signed(int8_t *to, Floats x) {
+    _mm_storeu_si128((__m128i *)to, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
 }
 
 /* Adds to each lane of `sum` the products of its four bytes. */

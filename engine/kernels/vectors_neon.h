@@ -17,6 +17,16 @@ static inline Floats every(float x) { return vdupq_n_f32(x); }
 static inline Floats load(const float *from) { return vld1q_f32(from); }
 static inline void store(float *to, Floats x) { vst1q_f32(to, x); }
 
+/* The first `count` lanes; the others are zero, and their memory is not read. */
+static inline Floats load_bytes_part(int count, const int8_t *from) {
+    int32_t four = 0;
+    __builtin_memcpy(&four, from, (unsigned)count);
+    int8x8_t bytes = vreinterpret_s8_s32(vdup_n_s32(four));
+    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(bytes))));
+}
+
+static inline Floats load_bytes(const int8_t *from) { return load_bytes_part(LANES, from); }
+
 /* Zero in the lanes that are not in `present`; their memory is not read. */
 static inline Floats load_part(Mask present, const float *from) {
     float lanes[LANES] = {0};
@@ -39,6 +49,7 @@ static inline Floats select_lanes(Mask from_first, Floats first, Floats second) 
 static inline Floats fused(Floats a, Floats b, Floats c) { return vfmaq_f32(c, a, b); }
 static inline Floats larger(Floats a, Floats b) { return vmaxq_f32(a, b); }
 static inline Floats smaller(Floats a, Floats b) { return vminq_f32(a, b); }
+static inline Floats magnitude(Floats x) { return vabsq_f32(x); }
 static inline float sum_of(Floats x) { return vaddvq_f32(x); }
 static inline float largest_of(Floats x) { return vmaxvq_f32(x); }
 
@@ -102,6 +113,9 @@ static inline void store_rounded(uint8_t *to, Floats x) {
     int8x8_t bytes = vqmovn_s16(vcombine_s16(words, words));
     __builtin_memcpy(to, &bytes, LANES);
 }
+
+/* The same: ZERO is 0. */
+static inline void store_signed(int8_t *to, Floats x) { store_rounded((uint8_t *)to, x); }
 
 #ifdef __ARM_FEATURE_MATMUL_INT8
 /* All tiles are whole: of four vectors of weights. */

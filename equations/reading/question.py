@@ -43,6 +43,10 @@ class Question:
         (equation,) = self.system.equations
         return Equation(_terms(equation.left), _terms(equation.right), variables[0])
 
+    def wanted(self) -> list[str]:
+        """Return the variables whose values are asked for."""
+        return self.system.variables() if self.asked is None else [self.asked]
+
     def solve(self) -> Solutions:
         return self.system.solve()
 
@@ -55,8 +59,7 @@ class Question:
 
     def render_question(self) -> str:
         """Return the whole question in the dataset's wording, `Solve ... for x.`"""
-        names = [self.asked] if self.asked is not None else self.system.variables()
-        return f"Solve {self.render()} for {', '.join(names)}."
+        return f"Solve {self.render()} for {', '.join(self.wanted())}."
 
 
 def read(source: str) -> Question:
@@ -215,12 +218,11 @@ class _Reader:
                 expected="a linear equation",
             ) from error
         self._check_divisors(solutions)
-        wanted = variables if question.asked is None else [question.asked]
         few = len(system.equations) < len(variables)
         if (
             few
             and solutions.outcome is Outcome.INFINITE
-            and not solutions.values.keys() >= {*wanted}
+            and not solutions.values.keys() >= {*question.wanted()}
         ):
             second = self._names.get(variables[1])
             self._fail(

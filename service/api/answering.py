@@ -15,6 +15,7 @@ from service.runtime import Runtime
 from service.solving import Fallback, Solution
 
 Fault = EquationError | ServiceError
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -46,29 +47,29 @@ def answer_of(runtime: Runtime, solution: Solution) -> SolveResponse:
 
 async def each(
     runtime: Runtime,
-    texts: Sequence[str],
-    one: Callable[[str, float], Awaitable[Result]],
+    items: Sequence[Item],
+    one: Callable[[Item, float], Awaitable[Result]],
     *,
     timeout_s: float,
     in_place: type[Fault] | tuple[type[Fault], ...],
 ) -> list[Result | Fault]:
-    """Return the result of `one` for each of `texts`, in order.
+    """Return the result of `one` for each of `items`, in order.
 
-    All texts share one deadline: `one` is called with a text and the seconds that are left, and
-    texts that start too late get `DeadlineExceeded`. An error of the types `in_place` is the
-    result of its text; any other error ends the batch and is raised. Raises `LimitExceeded` for
-    more texts than a batch may have.
+    All items share one deadline: `one` is called with an item and the seconds that are left, and
+    items that start too late get `DeadlineExceeded`. An error of the types `in_place` is the
+    result of its item; any other error ends the batch and is raised. Raises `LimitExceeded` for
+    more items than a batch may have.
     """
     limit = runtime.settings.max_batch_questions
-    if len(texts) > limit:
-        raise LimitExceeded(f"{len(texts)} questions; a batch takes at most {limit}")
+    if len(items) > limit:
+        raise LimitExceeded(f"{len(items)} questions; a batch takes at most {limit}")
 
     # A quarter of the queue at a time: one large batch must not lock the others out.
     slots = asyncio.Semaphore(max(1, runtime.settings.max_queue // 4))
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + timeout_s
 
-    async def settled(text: str) -> Result | Fault:
+    async def settled(item: Item) -> Result | Fault:
         async with slots:
             await asyncio.sleep(0)  # lets other requests run between rejected questions
             try:
@@ -76,13 +77,13 @@ async def each(
                 if left_s <= 0:
                     runtime.metrics.abandoned("deadline")
                     raise DeadlineExceeded
-                return await one(text, left_s)
+                return await one(item, left_s)
             except in_place as fault:
                 return fault
 
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(settled(text)) for text in texts]
+            tasks = [group.create_task(settled(item)) for item in items]
     except ExceptionGroup as faults:
         raise faults.exceptions[0] from faults
     return [task.result() for task in tasks]

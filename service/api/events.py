@@ -14,10 +14,14 @@ from service.api.disconnect import while_connected
 from service.errors import ClientDisconnected
 
 
-def event(data: BaseModel, name: str | None = None) -> bytes:
+def event(body: BaseModel, name: str | None = None) -> bytes:
     """Return one event. JSON has no line breaks, so one `data` line holds it."""
-    head = f"event: {name}\n" if name else ""
-    return f"{head}data: {data.model_dump_json()}\n\n".encode()
+    return (f"event: {name}\n" if name else "").encode() + data(body.model_dump_json())
+
+
+def data(line: str) -> bytes:
+    """Return an event without a name, of one line."""
+    return f"data: {line}\n\n".encode()
 
 
 class EventStream(Response):

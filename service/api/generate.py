@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import Iterator
 
 from fastapi import APIRouter, Request, Response
 
-from service.api.answering import runtime_of, timeout_s
+from service.api import streaming
+from service.api.answering import Fault, runtime_of, timeout_s
 from service.api.disconnect import while_connected
-from service.api.events import EventStream, event
+from service.api.events import event
+from service.api.generate_schemas import (
+    GenerateAnswer,
+    GenerateRequest,
+    GenerateResponse,
+    GenerateResults,
+    TextPiece,
+)
+from service.api.generation import all_written, requests_of
 from service.api.problems import problem_of
-from service.api.record import RequestRecord, record_of
+from service.api.record import record_of
 from service.api.routes import PROBLEMS
-from service.api.schemas import GenerateRequest, GenerateResponse, ModelName, Piece
+from service.api.schemas import BatchProblem, ModelName
 from service.errors import ServiceError
-from service.generating import Written
-from service.runtime import Runtime
+from service.generating.generator import Piece
+from service.generating.written import Written
 
 router = APIRouter(tags=["generate"])
 _EVENTS = {
-    "description": "The whole; with `stream` events: data with a `text` for each piece, then "
-    "`done` with what is answered without `stream`, or `error` with a problem.",
+    "description": "The whole; for `texts`, `results`; with `stream` events: data with a `text` "
+    "for each piece, then `done` with what is answered without `stream`, or `error` with a "
+    "problem.",
     "content": {"text/event-stream": {}},
 }
 
@@ -29,60 +38,60 @@ _EVENTS = {
 @router.post(
     "/generate",
     summary="Write a text",
-    response_model=GenerateResponse,
+    response_model=GenerateResponse | GenerateResults,
     responses={**PROBLEMS, 200: _EVENTS},
 )
 async def generate(body: GenerateRequest, request: Request, response: Response) -> object:
-    """Return the model's output for a text. No prompt is added, and nothing is verified."""
-    runtime = runtime_of(request)
-    record = record_of(request)
-    record.questions = (body.text,)
+    """Return the model's output for a text, or for each of several.
+
+    No prompt is added, and nothing is verified. `timeout_ms` is the deadline of the whole request.
+    The settings have the names and meanings of transformers' `GenerationConfig`.
+    """
+    runtime, record = runtime_of(request), record_of(request)
+    record.questions = body.sources
+    limit_s = timeout_s(runtime, body.timeout_ms)
+    asked = requests_of(runtime, body.sources, body)
+    form = _Form(request, body)
     if body.stream:
-        events = _events(runtime, body, record)
-        # An error before the first piece gets its own status.
-        first = await while_connected(request, _next(events))
-        return EventStream(first, events)
+        return await streaming.stream(request, asked, limit_s, form)
+    in_place = () if body.texts is None else ServiceError
     with runtime.admission.request():
-        work = runtime.generator.generate(
-            body.text,
-            max_new_tokens=body.max_new_tokens,
-            timeout_s=timeout_s(runtime, body.timeout_ms),
-        )
-        written = await while_connected(request, work)
+        work = all_written(runtime, asked, limit_s, in_place=in_place)
+        outcomes = await while_connected(request, work)
+    if body.texts is not None:
+        return GenerateResults(results=[form.result(outcome) for outcome in outcomes])
+    (written,) = outcomes
+    assert isinstance(written, Written), "an error in place of a lone text: this is a bug"
     record.timings = written.timings
-    answer = _answer(runtime, written)
+    answer = form.answer(written)
     response.headers.update(answer.timing_ms.headers())
     return answer
 
 
-async def _events(
-    runtime: Runtime, body: GenerateRequest, record: RequestRecord
-) -> AsyncGenerator[bytes, None]:
-    begun = False
-    with runtime.admission.request():
-        news = runtime.generator.stream(
-            body.text,
-            max_new_tokens=body.max_new_tokens,
-            timeout_s=timeout_s(runtime, body.timeout_ms),
-        )
-        try:
-            async with aclosing(news):
-                async for item in news:
-                    if isinstance(item, Written):
-                        record.timings = item.timings
-                        yield event(_answer(runtime, item), "done")
-                    else:
-                        yield event(Piece(text=item))
-                    begun = True
-        except ServiceError as error:
-            if not begun:
-                raise
-            yield event(problem_of(error, record.request_id), "error")
+class _Form:
+    """The form of the answers to one request."""
 
+    def __init__(self, request: Request, body: GenerateRequest) -> None:
+        self._request_id = record_of(request).request_id
+        self._model = ModelName.of(runtime_of(request).model.manifest)
+        self._with_tokens = body.logprobs is not None
 
-async def _next(events: AsyncGenerator[bytes, None]) -> bytes:
-    return await anext(events)
+    def answer(self, written: Written) -> GenerateResponse:
+        return GenerateResponse.of(written, self._model, with_tokens=self._with_tokens)
 
+    def result(self, outcome: Written | Fault) -> GenerateAnswer | BatchProblem:
+        if isinstance(outcome, Written):
+            return GenerateAnswer.in_place(self.answer(outcome))
+        return BatchProblem.in_place(problem_of(outcome, self._request_id))
 
-def _answer(runtime: Runtime, written: Written) -> GenerateResponse:
-    return GenerateResponse.of(written, ModelName.of(runtime.model.manifest))
+    def events(self, _: int, item: Piece | Written) -> Iterator[bytes]:
+        if isinstance(item, Written):
+            yield event(self.answer(item), "done")
+        else:
+            yield event(TextPiece(text=item.text))
+
+    def end(self) -> Iterator[bytes]:
+        yield from ()
+
+    def failure(self, error: ServiceError) -> bytes:
+        return event(problem_of(error, self._request_id), "error")

@@ -5,14 +5,13 @@ Metrics have a router of their own, because they may have a port of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from service.api.answering import runtime_of
 from service.api.routes import PROBLEMS
 from service.api.schemas import Info, Status
 
@@ -21,6 +20,25 @@ _FAULTS: dict[int | str, dict[str, Any]] = {
 }
 router = APIRouter(tags=["operate"], responses=_FAULTS)
 metrics_router = APIRouter(tags=["operate"], responses=_FAULTS)
+
+
+class Operated(Protocol):
+    """The service that these routes report on: one process, or the supervisor of several."""
+
+    def require_ready(self) -> None:
+        """Raises `ShuttingDown` or `NotReady`."""
+        ...
+
+    async def exposition(self) -> bytes: ...
+
+    def info(self) -> Mapping[str, Any]:
+        """Return the fields of `Info`. Raises `NotReady` while they are not known."""
+        ...
+
+
+def operated_by(request: Request) -> Operated:
+    operated: Operated = request.app.state.operated
+    return operated
 
 
 def life_router(responsive: Callable[[], bool] = lambda: True) -> APIRouter:
@@ -48,7 +66,7 @@ def life_router(responsive: Callable[[], bool] = lambda: True) -> APIRouter:
 )
 async def readyz(request: Request) -> Status:
     """Return 200 while every engine is warm and accepts questions, else 503."""
-    runtime_of(request).require_ready()
+    operated_by(request).require_ready()
     return Status(status="ready")
 
 
@@ -66,28 +84,11 @@ async def readyz(request: Request) -> Status:
 )
 async def metrics(request: Request) -> Response:
     """Return all metrics in Prometheus' text format."""
-    exposition = runtime_of(request).metrics.exposition()
+    exposition = await operated_by(request).exposition()
     return Response(exposition, headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 @router.get("/info", summary="The model and the limits", responses={401: PROBLEMS[401]})
 async def info(request: Request) -> Info:
     """Return the served model, its provenance and the limits of the service."""
-    runtime = runtime_of(request)
-    manifest, settings = runtime.model.manifest, runtime.settings
-    started = runtime.batcher.started
-    return Info(
-        name=manifest.name,
-        version=manifest.version,
-        solves=manifest.solves,
-        precision=manifest.precision,
-        provider=runtime.batcher.provider,
-        kernels=started.kernels if started else None,
-        parameters=manifest.architecture.parameters,
-        max_source_tokens=manifest.limits.max_source_tokens,
-        max_new_tokens=manifest.limits.max_new_tokens,
-        max_batch_questions=settings.max_batch_questions,
-        max_body_bytes=settings.max_body_bytes,
-        default_timeout_ms=1000 * settings.default_timeout_s,
-        provenance=dict(manifest.provenance),
-    )
+    return Info(**operated_by(request).info())

@@ -31,6 +31,8 @@ from service.settings import Settings
 TAGS = [
     {"name": "solve", "description": "Questions to verified answers."},
     {"name": "generate", "description": "Text to text, with any T5."},
+    {"name": "openai", "description": "The same for OpenAI's clients, and KServe's."},
+    {"name": "hub", "description": "The same for clients of the hub's inference endpoints."},
     {"name": "operate", "description": "Life, readiness, metrics, and what is served."},
     {
         "name": "open inference protocol",
@@ -66,8 +68,8 @@ def _want_keys(document: dict[str, Any]) -> None:
     """Require a bearer key for every route but the open ones."""
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     for path, methods in document["paths"].items():
-        for operation in methods.values():
-            operation["security"] = [] if is_open(path) else [{"key": []}]
+        for method, operation in methods.items():
+            operation["security"] = [] if is_open(method.upper(), path) else [{"key": []}]
 
 
 def _problems(settings: Settings) -> dict[str, list[dict[str, Any]]]:

@@ -16,12 +16,14 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from equations.errors import EquationError
+from service.api.error_forms import form_of, in_open_inference
 from service.api.open_inference.errors import InvalidInference, NoSuchModel
 from service.api.schemas import BodyFault, Problem
 from service.errors import (
     ClientDisconnected,
     DeadlineExceeded,
     EngineFailed,
+    InvalidSetting,
     LimitExceeded,
     NotReady,
     Overloaded,
@@ -34,6 +36,7 @@ MEDIA_TYPE = "application/problem+json"
 STATUS: Mapping[type[Exception], HTTPStatus] = {
     EquationError: HTTPStatus.UNPROCESSABLE_ENTITY,
     LimitExceeded: HTTPStatus.UNPROCESSABLE_ENTITY,
+    InvalidSetting: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidInference: HTTPStatus.BAD_REQUEST,
     NoSuchModel: HTTPStatus.NOT_FOUND,
     Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
@@ -52,7 +55,7 @@ _RETRY_AFTER_S = 1.0  # of a 503: by then the warm-up is over, or another replic
 
 
 class ProblemResponse(JSONResponse):
-    """A problem; under `/v2` in the form of the Open Inference Protocol: `{"error": "..."}`."""
+    """A problem, or the same in the form of the API that was called: see `error_forms`."""
 
     def __init__(self, problem: Problem, headers: Mapping[str, str]) -> None:
         super().__init__(problem.model_dump(), problem.status, headers, media_type=MEDIA_TYPE)
@@ -60,18 +63,16 @@ class ProblemResponse(JSONResponse):
         self._given = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (scope["path"] + "/").startswith("/v2/"):
-            await self._in_v2()(scope, receive, send)
-        else:
+        form = form_of(scope["method"], scope["path"])
+        if form is None:
             await super().__call__(scope, receive, send)
-
-    def _in_v2(self) -> JSONResponse:
-        problem = self._problem
-        about = f" (request {problem.request_id})" if problem.request_id else ""
-        # The protocol has no 422.
-        invalid = problem.status == HTTPStatus.UNPROCESSABLE_ENTITY
-        status = HTTPStatus.BAD_REQUEST if invalid else problem.status
-        return JSONResponse({"error": problem.detail + about}, status, self._given)
+            return
+        # The Open Inference Protocol has no 422.
+        status = self._problem.status
+        if form is in_open_inference and status == HTTPStatus.UNPROCESSABLE_ENTITY:
+            status = HTTPStatus.BAD_REQUEST
+        body = form(self._problem).model_dump()
+        await JSONResponse(body, status, self._given)(scope, receive, send)
 
 
 def install(app: FastAPI) -> None:

@@ -8,7 +8,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    StrictBool,
     StrictInt,
     model_validator,
 )
@@ -16,7 +15,6 @@ from pydantic import (
 from engine.bundle import Manifest
 from equations.verify import Verdict
 from service.contracts import Timings
-from service.generating import FinishReason, Written
 from service.solving import Fallback, Solution, Source
 
 _MOST_KEYS = 10
@@ -27,21 +25,26 @@ TimeoutMs = Annotated[
 ]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A body of a request: unknown keys are faults."""
+
     model_config = ConfigDict(extra="forbid")
 
     @model_validator(mode="before")
     @classmethod
     def _few_keys(cls, body: Any) -> Any:
         """Reject bodies with many keys: thousands of unknown ones would be thousands of faults."""
-        if isinstance(body, dict) and len(body) > _MOST_KEYS:
-            raise ValueError(f"{len(body)} keys; at most {_MOST_KEYS}")
+        most = max(_MOST_KEYS, len(cls.model_fields))
+        if isinstance(body, dict) and len(body) > most:
+            raise ValueError(f"{len(body)} keys; at most {most}")
         return body
 
 
-class SolveRequest(_Strict):
+class SolveRequest(Strict):
     question: str = Field(
-        description="A linear equation in one variable, in words or plain.", examples=[_EXAMPLE]
+        description="Linear equations, in words or plain, and what is asked for where that is "
+        "not all of several variables.",
+        examples=[_EXAMPLE],
     )
     fallback: Fallback = Field(
         Fallback.NONE, description="exact: solve exactly when the model's answer is not correct."
@@ -49,7 +52,7 @@ class SolveRequest(_Strict):
     timeout_ms: TimeoutMs = None
 
 
-class BatchRequest(_Strict):
+class BatchRequest(Strict):
     questions: list[str] = Field(
         min_length=1,
         fail_fast=True,  # or a million invalid items would be a million faults
@@ -57,19 +60,6 @@ class BatchRequest(_Strict):
         examples=[[_EXAMPLE, "3x = 12"]],
     )
     fallback: Fallback = Fallback.NONE
-    timeout_ms: TimeoutMs = None
-
-
-class GenerateRequest(_Strict):
-    text: str = Field(
-        min_length=1,
-        description="What the model reads, as it is.",
-        examples=["translate English to German: The house is small."],
-    )
-    max_new_tokens: StrictInt | None = Field(
-        None, gt=0, description="Tokens to write at most; null: as many as the model's limit."
-    )
-    stream: StrictBool = Field(False, description="Server-sent events, as the text is written.")
     timeout_ms: TimeoutMs = None
 
 
@@ -100,18 +90,32 @@ class TimingMs(BaseModel):
 
 
 class SolveResponse(BaseModel):
-    answer: str | None = Field(description="Null when the model wrote no readable answer.")
-    variable: str
+    answer: str | None = Field(
+        description="Value of the variable asked for. Null where all of several are, where no "
+        "value can be right, and where the model wrote no readable one."
+    )
+    solution: dict[str, str] | None = Field(
+        description="Value of each variable asked for. Null where no values can be right, and "
+        "where the model did not write them all."
+    )
+    variable: str | None = Field(description="The one asked for. Null where all of several are.")
     verdict: Verdict
     reason: str | None = Field(description="Why the verdict, where it does not explain itself.")
     source: Source
     equation: str = Field(description="What was asked, in the dataset's wording.")
-    work: list[str] | None = Field(description="The model's own steps.")
-    confidence: float | None = Field(
-        description="How sure the model was before verification: the share of answers as likely "
-        "as its own that were right when the bundle was made. Null for a bundle without figures."
+    work: list[str] | None = Field(
+        description="The model's own steps. Null where no value can be right and they do not say "
+        "so."
     )
-    tries: int = Field(description="Answers of the model that were verified to find this one.")
+    confidence: float | None = Field(
+        description="How sure the model was of this answer before verification: the share of "
+        "answers as likely that were right when the bundle was made. Null for an exact answer, and "
+        "for a bundle without figures."
+    )
+    tries: int = Field(
+        description="Answers of the model that were verified to find this one; of a system, for "
+        "the step that took most."
+    )
     model: ModelName
     timing_ms: TimingMs
 
@@ -119,6 +123,7 @@ class SolveResponse(BaseModel):
     def of(cls, solution: Solution, model: ModelName) -> SolveResponse:
         return cls(
             answer=solution.answer,
+            solution=None if solution.values is None else dict(solution.values),
             variable=solution.variable,
             verdict=solution.verdict,
             reason=solution.reason,
@@ -132,33 +137,7 @@ class SolveResponse(BaseModel):
         )
 
 
-class GenerateResponse(BaseModel):
-    text: str
-    tokens: int
-    finish_reason: FinishReason = Field(
-        description="end: the model came to an end; length: it was stopped at the most tokens."
-    )
-    model: ModelName
-    timing_ms: TimingMs
-
-    @classmethod
-    def of(cls, written: Written, model: ModelName) -> GenerateResponse:
-        return cls(
-            text=written.text,
-            tokens=written.tokens,
-            finish_reason=written.finish_reason,
-            model=model,
-            timing_ms=TimingMs.of(written.timings, written.total_s),
-        )
-
-
-class Piece(BaseModel):
-    """A piece of a text that is still being generated."""
-
-    text: str
-
-
-def _is_none(value: object) -> bool:
+def is_none(value: object) -> bool:
     return value is None
 
 
@@ -181,14 +160,14 @@ class Problem(BaseModel):
     detail: str
     span: tuple[int, int] | None = Field(
         None,
-        exclude_if=_is_none,
+        exclude_if=is_none,
         description="The fault in the question: [start, end), counted in Unicode code points.",
     )
-    expected: str | None = Field(None, exclude_if=_is_none)
+    expected: str | None = Field(None, exclude_if=is_none)
     errors: list[BodyFault] | None = Field(
-        None, exclude_if=_is_none, description="Faults of a body, by place."
+        None, exclude_if=is_none, description="Faults of a body, by place."
     )
-    request_id: str | None = Field(None, exclude_if=_is_none)
+    request_id: str | None = Field(None, exclude_if=is_none)
 
 
 class BatchAnswer(SolveResponse):
@@ -236,6 +215,7 @@ class Info(BaseModel):
         description="Level of the CPU kernels in use, or none; null before an engine is up."
     )
     parameters: int
+    processes: int = Field(description="HTTP processes that share the port.")
     max_source_tokens: int
     max_new_tokens: int
     max_batch_questions: int

@@ -22,7 +22,7 @@ from service.batching.queue import WaitingQueue
 from service.batching.service_time import ServiceTime
 from service.batching.supervisor import EngineSupervisor
 from service.contracts import Answered, Host, Job, Observer, Started, Timings
-from service.errors import DeadlineExceeded, ServiceError, ShuttingDown
+from service.errors import DeadlineExceeded, LimitExceeded, ServiceError, ShuttingDown
 
 _LOG = logging.getLogger(__name__)
 
@@ -64,6 +64,8 @@ class Batcher:
         ]
         self._keys = count()
         self._under_way: set[Job] = set()
+        self._rows = 0  # of the jobs under way
+        self._max_rows = limits.rows
         self._shared: dict[Prompt, Job] = {}  # jobs under way that others may join
         self._cache = AnswerCache(cached_answers)
         self._drained = asyncio.Event()
@@ -91,11 +93,11 @@ class Batcher:
 
     def answer_s(self) -> float:
         """Return the seconds until a job queued now is answered: after all others under way."""
-        return self._service_time.wait_s(len(self._under_way) + 1, self.engines_up)
+        return self._service_time.wait_s(self._rows + 1, self.engines_up)
 
     def queue_s(self) -> float:
         """Return the seconds until the jobs that wait now have been answered."""
-        return self._service_time.wait_s(len(self._queue), self.engines_up)
+        return self._service_time.wait_s(self._queue.rows, self.engines_up)
 
     # -- start and drain -------------------------------------------------------------------------
 
@@ -150,7 +152,8 @@ class Batcher:
         as a whole, must not give up early because of its own questions.
 
         Raises `Overloaded`, `ShuttingDown` or `NotReady` at once, `DeadlineExceeded` after
-        `timeout_s`, and `EngineFailed` when the engine failed. Cancelling discards the job; it
+        `timeout_s`, `LimitExceeded` for more rows than an engine has, and `EngineFailed` when the
+        engine failed. Cancelling discards the job; it
         costs at most the step under way.
         """
         self.admission.require_open()
@@ -193,12 +196,19 @@ class Batcher:
         timeout_s: float | None,
         on_tokens: Callable[[list[int]], None] | None = None,
     ) -> Job:
-        """Queue a new job. Raises `Overloaded`, also for a `timeout_s` that would be missed."""
+        """Queue a new job. Raises `Overloaded`, also for a `timeout_s` that would be missed, and
+        `LimitExceeded` for more rows than an engine has.
+        """
+        if prompt.rows > self._max_rows:
+            raise LimitExceeded(
+                f"{prompt.rows} beams or samples; an engine decodes at most {self._max_rows} rows"
+            )
         self.admission.require_capacity(timeout_s)
         job = Job(next(self._keys), prompt, [], enqueued_s=self._clock(), on_tokens=on_tokens)
         if not self._queue.put(job):
             raise self.admission.queue_full()
         self._under_way.add(job)
+        self._rows += job.rows
         self._drained.clear()
         if not self._dispatch_due:
             # Not at once: jobs admitted in the same turn of the loop are dispatched together.
@@ -237,7 +247,9 @@ class Batcher:
             supervisor.withdraw(job)
         if self._shared.get(job.prompt) is job:
             del self._shared[job.prompt]
-        self._under_way.discard(job)
+        if job in self._under_way:
+            self._under_way.remove(job)
+            self._rows -= job.rows
         if not self._under_way:
             self._drained.set()
 
@@ -257,7 +269,7 @@ class Batcher:
     def settle(self, job: Job, outcome: Answered | ServiceError) -> None:
         """Answer every caller of `job` that still waits."""
         if isinstance(outcome, Answered):
-            self._cache.put(job.prompt, outcome.hypothesis)
+            self._cache.put(job.prompt, outcome.answer)
         for reply in job.replies:
             if reply.done():
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from engine.contracts import Hypothesis, Prompt
+from engine.contracts import Answer, Prompt
 
 
 class AnswerCache:
@@ -12,16 +12,16 @@ class AnswerCache:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._answers: OrderedDict[Prompt, Hypothesis] = OrderedDict()
+        self._answers: OrderedDict[Prompt, Answer] = OrderedDict()
 
-    def get(self, prompt: Prompt) -> Hypothesis | None:
+    def get(self, prompt: Prompt) -> Answer | None:
         if prompt not in self._answers:
             return None
         self._answers.move_to_end(prompt)
         return self._answers[prompt]
 
-    def put(self, prompt: Prompt, hypothesis: Hypothesis) -> None:
-        self._answers[prompt] = hypothesis
+    def put(self, prompt: Prompt, answer: Answer) -> None:
+        self._answers[prompt] = answer
         self._answers.move_to_end(prompt)
         if len(self._answers) > self._size:
             self._answers.popitem(last=False)

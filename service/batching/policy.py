@@ -14,25 +14,39 @@ class BatchLimits:
     tokens: int
 
 
-def joining(lengths: Sequence[int], free: int, limits: BatchLimits, *, sharing: int = 1) -> int:
+@dataclass(frozen=True)
+class Size:
+    """The source tokens of a job, and the rows that it takes: beams and samples take one each."""
+
+    tokens: int
+    rows: int = 1
+
+
+def joining(jobs: Sequence[Size], free: int, limits: BatchLimits, *, sharing: int = 1) -> int:
     """Return how many waiting jobs join an engine with `free` rows now, oldest first.
 
-    `lengths` are in order of age. Jobs that fit join at once; with a backlog a quarter of the rows
+    `jobs` are in order of age. Jobs that fit join at once; with a backlog a quarter of the rows
     must be free first, because encoding prompts one at a time costs twice as much for each. The
-    `sharing` idle engines split the jobs evenly. The oldest job joins whatever its length, so that
-    none starves.
+    `sharing` idle engines split the jobs evenly. The oldest job joins whatever its length as soon
+    as it has its rows, so that none starves.
     """
-    if not lengths or free < 1 or not enough_free(len(lengths), free, limits):
+    if not jobs or not enough_free(sum(job.rows for job in jobs), jobs[0].rows, free, limits):
         return 0
-    share = -(-len(lengths) // max(1, sharing))
-    most = min(free, limits.rows, share)
-    tokens, chosen = lengths[0], 1
-    while chosen < most and tokens + lengths[chosen] <= limits.tokens:
-        tokens += lengths[chosen]
+    share = -(-len(jobs) // max(1, sharing))
+    left_rows, left_tokens = min(free, limits.rows), max(limits.tokens, jobs[0].tokens)
+    chosen = 0
+    for job in jobs[:share]:
+        left_rows -= job.rows
+        left_tokens -= job.tokens
+        if left_rows < 0 or left_tokens < 0:
+            break
         chosen += 1
     return chosen
 
 
-def enough_free(waiting: int, free: int, limits: BatchLimits) -> bool:
-    """Return whether any of so many waiting jobs would join an engine with `free` rows now."""
-    return free >= min(waiting, max(1, limits.rows // 4))
+def enough_free(waiting: int, oldest: int, free: int, limits: BatchLimits) -> bool:
+    """Return whether any waiting job would join an engine with `free` rows now.
+
+    `waiting` are the rows of all jobs that wait, and `oldest` those of the first.
+    """
+    return free >= min(waiting, max(oldest, limits.rows // 4)) and free >= oldest

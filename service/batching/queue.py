@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from itertools import islice
 
-from service.batching.policy import BatchLimits, enough_free, joining
+from service.batching.policy import BatchLimits, Size, enough_free, joining
 from service.contracts import Job, Observer
 
 
 class WaitingQueue:
-    """Hold at most `most` jobs with `most_tokens` source tokens between them."""
+    """Hold jobs of at most `most` rows, with `most_tokens` source tokens between them."""
 
     def __init__(
         self, limits: BatchLimits, *, most: int, most_tokens: float, observer: Observer
@@ -20,13 +20,14 @@ class WaitingQueue:
         self._observer = observer
         self._jobs: dict[int, Job] = {}
         self._tokens = 0
+        self.rows = 0  # of the jobs that wait
 
     def __len__(self) -> int:
         return len(self._jobs)
 
     @property
     def full(self) -> bool:
-        return len(self._jobs) >= self._most or self._tokens >= self._most_tokens
+        return self.rows >= self._most or self._tokens >= self._most_tokens
 
     def put(self, job: Job) -> bool:
         """Add `job` and return true, or return false if it does not fit.
@@ -38,6 +39,7 @@ class WaitingQueue:
             return False
         self._jobs[job.key] = job
         self._tokens += job.length
+        self.rows += job.rows
         self._observer.queued(len(self._jobs))
         return True
 
@@ -45,19 +47,27 @@ class WaitingQueue:
         """Remove and return the jobs that join an engine with `free` rows; see `policy.joining`."""
         # Called for every report: the cheap check comes first, and only jobs that could join
         # are examined.
-        if not self._jobs or not enough_free(len(self._jobs), free, self._limits):
+        if not self._jobs:
+            return []
+        oldest = next(iter(self._jobs.values()))
+        if not enough_free(self.rows, oldest.rows, free, self._limits):
             return []
         jobs = list(islice(self._jobs.values(), max(1, sharing) * self._limits.rows))
-        count = joining([job.length for job in jobs], free, self._limits, sharing=sharing)
+        sizes = [Size(job.length, job.rows) for job in jobs]
+        count = joining(sizes, free, self._limits, sharing=sharing)
         taken = jobs[:count]
         for job in taken:
-            del self._jobs[job.key]
-            self._tokens -= job.length
+            self._discard(job)
         self._observer.queued(len(self._jobs))
         return taken
 
     def remove(self, job: Job) -> None:
         """Remove `job`; do nothing if it does not wait here."""
-        if self._jobs.pop(job.key, None) is not None:
-            self._tokens -= job.length
+        if job.key in self._jobs:
+            self._discard(job)
             self._observer.queued(len(self._jobs))
+
+    def _discard(self, job: Job) -> None:
+        del self._jobs[job.key]
+        self._tokens -= job.length
+        self.rows -= job.rows

@@ -65,8 +65,9 @@ class EngineSupervisor:
         self._observer = observer
         self._clock = clock
         # A few more than it has rows for, or rows would stay empty while a report travels.
-        self._max_jobs = limits.rows + limits.rows // 4
+        self._max_rows = limits.rows + limits.rows // 4
         self._jobs: dict[int, Job] = {}
+        self._rows = 0  # of its jobs
         # An engine that was given work must report, even if all callers have disconnected: their
         # deadlines may be shorter than the silence that proves a hang.
         self._must_report = False
@@ -193,13 +194,13 @@ class EngineSupervisor:
 
     @property
     def load(self) -> int:
-        """Return how many jobs the engine has."""
-        return len(self._jobs)
+        """Return how many rows the engine's jobs take."""
+        return self._rows
 
     @property
     def room(self) -> int:
-        """Return how many more jobs the engine takes now."""
-        return self._max_jobs - len(self._jobs) if self.started else 0
+        """Return how many more rows the engine takes now."""
+        return self._max_rows - self._rows if self.started else 0
 
     @property
     def idle(self) -> bool:
@@ -210,12 +211,19 @@ class EngineSupervisor:
         if not self._must_report:
             self._must_report, self._silent_checks = True, 0  # before, it had nothing to report
         self._jobs |= {job.key: job for job in jobs}
+        self._rows += sum(job.rows for job in jobs)
         self._host.order([Join(job.key, job.prompt, job.on_tokens is not None) for job in jobs])
 
     def withdraw(self, job: Job) -> None:
         """Take back a job that no caller waits for; do nothing for a job of another engine."""
-        if self._jobs.pop(job.key, None) is not None:
+        if self._pop(job.key) is not None:
             self._host.order([Leave(job.key)])
+
+    def _pop(self, key: int) -> Job | None:
+        """Remove and return a job; `None` if the engine does not have it."""
+        job = self._jobs.pop(key, None)
+        self._rows -= job.rows if job is not None else 0
+        return job
 
     def _on_report(self, report: Report) -> None:
         self._silent_checks = 0
@@ -224,13 +232,13 @@ class EngineSupervisor:
             if (job := self._jobs.get(key)) is not None and job.on_tokens is not None:
                 job.on_tokens(tokens)
         for finished in report.finished:
-            job = self._jobs.pop(finished.key, None)
+            job = self._pop(finished.key)
             if job is None:
                 continue  # it was withdrawn during its last step
             queue_s = finished.joined_s - job.enqueued_s
             encode_s = finished.encoded_s - finished.joined_s
             timings = Timings(queue_s, finished.finished_s - finished.joined_s, encode_s)
-            self._owner.settle(job, Answered(finished.hypothesis, timings))
+            self._owner.settle(job, Answered(finished.answer, timings))
             self._delay_s = self._first_delay_s
         self._fail(report.failed)
         self._must_report = bool(self._jobs)
@@ -248,9 +256,11 @@ class EngineSupervisor:
         for finished in report.finished:
             encode_s = finished.encoded_s - finished.joined_s
             decode_s = finished.finished_s - finished.encoded_s
-            self._observer.finished(encode_s, decode_s, len(finished.hypothesis.tokens))
+            self._observer.finished(
+                encode_s, decode_s, sum(len(one.tokens) for one in finished.answer.hypotheses)
+            )
 
     def _fail(self, keys: list[int]) -> None:
         for key in keys:
-            if (job := self._jobs.pop(key, None)) is not None:
+            if (job := self._pop(key)) is not None:
                 self._owner.settle(job, EngineFailed())

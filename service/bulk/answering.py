@@ -104,6 +104,7 @@ async def _result(
 def _described(solution: Solution) -> dict[str, Any]:
     return {
         "answer": solution.answer,
+        "solution": None if solution.values is None else dict(solution.values),
         "verdict": solution.verdict,
         "reason": solution.reason,
         "source": solution.source,

@@ -17,9 +17,9 @@ from service.settings import Settings
 from service.solving import Fallback
 
 DESCRIPTION = """\
-Answer a file of questions. Every row keeps its keys and order and gets answer, verdict, reason,
-source, work, confidence and tries, or else an error. A key of the input with one of these names is
-kept as input_<name>. Blank lines are left out.
+Answer a file of questions. Every row keeps its keys and order and gets answer, solution, verdict,
+reason, source, work, confidence and tries, or else an error. A key of the input with one of these
+names is kept as input_<name>. Blank lines are left out.
 """
 EPILOG = """\
 Exit status: 0 every row has an answer, 1 some rows have an error, 2 the input or output cannot be

@@ -15,7 +15,12 @@ from service.bulk.text_formats import plain
 
 _PIECE = 10_000  # rows in memory at a time
 _EXACT = 2**53  # whole numbers up to here are exact as float64
-_RESULT_TYPES = {"work": pa.list_(pa.string()), "confidence": pa.float64(), "tries": pa.int64()}
+_RESULT_TYPES = {
+    "solution": pa.map_(pa.string(), pa.string()),
+    "work": pa.list_(pa.string()),
+    "confidence": pa.float64(),
+    "tries": pa.int64(),
+}
 _RESULTS = pa.schema([(name, _RESULT_TYPES.get(name, pa.string())) for name in RESULT_KEYS])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 QUESTION = "question"
 RESULT_KEYS = (
-    "answer", "verdict", "reason", "source", "work", "confidence", "tries", "error",
+    "answer", "solution", "verdict", "reason", "source", "work", "confidence", "tries", "error",
 )  # fmt: skip
 _RENAMED = "input_"
 

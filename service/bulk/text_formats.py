@@ -111,7 +111,10 @@ def _csv_row(names: Sequence[str], fields: Sequence[str], where: str) -> Row:
 
 
 def write_csv(file: BinaryIO, columns: Sequence[str], records: Iterable[dict[str, Any]]) -> None:
-    """Write `columns` of `records` with a header; lists are joined by `; `, null is empty."""
+    """Write `columns` of `records` with a header.
+
+    Lists are joined by `; `, null is empty, and other values are JSON.
+    """
     writer = csv.writer(_Encoded(file), lineterminator="\n")
     writer.writerow(columns)
     for record in records:

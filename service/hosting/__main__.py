@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import signal
 import socket
 import sys
 import time
@@ -15,6 +13,7 @@ from engine.kernels import NONE, LevelMissing, level
 from engine.loading import load_engine, warm_up
 from engine.sessions import ProviderMissing, device_of
 from service.batching.policy import BatchLimits
+from service.children import live_below_the_parent
 from service.contracts import Order, Started
 from service.errors import EngineRefused
 from service.hosting.decode_loop import DecodeLoop
@@ -23,28 +22,14 @@ from service.hosting.plan import EnginePlan
 from service.logs import configure_logging
 
 _PIECE = 1 << 16  # bytes read at once
-_PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    _end_with_the_service()
-    # Signals to the process group are for the service, which closes the socket to end this process.
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
+    live_below_the_parent()
     plan = EnginePlan.from_json(sys.argv[1])
     configure_logging(plan.log_format)
     with socket.socket(fileno=int(sys.argv[2])) as channel:
         _serve(plan, channel)
-
-
-def _end_with_the_service() -> None:
-    """Have the kernel kill this process when the service ends.
-
-    The end of the socket signals it too, but a hung engine does not read the socket. Only Linux
-    can do this (prctl(2)); elsewhere a hung engine is left over.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _serve(plan: EnginePlan, channel: socket.socket) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Hashable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from engine.contracts import Engine, Hypothesis, Prompt
-from service.batching.policy import BatchLimits, joining
+from engine.contracts import Answer, Engine, Prompt
+from service.batching.policy import BatchLimits, Size, joining
 from service.contracts import Finished, Join, Joined, Order, Report
 
 _LOG = logging.getLogger(__name__)
@@ -98,12 +98,12 @@ class DecodeLoop:
         started_s = self._clock()
         try:
             self._join(started_s)
-            rows = len(self._under_way)
+            rows = self._engine.active
             finished = self._engine.step() if rows else {}
             now_s = self._clock()
             self._row_s += (now_s - started_s) / rows if rows else 0.0
-            for key, hypothesis in finished.items():
-                self._finish(key, hypothesis, now_s)
+            for key, answer in finished.items():
+                self._finish(key, answer, now_s)
             for key in self._streaming & self._under_way.keys():
                 self._report.written[key] = self._engine.written(key)
         except Exception:
@@ -116,9 +116,9 @@ class DecodeLoop:
         self._report.steps.append((rows, now_s - started_s))
 
     def _join(self, now_s: float) -> None:
-        lengths = [len(prompt.source) for prompt in self._waiting.values()]
+        sizes = [Size(len(prompt.source), prompt.rows) for prompt in self._waiting.values()]
         free = self._engine.rows - self._engine.active
-        chosen = list(islice(self._waiting, joining(lengths, free, self._limits)))
+        chosen = list(islice(self._waiting, joining(sizes, free, self._limits)))
         if not chosen:
             return
         prompts: dict[Hashable, Prompt] = {key: self._waiting.pop(key) for key in chosen}
@@ -130,11 +130,11 @@ class DecodeLoop:
         self._engine.join(prompts)
         self._under_way |= dict.fromkeys(chosen, _Row(now_s, self._clock(), self._row_s))
 
-    def _finish(self, key: object, hypothesis: Hypothesis, now_s: float) -> None:
+    def _finish(self, key: object, answer: Answer, now_s: float) -> None:
         assert isinstance(key, int), "a row without a prompt: this is a bug"
         row = self._under_way.pop(key)
         self._streaming.discard(key)
         engine_s = self._row_s - row.row_s_before
         self._report.finished.append(
-            Finished(key, hypothesis, row.joined_s, row.encoded_s, now_s, engine_s)
+            Finished(key, answer, row.joined_s, row.encoded_s, now_s, engine_s)
         )

@@ -6,6 +6,7 @@ Both ends are this program, on a socket that no other process can reach, so pick
 from __future__ import annotations
 
 import pickle
+import socket
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,22 @@ _LENGTH = struct.Struct("!I")
 def packed(message: object) -> bytes:
     body = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
     return _LENGTH.pack(len(body)) + body
+
+
+def received(end: socket.socket) -> Any:
+    """Wait for one message and return it; what follows stays unread. Raises `EOFError`."""
+    (length,) = _LENGTH.unpack(_exactly(end, _LENGTH.size))
+    return pickle.loads(_exactly(end, length))  # noqa: S301  # see above
+
+
+def _exactly(end: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        piece = end.recv(count - len(data))
+        if not piece:
+            raise EOFError
+        data += piece
+    return data
 
 
 class Unpacking:

@@ -10,27 +10,20 @@ import asyncio
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+from service.children import command_of
 from service.contracts import EngineExit, Order, Report, Started
 from service.errors import EngineNotStarted, EngineRefused
-from service.hosting.frames import Unpacking, packed
+from service.hosting.channel import Channel
 from service.hosting.out_of_memory import OutOfMemoryKills
 from service.hosting.plan import EnginePlan
 from service.hosting.reserve import HandleReserve
 
 _LAST_STEP_S = 5.0
 _LOOK_S = 0.005  # between two checks for the exit of a process that closed its socket
-# Runs the `service.hosting` that contains this module, whatever else is on the path.
-_ROOT = str(Path(__file__).resolve().parents[2])
-_RUN = (
-    "import runpy, sys; root = sys.argv.pop(1); root in sys.path or sys.path.insert(0, root); "
-    "runpy.run_module('service.hosting', run_name='__main__', alter_sys=True)"
-)
 
 
 class ProcessHost:
@@ -56,7 +49,7 @@ class ProcessHost:
         self._reserve = HandleReserve()
         self._killed = False  # by this host
         self._process: subprocess.Popen[bytes] | None = None
-        self._channel: _Channel | None = None
+        self._channel: Channel | None = None
 
     @property
     def pid(self) -> int | None:
@@ -74,13 +67,7 @@ class ProcessHost:
         self._channel = None
         with self._reserve.released():
             ours = self._spawn()
-        loop = asyncio.get_running_loop()
-        try:
-            _, self._channel = await loop.create_connection(lambda: _Channel(on_report), sock=ours)
-        except BaseException:
-            ours.close()  # which ends the process
-            raise
-        first = await self._channel.first
+        first = await self._first_message(ours, on_report)
         if isinstance(first, Started):
             self._attempted = False
             return first
@@ -91,21 +78,34 @@ class ProcessHost:
             raise EngineRefused(f"the engine ended before it was ready: {end}")
         raise EngineNotStarted(str(end))
 
+    async def _first_message(
+        self, ours: socket.socket, on_report: Callable[[Report], None]
+    ) -> Started | EngineRefused | None:
+        """Return what the process says first, `None` if it ends before; pass on what follows."""
+        first: asyncio.Future[Started | EngineRefused | None]
+        first = asyncio.get_running_loop().create_future()
+
+        def on_message(message: Any) -> None:
+            if not first.done():
+                first.set_result(message)
+            elif not first.cancelled():  # else no caller waits for this engine
+                on_report(message)
+
+        def on_end(_: asyncio.Future[None]) -> None:
+            with suppress(asyncio.InvalidStateError):
+                first.set_result(None)
+
+        self._channel = await Channel.over(ours, on_message)
+        self._channel.lost.add_done_callback(on_end)
+        return await first
+
     def _spawn(self) -> socket.socket:
         """Start the process and return the service's end of the socket to it."""
         ours, theirs = socket.socketpair()
         try:
             with theirs:
                 self._process = subprocess.Popen(  # noqa: S603  # our own program
-                    [
-                        sys.executable,
-                        "-P",  # do not run code of the working directory
-                        "-c",
-                        _RUN,
-                        _ROOT,
-                        self._plan.to_json(),
-                        str(theirs.fileno()),
-                    ],
+                    command_of("service.hosting", self._plan.to_json(), str(theirs.fileno())),
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                 )
@@ -153,38 +153,3 @@ class ProcessHost:
         foreign_kill = status == -signal.SIGKILL and not self._killed
         oom = foreign_kill and self._out_of_memory is not None and self._out_of_memory.attribute()
         return EngineExit(self._process.pid, status, out_of_memory=oom)
-
-
-class _Channel(asyncio.Protocol):
-    """The service's end of the socket."""
-
-    def __init__(self, on_report: Callable[[Report], None]) -> None:
-        loop = asyncio.get_running_loop()
-        self.first: asyncio.Future[Any] = loop.create_future()  # None if the process ended first
-        self.lost: asyncio.Future[None] = loop.create_future()
-        self._on_report = on_report
-        self._unpacking = Unpacking()
-        self._transport: asyncio.WriteTransport | None = None
-
-    def send(self, message: object) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(packed(message))
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is not a subclass
-
-    def data_received(self, data: bytes) -> None:
-        for message in self._unpacking.feed(data):
-            if not self.first.done():
-                self.first.set_result(message)
-            elif not self.first.cancelled():  # else no caller waits for this engine
-                self._on_report(message)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        for future in (self.first, self.lost):
-            with suppress(asyncio.InvalidStateError):
-                future.set_result(None)

@@ -19,7 +19,7 @@ from bench.engines.figures import Figures, figures
 from bench.engines.flops import ModelShape, flops
 from bench.engines.machine import Sgemm
 from bench.engines.report import Run, details, line, tables
-from bench.engines.scenarios import poisson, split, take
+from bench.engines.scenarios import poisson, scenarios, split, take
 
 lengths = st.lists(st.integers(1, 60), min_size=1, max_size=80)
 
@@ -146,6 +146,25 @@ def test_a_given_bundle_becomes_an_entry() -> None:
     assert found.options == {"bundle": "models/small"}
     assert [str(layout) for layout in found.layouts] == ["1x2", "2x1"]
     assert layouts(1) == [Layout(1, 1)]
+
+
+def test_a_shape_without_any_of_the_named_scenarios_is_rejected(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Names of two `--only` add up: `bench.engines.by_level` adds its engines to the caller's."""
+    assert main(["--only", "flan-small-long", "--only", "batch-128", "ours-int8"]) == 1
+    assert capsys.readouterr().err == (
+        "error: --only: no scenario of flan-small-long; "
+        "expected some of batch-1, batch-8, batch-32, stream-saturated\n"
+    )
+
+
+def test_long_texts_have_fewer_questions_than_short_ones() -> None:
+    for quick in (True, False):
+        short, long = (scenarios(shape, quick=quick) for shape in ("mini", "flan-base-long"))
+        assert {one.name for one in long} < {one.name for one in short}
+        assert max(one.questions for one in long) < max(one.questions for one in short)
+        assert max(one.questions for one in long) <= 96
 
 
 def test_an_unknown_name_is_rejected_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,7 +35,7 @@ def test_it_sleeps_as_long_as_the_simulation_predicts(late_s: float) -> None:
     engine = Sleeping(COSTS, rows=4, sleep=clock.sleep, clock=clock)
     steps = [3, 7, 5]
     prompts = [Prompt((1, 2), forced=(9,) * (count - 1)) for count in steps]
-    assert [hypothesis.tokens for hypothesis in generate(engine, prompts)] == [
+    assert [answer.best.tokens for answer in generate(engine, prompts)] == [
         [9] * (count - 1) for count in steps
     ]
     arrivals = [Arrival(0.0, 2, count) for count in steps]

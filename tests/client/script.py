@@ -123,9 +123,9 @@ class Face:
 
 def answer(**fields: Any) -> dict[str, Any]:
     usual = {
-        "answer": "5", "variable": "x", "verdict": "correct", "reason": None, "source": "model",
-        "equation": "3*x = 15", "work": ["3*x = 15", "x = 5"], "confidence": 0.9, "tries": 1,
-        "model": {"name": "tiny", "version": "1"},
+        "answer": "5", "solution": {"x": "5"}, "variable": "x", "verdict": "correct",
+        "reason": None, "source": "model", "equation": "3*x = 15", "work": ["3*x = 15", "x = 5"],
+        "confidence": 0.9, "tries": 1, "model": {"name": "tiny", "version": "1"},
         "timing_ms": {"queue": 0.1, "inference": 2.0, "total": 2.5}, "more": "of a newer server",
     }  # fmt: skip
     return {**usual, **fields}

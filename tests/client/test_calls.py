@@ -62,6 +62,7 @@ def test_a_question_is_asked_and_its_answer_read(face: Face) -> None:
         api_key="cs_secret",
     )
     assert (found.answer, found.verdict, found.correct) == ("5", "correct", True)
+    assert found.solution == {"x": "5"}
     assert found.work == ("3*x = 15", "x = 5")
     assert (found.model.name, found.timing_ms["total"]) == ("tiny", 2.5)
     assert found.request_id == "mine"
@@ -70,6 +71,20 @@ def test_a_question_is_asked_and_its_answer_read(face: Face) -> None:
     assert request.headers["authorization"] == "Bearer cs_secret"
     assert request.headers["x-request-id"] == "mine"
     assert script.bodies == [{"question": "3x = 15", "fallback": "exact", "timeout_ms": 2000}]
+
+
+def test_a_system_has_a_value_for_each_variable(face: Face) -> None:
+    values = {"x": "7/2", "y": "3/2"}
+    said = answer(answer=None, variable=None, solution=values)
+    found = face.ask(Script(httpx.Response(200, json=said)), lambda client: client.solve("it"))
+    assert (found.answer, found.variable, found.solution) == (None, None, values)
+
+
+def test_a_service_before_solutions_has_none(face: Face) -> None:
+    said = answer()
+    del said["solution"]
+    found = face.ask(Script(httpx.Response(200, json=said)), lambda client: client.solve("it"))
+    assert (found.answer, found.solution) == ("5", None)
 
 
 def test_without_a_key_or_an_id_there_is_an_id_and_no_key(face: Face) -> None:

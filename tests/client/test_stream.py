@@ -14,16 +14,20 @@ from hypothesis import strategies as st
 from cybersolve_client import (
     ConnectionFailed,
     DeadlineExceeded,
+    Info,
     InvalidRequest,
     Overloaded,
+    Problem,
     ServerError,
+    Token,
 )
 from cybersolve_client.clock import Deadline
 from cybersolve_client.events import Events
 from tests.client.script import Face, Script, TurnedClock, events, failing, problem
 
 DONE = {
-    "text": "Hallo Welt", "tokens": 3, "finish_reason": "end",
+    "text": "Hallo Welt", "tokens": 3, "finish_reason": "end", "logprob": -0.5, "score": None,
+    "alternatives": [], "seed": None, "source_tokens": 2, "truncated": False, "unknown": [],
     "model": {"name": "tiny", "version": "1"}, "timing_ms": {"total": 2.0},
 }  # fmt: skip
 
@@ -52,6 +56,48 @@ def test_a_whole_text_is_the_same_object(face: Face) -> None:
     generation = face.ask(script, lambda client: client.generate("Hello"))
     assert (generation.text, generation.model.name) == ("Hallo Welt", "tiny")
     assert script.bodies == [{"text": "Hello", "stream": False, "timeout_ms": 30_000}]
+
+
+def test_settings_are_sent_and_the_other_texts_are_read(face: Face) -> None:
+    top = {"id": 4, "text": " Erde", "logprob": -2.0}
+    tokens = [{"id": 3, "text": " Welt", "logprob": None, "top": [top]}]
+    other = {
+        "text": "Welt", "tokens": 1, "finish_reason": "stop", "logprob": -1.0, "score": -0.5,
+        "token_logprobs": tokens,
+    }  # fmt: skip
+    body = {**DONE, "alternatives": [other], "unknown": ["{"], "seed": 3}
+    script = Script(httpx.Response(200, json=body))
+    settings = {"num_beams": 2, "num_return_sequences": 2, "logprobs": 1, "logit_bias": {5: -1.0}}
+    found = face.ask(script, lambda client: client.generate("Hello", **settings))
+    assert (found.seed, found.unknown, found.token_logprobs) == (3, ("{",), None)
+    (alternative,) = found.alternatives
+    assert (alternative.text, alternative.score) == ("Welt", -0.5)
+    assert alternative.token_logprobs == (Token(3, " Welt", None, (Token(4, " Erde", -2.0),)),)
+    (sent,) = script.bodies
+    assert sent == {
+        "text": "Hello", "stream": False, "timeout_ms": 30_000, **settings, "logit_bias": {"5": -1},
+    }  # fmt: skip
+
+
+def test_many_texts_are_sent_in_few_requests_and_busy_ones_again(face: Face) -> None:
+    limits = dict.fromkeys(Info.__dataclass_fields__, 0)
+    limits |= {"max_batch_questions": 2, "max_body_bytes": 10_000}
+
+    def results(*found: dict[str, Any]) -> httpx.Response:
+        return httpx.Response(200, json={"results": list(found)})
+
+    long = problem(422, detail="300 tokens; the model reads at most 200", kind="problem")
+    script = Script(
+        httpx.Response(200, json=limits),
+        results(DONE, problem(429)),
+        results({**DONE, "text": "b"}),
+        results(long),
+    )
+    found = face.ask(script, lambda client: client.generate_many(["a", "b", "c"], top_k=3))
+    assert [getattr(one, "text", one) for one in found[:2]] == ["Hallo Welt", "b"]
+    assert isinstance(found[2], Problem)
+    assert [body["texts"] for body in script.bodies] == [["a", "b"], ["b"], ["c"]]
+    assert {body["top_k"] for body in script.bodies} == {3}
 
 
 def test_a_busy_server_is_asked_again_before_the_stream_begins(face: Face) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = "docker.io/library/debian:bookworm-slim"
+REVISION = "0123abc"  # of the images that tests build
 TOOLS = ("buildah", "debootstrap", "unshare", "chroot")
 _DOCUMENTATION = ("doc", "man", "locale", "info")
 _CA = "/run/build-ca.crt"
@@ -83,7 +84,7 @@ class Builder:
         """Build the Dockerfile with `arguments`; raises `CalledProcessError` with its output."""
         self._buildah(
             "build", "--pull-never", "--layers", "--format", "docker", "--tag", name,
-            *self._certificates(), *arguments, str(ROOT),
+            "--build-arg", f"BASE={BASE}", *self._certificates(), *arguments, str(ROOT),
         )  # fmt: skip
         container = self._buildah("from", "--pull-never", name).strip()
         root = Path(self._buildah("mount", container).strip())

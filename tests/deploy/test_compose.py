@@ -16,9 +16,10 @@ from tests.deploy.observability import DEPLOY
 from tests.end_to_end.conftest import ROOT
 
 FILE = ROOT / "docker-compose.yml"
-pytestmark = pytest.mark.skipif(
+needs_compose = pytest.mark.skipif(
     shutil.which("docker-compose") is None, reason="needs Compose (apt-get install docker-compose)"
 )
+pytestmark = needs_compose
 
 
 def compose(*arguments: str, file: Path = FILE) -> subprocess.CompletedProcess[str]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from engine.bundle import load_manifest, read_manifest
 from loadtest.server import free_port
-from tests.deploy.images import Builder, Image, missing
+from service.settings import Settings
+from service.sizing import providers
+from tests.deploy.images import BASE, REVISION, Builder, Image, missing
 from tests.end_to_end.conftest import START_S
 
 pytestmark = [
@@ -20,18 +26,6 @@ pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=missing()),
 ]
 MOST_BYTES = 400_000_000
-
-
-@pytest.fixture(scope="module")
-def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
-    builder = Builder(tmp_path_factory.mktemp("images"))
-    yield builder
-    builder.clean()
-
-
-@pytest.fixture(scope="module")
-def image(builder: Builder) -> Image:
-    return builder.build("cybersolve")
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +64,37 @@ def test_it_has_the_page(served: tuple[Image, int]) -> None:
         assert httpx.get(f"http://127.0.0.1:{port}{path}").status_code == 200, path
 
 
-def test_its_health_check_says_so(served: tuple[Image, int]) -> None:
+@pytest.mark.parametrize("variable", ["CYBERSOLVE_PORT", "PORT"])
+def test_its_health_check_says_so(served: tuple[Image, int], variable: str) -> None:
     image, port = served
     _, *command = image.config["Healthcheck"]["Test"]
-    healthy = image.start(command, CYBERSOLVE_PORT=str(port))
+    healthy = image.start(command, **{variable: str(port)})
     assert healthy.wait(timeout=START_S) == 0
-    sick = image.start(command, CYBERSOLVE_PORT=str(free_port()))
+    sick = image.start(command, **{variable: str(free_port())})
     assert sick.wait(timeout=START_S) != 0
     sick.communicate()
     healthy.communicate()
+
+
+def test_it_says_what_it_is_and_what_it_holds(image: Image) -> None:
+    labels = image.config["Labels"]
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert labels["org.opencontainers.image.revision"] == REVISION
+    materials = image.root / "opt/cybersolve/materials"
+    bill = json.loads((materials / "sbom.cdx.json").read_text())
+    names = {component["name"] for component in bill["components"]}
+    assert {"libc6", "python3", "onnxruntime", "cybersolve", "cybersolve-mini"} <= names
+    assert "gcc" not in names  # of the build alone
+    statement = json.loads((materials / "provenance.json").read_text())
+    parameters = statement["predicate"]["buildDefinition"]["externalParameters"]
+    assert parameters == {"BASE": BASE, "PROVIDER": "cpu", "REVISION": REVISION}
+
+
+def test_it_can_send_spans(image: Image) -> None:
+    script = "from opentelemetry.exporter.otlp.proto.http import trace_exporter"
+    process = image.start(["python", "-c", script])
+    output, _ = process.communicate(timeout=START_S)
+    assert process.returncode == 0, output
 
 
 def test_it_is_not_root_and_cannot_write(image: Image) -> None:
@@ -102,7 +118,7 @@ def test_it_is_small_and_holds_nothing_but_the_service(image: Image) -> None:
     }
     print({name: f"{size / 1e6:.0f} MB" for name, size in sizes.items()})
     assert sizes["all"] < MOST_BYTES
-    strangers = ("pip", "torch", "transformers", "training", "tests", "locust")
+    strangers = ("pip", "huggingface_hub", "torch", "transformers", "training", "tests", "locust")
     assert not [name for name in strangers if (image.root / packages / name).exists()]
     assert not (image.root / "source").exists()
     # Without a compiler the package builds all the same, and is slower.
@@ -110,6 +126,22 @@ def test_it_is_small_and_holds_nothing_but_the_service(image: Image) -> None:
     assert sorted(path.name for path in (image.root / "opt/cybersolve/models").iterdir()) == [
         "cybersolve-mini"
     ]
+
+
+def test_the_model_of_a_gpu_image_is_one_that_a_gpu_runs(builder: Builder) -> None:
+    """And it answers, on this machine's CPU."""
+    gpu = builder.build("cybersolve-gpu-model", "--target", "model", "--build-arg", "PROVIDER=gpu")
+    model = gpu.root / "models" / "cybersolve-mini"
+    manifest = load_manifest(model)
+    assert "cuda" in providers(manifest)
+    shipped = read_manifest(Settings().model)
+    assert (manifest.name, manifest.version) == (shipped.name, shipped.version)
+    assert manifest.calibration == shipped.calibration
+    solved = subprocess.run(
+        [sys.executable, "-m", "service.cli", "solve", "3x + 5 = 20"],
+        env={**os.environ, "CYBERSOLVE_MODEL": str(model)}, capture_output=True, check=True,
+    )  # fmt: skip
+    assert b"x = 5" in solved.stdout
 
 
 def test_an_unknown_provider_does_not_build(builder: Builder) -> None:
@@ -129,7 +161,7 @@ def test_the_load_test_image_tests_the_service(builder: Builder, served: tuple[I
 
 
 def test_the_gpu_lock_is_the_service_with_another_runtime() -> None:
-    """Building it would fetch gigabytes: see docs/operate.md for when that was done last."""
+    """Building it would fetch gigabytes: docs/operate.md says when that was done last."""
     folder = Path(__file__).resolve().parents[2] / "requirements"
 
     def pinned(name: str) -> dict[str, str]:
@@ -137,7 +169,7 @@ def test_the_gpu_lock_is_the_service_with_another_runtime() -> None:
         pins = [line.split()[0].partition("==") for line in lines if line[:1].isalpha()]
         return {package: version for package, _, version in pins}
 
-    cpu, gpu = pinned("serve.txt"), pinned("serve-gpu.txt")
+    cpu, gpu = pinned("otel.txt"), pinned("serve-gpu.txt")
     assert set(cpu) - set(gpu) == {"onnxruntime"}
     added = set(gpu) - set(cpu)
     assert "onnxruntime-gpu" in added

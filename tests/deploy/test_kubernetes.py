@@ -3,72 +3,88 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
 
 import kubernetes_validate
 import pytest
-import yaml
 
-from service.settings import Settings
-from tests.deploy.observability import DEPLOY
-
-KUBERNETES = DEPLOY / "kubernetes"
-VERSIONS = ("1.29", "1.33", "1.37")
-OVERLAYS = ("overlays/cpu", "overlays/gpu")
-CUSTOM = ("ScaledObject", "ServiceMonitor", "InferenceService")
-UVICORN_S = 5  # service.server's patience with answers on their way out
-# What an InferenceService's predictor has beyond a pod.
-KSERVE_ONLY = ("minReplicas", "maxReplicas")
-
-needs_kubectl = pytest.mark.skipif(
-    shutil.which("kubectl") is None, reason="needs kubectl, whose kustomize builds the manifests"
+from tests.deploy.manifests import (
+    KSERVE,
+    OPTIONAL,
+    OVERLAYS,
+    VERSIONS,
+    Resource,
+    as_pod,
+    built,
+    needs_kubectl,
+    of,
+    pods,
+    with_components,
 )
-Resource = dict[str, Any]
+
+CUSTOM = ("ScaledObject", "ServiceMonitor", "PodMonitor", "PrometheusRule", "HTTPRoute")
+OF_KSERVE = ("InferenceService", "ServingRuntime")  # no package has their schemas
+UVICORN_S = 5  # service.server's patience with answers on their way out
+IMAGE_VOLUMES = "1.33"  # in the schemas of Kubernetes from here on
+pytestmark = needs_kubectl
 
 
-def built(folder: str) -> list[Resource]:
-    result = subprocess.run(
-        ["kubectl", "kustomize", str(KUBERNETES / folder)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    return list(yaml.safe_load_all(result.stdout))
+def own(resources: list[Resource]) -> list[Resource]:
+    return [one for one in resources if one["kind"] not in (*CUSTOM, *OF_KSERVE)]
 
 
-def of(resources: list[Resource], kind: str) -> Resource:
-    (found,) = [resource for resource in resources if resource["kind"] == kind]
-    return found
-
-
-def predictor_as_pod() -> Resource:
-    predictor = deepcopy(of(built("kserve"), "InferenceService")["spec"]["predictor"])
-    for name in KSERVE_ONLY:
-        del predictor[name]
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": predictor}
-
-
-@needs_kubectl
-@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_every_resource_fits_the_schema_of(overlay: str, version: str) -> None:
-    own = [resource for resource in built(overlay) if resource["kind"] not in CUSTOM]
-    kinds = {resource["kind"] for resource in own}
-    assert kinds == {"Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"}
-    for resource in own:
-        kubernetes_validate.validate(resource, version, strict=True)
+def test_every_resource_fits_the_schemas_of(overlay: str) -> None:
+    resources = own(built(overlay))
+    scaler = {"HorizontalPodAutoscaler"} if overlay == "overlays/hpa" else set()
+    kinds = {"ConfigMap", "Deployment", "NetworkPolicy", "PodDisruptionBudget", "Service"} | scaler
+    assert {resource["kind"] for resource in resources} == kinds
+    for version in VERSIONS:
+        for resource in resources:
+            kubernetes_validate.validate(resource, version, strict=True)
 
 
-@needs_kubectl
+@pytest.mark.parametrize("component", OPTIONAL)
+def test_every_component_fits_the_schemas_with_the_base(component: str, tmp_path: Path) -> None:
+    resources = own(with_components(tmp_path, component))
+    for version in VERSIONS:
+        if component == "model-image" and version < IMAGE_VOLUMES:
+            continue
+        for resource in resources:
+            kubernetes_validate.validate(resource, version, strict=True)
+    (pod,) = pods(resources)
+    assert pod.settings  # the service takes what the component sets
+
+
+def test_components_that_share_a_pod_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    alone = ("api-keys", "tracing", "model-volume", "gpu")
+    (pod,) = pods(with_components(tmp_path, *alone))
+    environment = pod.environment
+    assert {"CYBERSOLVE_API_KEYS_FILE", "OTEL_SERVICE_NAME", "CYBERSOLVE_MODEL"} <= set(environment)
+    assert (environment["CYBERSOLVE_WORKERS"], environment["CYBERSOLVE_PROVIDER"]) == ("1", "cuda")
+    mounts = [mount["name"] for mount in pod.container["volumeMounts"]]
+    assert mounts == [volume["name"] for volume in pod.spec["volumes"]] == ["api-keys", "models"]
+
+
+def test_the_example_of_time_slicing_is_a_resource() -> None:
+    import yaml
+
+    from tests.deploy.manifests import KUBERNETES
+
+    example = yaml.safe_load((KUBERNETES / "components/gpu/time-slicing.yaml").read_text())
+    kubernetes_validate.validate(example, VERSIONS[-1], strict=True)
+    assert yaml.safe_load(example["data"]["any"])["version"] == "v1"
+
+
 @pytest.mark.parametrize("version", VERSIONS)
-def test_kserves_predictor_is_a_pod_of(version: str) -> None:
-    kubernetes_validate.validate(predictor_as_pod(), version, strict=True)
+@pytest.mark.parametrize("folder", KSERVE)
+def test_kserves_pods_are_pods_of(folder: str, version: str) -> None:
+    (pod,) = pods(built(folder))
+    kubernetes_validate.validate(as_pod(pod.spec), version, strict=True)
 
 
-@needs_kubectl
 def test_a_misspelt_field_would_be_found() -> None:
     deployment = of(built("overlays/cpu"), "Deployment")
     deployment["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
@@ -76,57 +92,51 @@ def test_a_misspelt_field_would_be_found() -> None:
         kubernetes_validate.validate(deployment, VERSIONS[-1], strict=True)
 
 
-@needs_kubectl
-@pytest.mark.parametrize("where", [*OVERLAYS, "kserve"])
-def test_pods_outlive_the_drain_and_cannot_harm(where: str) -> None:
-    resources = built(where)
-    if where == "kserve":
-        pod = of(resources, "InferenceService")["spec"]["predictor"]
-    else:
-        pod = of(resources, "Deployment")["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
-    settings = {
-        entry["name"].removeprefix("CYBERSOLVE_").lower(): entry["value"]
-        for entry in container["env"]
-    }
-    assert set(settings) <= set(Settings.__dataclass_fields__)
+@pytest.mark.parametrize("folder", [*OVERLAYS, *KSERVE])
+def test_pods_outlive_the_drain_and_cannot_harm(folder: str) -> None:
+    (pod,) = pods(built(folder))
+    container = pod.container
     *_, hook = container["lifecycle"]["preStop"]["exec"]["command"]
     signalled, paused = hook.split("; ")
     assert signalled == "kill -USR1 1"
-    pause_s = int(paused.removeprefix("sleep "))
-    needed_s = pause_s + float(settings["drain_timeout_s"]) + UVICORN_S
-    assert pod["terminationGracePeriodSeconds"] > needed_s
-    assert pod["enableServiceLinks"] is False
-    assert pod["securityContext"]["runAsNonRoot"] is True
+    needed_s = int(paused.removeprefix("sleep ")) + pod.settings.drain_timeout_s + UVICORN_S
+    assert pod.spec["terminationGracePeriodSeconds"] > needed_s
+    assert pod.spec["enableServiceLinks"] is False
+    assert pod.spec["securityContext"]["runAsNonRoot"] is True
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
     assert container["image"].startswith("registry.example/cybersolve:1.0.0")
-    requested = container["resources"]["requests"]
-    assert {"cpu", "memory"} <= set(requested)
-    assert settings["workers"] == requested["cpu"]
 
 
-@needs_kubectl
-@pytest.mark.parametrize("where", [*OVERLAYS, "kserve"])
-def test_probes_ask_the_port_that_answers_under_load(where: str) -> None:
-    resources = built(where)
-    if where == "kserve":
-        (container,) = of(resources, "InferenceService")["spec"]["predictor"]["containers"]
-    else:
-        (container,) = of(resources, "Deployment")["spec"]["template"]["spec"]["containers"]
-    settings = {entry["name"]: entry["value"] for entry in container["env"]}
-    port = int(settings["CYBERSOLVE_METRICS_PORT"])
-    ports = {entry["name"]: entry["containerPort"] for entry in container["ports"]} | {port: port}
+def test_the_pod_that_converts_cannot_harm_either(tmp_path: Path) -> None:
+    deployment = of(with_components(tmp_path, "model-convert"), "Deployment")
+    (converts,) = deployment["spec"]["template"]["spec"]["initContainers"]
+    (serves,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert converts["securityContext"] == serves["securityContext"]
+    assert converts["image"] == serves["image"]
+    environment, of_service = (
+        {entry["name"]: entry["value"] for entry in container["env"]}
+        for container in (converts, serves)
+    )
+    # The same model, precision and cache: the service finds what was converted.
+    assert {**environment, "CYBERSOLVE_MODEL": converts["args"][-1]}.items() <= of_service.items()
+
+
+@pytest.mark.parametrize("folder", [*OVERLAYS, *KSERVE])
+def test_probes_ask_the_port_that_answers_under_load(folder: str) -> None:
+    (pod,) = pods(built(folder))
+    port, container = pod.settings.metrics_port, pod.container
+    assert port is not None
+    named = {entry["name"]: entry["containerPort"] for entry in container["ports"]}
     for kind in ("startup", "readiness", "liveness"):
-        assert ports[container[f"{kind}Probe"]["httpGet"]["port"]] == port
+        assert ({port: port} | named)[container[f"{kind}Probe"]["httpGet"]["port"]] == port
     assert container["readinessProbe"]["timeoutSeconds"] > 1
     assert container["readinessProbe"]["failureThreshold"] > 1
 
 
-@needs_kubectl
 def test_selectors_select_the_pods() -> None:
     resources = built("overlays/cpu")
     pod = of(resources, "Deployment")["spec"]["template"]
@@ -146,22 +156,34 @@ def test_selectors_select_the_pods() -> None:
     ports = {port["name"] for port in of(resources, "Service")["spec"]["ports"]}
     assert ports == {"http", "metrics"}
     assert monitored["endpoints"][0]["port"] == "metrics"
-    target = of(resources, "ScaledObject")["spec"]["scaleTargetRef"]["name"]
-    assert target == of(resources, "Deployment")["metadata"]["name"]
+    dashboard = of(resources, "ConfigMap")
+    assert json.loads(dashboard["data"]["cybersolve.json"])["title"] == "CyberSolve"
+
+
+@pytest.mark.parametrize("folder", KSERVE)
+def test_kserve_serves_under_the_name_that_clients_use(folder: str) -> None:
+    resources = built(folder)
+    service = of(resources, "InferenceService")
+    (pod,) = pods(resources)
+    assert pod.environment["CYBERSOLVE_NAME"] in ("{{.Name}}", service["metadata"]["name"])
+    monitor = of(resources, "PodMonitor")["spec"]
+    labels = service["metadata"]["labels"].items()  # KServe gives its pods those of the resource
+    assert monitor["selector"]["matchLabels"].items() <= labels
+    assert monitor["podMetricsEndpoints"][0]["portNumber"] == pod.settings.metrics_port
 
 
 @pytest.mark.ops
-@needs_kubectl
-def test_custom_resources_fit_the_schemas_of_their_projects(schemas: Path) -> None:
-    custom = [resource for resource in built("overlays/cpu") if resource["kind"] in CUSTOM]
-    assert len(custom) == 2
+def test_custom_resources_fit_the_schemas_of_their_projects(schemas: Path, tmp_path: Path) -> None:
+    everything = built("overlays/cpu") + built("kserve") + with_components(tmp_path, "gateway")
+    custom = [resource for resource in everything if resource["kind"] in CUSTOM]
+    assert {resource["kind"] for resource in custom} == set(CUSTOM)
     wrong = deepcopy(custom)
-    wrong[0]["spec"].clear()
-    wrong[1]["spec"]["endpoints"] = "all"
+    for resource in wrong:
+        resource["spec"] = {"mistaken": True, "parentRefs": "all", "groups": "all"}
     result = subprocess.run(
         ["node", "validate.mjs"],
         cwd=schemas, input=json.dumps(custom + wrong), capture_output=True, text=True, check=True,
     )  # fmt: skip
-    first, second, *faults = json.loads(result.stdout)
-    assert (first, second) == ("", "")
-    assert all(faults)
+    faults = json.loads(result.stdout)
+    assert faults[: len(custom)] == [""] * len(custom)
+    assert all(faults[len(custom) :])

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
 import pytest
 import yaml
 
+from bench.processes import children
 from loadtest.workload import asks
 from service.settings import Settings
 from tests.deploy.observability import (
@@ -31,6 +34,14 @@ from tests.deploy.observability import (
 from tests.end_to_end.conftest import ROOT, Server, start
 
 WAIT_S = 90.0
+ENUMERATIONS = {
+    '"type": "value"': "MappingType.ValueToText",
+    '"mode": "absolute"': "ThresholdsMode.Absolute",
+    '"mode": "thresholds"': "FieldColorModeId.Thresholds",
+}
+PROMETHEUS = pytest.mark.skipif(
+    shutil.which("prometheus") is None, reason="needs Prometheus (apt-get install prometheus)"
+)
 PROMTOOL = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="needs promtool (apt-get install prometheus)"
 )
@@ -99,21 +110,54 @@ def test_the_dashboard_is_one_that_grafana_can_lay_out_and_provision() -> None:
         assert panel["datasource"]["uid"] == "${datasource}"
 
 
+def test_the_dashboard_marks_what_alerts_and_deployments_are_about() -> None:
+    """Lines where alerts fire, a row of figures at the top, and a mark where a version begins."""
+    dashboard = json.loads(DASHBOARD.read_text())
+    figures = [panel["title"] for panel in panels() if panel["gridPos"]["y"] == 1]
+    assert figures == [
+        "Requests now", "Errors now", "Burn rate", "p99 now", "Saturation now", "Replicas ready",
+    ]  # fmt: skip
+    variables = [variable["name"] for variable in dashboard["templating"]["list"]]
+    assert variables == ["datasource", "namespace", "job", "instance", "version"]
+    (marks,) = dashboard["annotations"]["list"]
+    assert "cybersolve_model_info" in marks["expr"]
+    alerts = {rule["alert"]: rule["expr"] for rule in rules() if "alert" in rule}
+    for alert, title in (
+        ("CybersolveErrors", "Errors and refusals"),
+        ("CybersolveQueueSlow", "Queue wait"),
+        ("CybersolveSaturated", "Rows in use"),
+        ("CybersolveQueueNearlyFull", "Queue fill"),
+        ("CybersolveFileHandles", "File handles"),
+        ("CybersolveInaccurate", "Accuracy"),
+    ):
+        (panel,) = [panel for panel in panels() if panel["title"] == title]
+        lines = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+        assert float(alerts[alert].split()[-1]) in [line["value"] for line in lines], title
+
+
 @pytest.mark.ops
 def test_the_dashboard_fits_grafanas_own_schema(schemas: Path) -> None:
     """The types that Grafana generates from its schema, asked by TypeScript's compiler."""
-    fits = checked(schemas, DASHBOARD.read_text())
+    dashboard = json.loads(DASHBOARD.read_text())
+    for annotation in dashboard["annotations"]["list"]:
+        for name in ("expr", "step", "titleFormat"):  # Prometheus' own, of which it knows nothing
+            del annotation[name]
+    text = json.dumps(dashboard, indent=2)
+    fits = checked(schemas, text)
     assert fits.returncode == 0, fits.stdout
-    wrong = checked(schemas, DASHBOARD.read_text().replace('"gridPos"', '"gridPosition"'))
+    wrong = checked(schemas, text.replace('"gridPos"', '"gridPosition"'))
     assert "gridPosition" in wrong.stdout
 
 
 def checked(folder: Path, dashboard: str) -> subprocess.CompletedProcess[str]:
-    types = "@grafana/schema/dist/esm/raw/dashboard/x/dashboard_types.gen"
-    # JSON has strings where TypeScript has an enumeration.
-    literal = dashboard.replace('"type": "value"', '"type": "value" as MappingType.ValueToText')
+    types = "./node_modules/@grafana/schema/dist/types/raw/dashboard/x/types.gen"
+    # JSON has strings where TypeScript has enumerations.
+    literal = dashboard
+    for text, member in ENUMERATIONS.items():
+        literal = literal.replace(text, f"{text} as {member}")
+    names = ", ".join(["Dashboard", *{member.split(".")[0] for member in ENUMERATIONS.values()}])
     (folder / "dashboard.ts").write_text(
-        f'import type {{ Dashboard, MappingType }} from "{types}";\n'
+        f'import type {{ {names} }} from "{types}";\n'
         f"export const dashboard: Dashboard = {literal};\n"
     )
     strict = "--noEmit --strict --skipLibCheck --module esnext --target es2022"
@@ -154,10 +198,14 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
 
 
 class Traffic:
-    """Callers that ask both servers everything, with deadlines that pass and queues that fill."""
+    """Callers that ask the servers everything, with deadlines that pass and queues that fill.
 
-    def __init__(self, servers: list[Server]) -> None:
+    `lossy`: a request may be lost, because the process that serves it is killed.
+    """
+
+    def __init__(self, servers: list[Server], *, lossy: bool = False) -> None:
         self._servers = servers
+        self._lost = (httpx.TransportError,) if lossy else ()
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._ask, args=(seed,)) for seed in range(8)]
 
@@ -174,18 +222,18 @@ class Traffic:
         with httpx.Client(timeout=60) as client:
             for count, ask in enumerate(asks(seed)):
                 for server in self._servers:
-                    client.post(server.url + ask.path, json=ask.body)
+                    with suppress(*self._lost):
+                        client.post(server.url + ask.path, json=ask.body)
                     if count % 20 == 0:
                         impatient = {"question": "x + 1 = 2", "timeout_ms": 1}
-                        client.post(f"{server.url}/solve", json=impatient)
+                        with suppress(*self._lost):
+                            client.post(f"{server.url}/solve", json=impatient)
                 if self._over.is_set():
                     return
 
 
 @pytest.mark.ops
-@pytest.mark.skipif(
-    shutil.which("prometheus") is None, reason="needs Prometheus (apt-get install prometheus)"
-)
+@PROMETHEUS
 def test_every_panel_and_every_rule_has_data_under_real_traffic(
     servers: list[Server], tmp_path: Path
 ) -> None:
@@ -199,6 +247,39 @@ def test_every_panel_and_every_rule_has_data_under_real_traffic(
             assert time.monotonic() < deadline, f"no data: {waiting}"
             time.sleep(1)
         healthy(monitor)
+
+
+@pytest.mark.ops
+@PROMETHEUS
+def test_no_counter_falls_when_a_process_is_killed(tmp_path: Path) -> None:
+    """Several HTTP processes are one target, whichever of them answers the scrape."""
+    server = start(CYBERSOLVE_PROCESSES="2", CYBERSOLVE_WORKERS="2")
+    try:
+        target = server.url.removeprefix("http://")
+        with prometheus(tmp_path, [target]) as monitor, Traffic([server], lossy=True):
+            until(lambda: monitor.query("sum(cybersolve_requests_total)")[:1] > [100.0])
+            os.kill(children(server.process.pid)[0], signal.SIGKILL)
+            until(lambda: monitor.query("sum(cybersolve_http_process_ends_total)") == [1.0])
+            until(lambda: monitor.query("cybersolve_http_processes") == [2.0])
+            assert httpx.get(f"{server.url}/readyz").status_code == 200
+            for name in growing(server):
+                assert monitor.query(f"max(resets({name}[5m]))") in ([0.0], []), name
+            assert monitor.query("max(resets(cybersolve_requests_total[5m]))") == [0.0]
+    finally:
+        server.stop()
+
+
+def growing(server: Server) -> set[str]:
+    """Return the names of the series that must never fall."""
+    text = httpx.get(f"{server.url}/metrics").text
+    return set(re.findall(r"^(\w+(?:_total|_bucket|_sum|_count))\b", text, re.MULTILINE))
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not holds():
+        assert time.monotonic() < deadline, "never"
+        time.sleep(1)
 
 
 def healthy(monitor: Prometheus) -> None:

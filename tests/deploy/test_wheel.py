@@ -1,9 +1,13 @@
-"""The wheel, as `make wheel` builds it, in an environment that has nothing else of the project."""
+"""The wheels, as `make wheel` builds them: for this processor, in an environment that has nothing
+else of the project, and for ARM64, as far as an emulated processor goes.
+"""
 
 from __future__ import annotations
 
 import os
+import platform
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,40 +15,85 @@ from pathlib import Path
 
 import pytest
 
+from deploy import wheels
 from engine import kernels
+from tests.engine.kernel_harness.emulation import HARNESS, SOURCES, assert_as_defined, run
+from tests.engine.kernel_harness.shapes import edge_cases, wanted
 
-ROOT = Path(__file__).resolve().parents[2]
+ARM = "aarch64"
+SYSROOT = Path("/usr/aarch64-linux-gnu")
 
 pytestmark = pytest.mark.wheel
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    scripts = str(Path(sys.executable).parent)
-    environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+    return wheels.build(platform.machine(), tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def arm_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not shutil.which(wheels.CROSS[ARM][0]):
+        pytest.skip("needs Debian's gcc-aarch64-linux-gnu")
+    return wheels.build(ARM, tmp_path_factory.mktemp("arm-wheel"))
+
+
+@pytest.fixture(scope="module")
+def emulated(arm_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The command of the kernel harness around the library of the ARM64 wheel."""
+    qemu = shutil.which("qemu-aarch64")
+    if not qemu or not SYSROOT.exists():
+        pytest.skip("needs Debian's qemu-user and libc6-dev-arm64-cross")
+    folder = tmp_path_factory.mktemp("emulated")
+    library = Path(zipfile.ZipFile(arm_wheel).extract("engine/kernels/library.abi3.so", folder))
+    harness = folder / "harness"
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(ROOT)],
+        [
+            wheels.CROSS[ARM][0], "-std=gnu11", "-O1", f"-I{SOURCES}", str(HARNESS), str(library),
+            f"-Wl,-rpath,{library.parent}", "-o", str(harness),
+        ],
         check=True,
     )  # fmt: skip
-    (plain,) = folder.glob("*.whl")
-    subprocess.run(
-        ["auditwheel", "repair", "--wheel-dir", str(folder / "tagged"), str(plain)],
-        check=True, env=environment,
-    )  # fmt: skip
-    (built,) = (folder / "tagged").glob("*.whl")
-    return built
+    return [qemu, "-L", str(SYSROOT), "-cpu", "max", str(harness)]
 
 
 def test_it_is_for_every_python_and_most_of_linux(wheel: Path) -> None:
     assert re.search(r"-cp311-abi3-\S*manylinux_2_\d+_x86_64\.whl", wheel.name), wheel.name
 
 
-def test_it_holds_the_kernels_and_the_model_and_no_sources_of_kernels(wheel: Path) -> None:
-    names = zipfile.ZipFile(wheel).namelist()
+def test_the_wheel_for_arm_says_so(arm_wheel: Path) -> None:
+    assert re.search(r"-cp311-abi3-\S*manylinux_2_\d+_aarch64\.whl", arm_wheel.name), arm_wheel.name
+
+
+@pytest.mark.parametrize("fixture", ["wheel", "arm_wheel"])
+def test_it_holds_the_kernels_and_the_model_and_no_sources_of_kernels(
+    fixture: str, request: pytest.FixtureRequest
+) -> None:
+    names = zipfile.ZipFile(request.getfixturevalue(fixture)).namelist()
     assert any(re.fullmatch(r"engine/kernels/library\.abi3\.so", name) for name in names)
     assert "models/cybersolve-mini/manifest.json" in names
     assert not [name for name in names if name.endswith((".c", ".h")) or "checkpoint/" in name]
+
+
+@pytest.mark.parametrize("level", ["dotprod", "i8mm"])
+def test_the_kernels_in_the_wheel_for_arm_compute_as_defined(
+    emulated: list[str], level: str, tmp_path: Path
+) -> None:
+    """On an emulated processor, and without ONNX Runtime, which is not at hand for it."""
+    golden = [(case, *wanted(case)) for case in edge_cases()]
+    assert_as_defined(run(emulated, level, [case for case, *_ in golden], tmp_path), golden)
+
+
+def test_without_a_cross_compiler_it_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    other = ARM if platform.machine() != ARM else "x86_64"
+    assert wheels.main([other]) == 1
+    compiler, package = wheels.CROSS[other]
+    assert capsys.readouterr().err == (
+        f"error: no wheel for {other}: needs {compiler} (Debian: {package})\n"
+    )
 
 
 def test_it_solves_from_any_folder(wheel: Path, tmp_path: Path) -> None:

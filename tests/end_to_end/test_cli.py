@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -44,10 +45,29 @@ def test_version_is_that_of_the_project() -> None:
     assert result.stdout == f"cybersolve {project['version']}\n"
 
 
+def test_inspect_prints_a_bundles_needs_and_finds_damage(tmp_path: Path) -> None:
+    result = cybersolve("inspect", str(BUNDLED), "--workers", "2", "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["pod"]["env"]["CYBERSOLVE_WORKERS"] == "2"
+    damaged = shutil.copytree(BUNDLED, tmp_path / "damaged")
+    (damaged / "decoder.onnx").write_bytes(b"none")
+    result = cybersolve("inspect", str(damaged))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"error: {damaged / 'decoder.onnx'}: 4 bytes; the manifest")
+
+
 def test_solve_prints_the_work_and_the_verdict() -> None:
     result = cybersolve("solve", "3x + 5 = 20")
     assert result.returncode == 0
     assert result.stdout.splitlines() == ["3*x + 5 = 20", "3*x = 15", "x = 5", "(correct)"]
+
+
+def test_solve_prints_the_steps_of_a_system() -> None:
+    result = cybersolve("solve", "Suppose 3*b - 5 = 10. Solve b*x = 15 for x.")
+    assert result.returncode == 0
+    equations, *work, verdict = result.stdout.splitlines()
+    assert (equations, verdict) == ("3*b - 5 = 10, b*x = 15", "(correct)")
+    assert work == ["3*b = 15", "b = 5", "5*x = 15", "x = 3"]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def without_times(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_there_are_examples() -> None:
-    assert len(CURLS) == 3
+    assert len(CURLS) == 4
     assert len(COMMANDS) == 1
 
 

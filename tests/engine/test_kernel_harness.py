@@ -12,16 +12,13 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from engine import kernels
-from tests.engine.kernel_harness.cases import Case, Result, read_results, write_cases
+from tests.engine.kernel_harness.cases import write_cases
+from tests.engine.kernel_harness.emulation import HARNESS, SOURCES, Golden, assert_as_defined, run
 from tests.engine.kernel_harness.shapes import edge_cases, lying_cases, wanted
 
-ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ROOT / "engine/kernels"
-HARNESS = Path(__file__).parent / "kernel_harness/harness.c"
 STRICT = ("-std=gnu11", "-Wall", "-Wextra", "-Werror")
 # Without those of UBSan's checks that ASan makes too: they double the time to compile.
 SANITIZED = (
@@ -29,7 +26,6 @@ SANITIZED = (
     "-fno-sanitize=alignment,null,object-size",
 )  # fmt: skip
 
-Golden = list[tuple[Case, list[np.ndarray], float]]
 pytestmark = pytest.mark.kernels
 
 
@@ -42,28 +38,10 @@ def compiled(compiler: str, flags: Sequence[str], out: Path) -> Path:
     return out
 
 
-def run(command: Sequence[str], level: str, cases: Sequence[Case], folder: Path) -> list[Result]:
-    given, found = folder / "cases", folder / "results"
-    write_cases(given, cases)
-    done = subprocess.run(
-        [*command, level, str(given), str(found)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return read_results(found, len(cases))
-
-
 @pytest.fixture(scope="module")
 def golden() -> Golden:
     """Each case with what it must give, and how far a number may be from it."""
     return [(case, *wanted(case)) for case in edge_cases()]
-
-
-def assert_as_defined(found: Sequence[Result], golden: Golden) -> None:
-    for (case, expected, tolerance), result in zip(golden, found, strict=True):
-        assert not isinstance(result, str), (case.kind, result)
-        for one, other in zip(result, expected, strict=False):
-            assert one.shape == other.shape, case.kind
-            np.testing.assert_allclose(one, other, rtol=1e-4, atol=tolerance, err_msg=case.kind)
 
 
 @pytest.fixture(scope="session")

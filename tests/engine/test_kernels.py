@@ -19,7 +19,20 @@ from model_export.quantisation import in_blocks, quantised
 
 Arrays = dict[str, np.ndarray]
 FLOATS = TensorProto.FLOAT
-TYPES = {"float32": FLOATS, "int32": TensorProto.INT32, "int64": TensorProto.INT64}
+INTEGERS = TensorProto.INT8
+TYPES = {
+    "float32": FLOATS, "int8": INTEGERS, "int32": TensorProto.INT32, "int64": TensorProto.INT64,
+}  # fmt: skip
+# The type and rank of each output; of other operators floats, rank 3.
+TOKENS = TensorProto.INT64
+OUTPUTS = {
+    "CachedAttention": [(FLOATS, 3), (FLOATS, 4), (FLOATS, 4)],
+    "Candidates": [(TOKENS, 2), (FLOATS, 2), (FLOATS, 2)],
+    "Draw": [(TOKENS, 1), (FLOATS, 1), (FLOATS, 1)],
+    "EncoderAttention": [(FLOATS, 2)],
+    "Likeliest": [(TOKENS, 2), (FLOATS, 2)],
+    "QuantiseHeads": [(INTEGERS, 5), (FLOATS, 5)],
+}
 seeds = st.integers(0, 2**32 - 1)
 some = settings(max_examples=15)  # of each level
 
@@ -74,14 +87,12 @@ class Operator:
         made = graph.ops(
             kind, *inputs, *constants, outputs=outputs, domain=operators.DOMAIN, **attributes
         )
-        for place, value in enumerate(made):
-            integers = kind == "Likeliest" and place == 0
-            ranks = {"Likeliest": 2, "EncoderAttention": 2}
-            rank = 4 if len(made) == 3 and place else ranks.get(kind, 3)
+        kinds = OUTPUTS.get(kind, [(FLOATS, 3)])
+        for place, (value, (dtype, rank)) in enumerate(zip(made, kinds, strict=True)):
             shape = [f"{place}.{axis}" for axis in range(rank)]
-            graph.output(value, f"out{place}", TensorProto.INT64 if integers else FLOATS, shape)
+            graph.output(value, f"out{place}", dtype, shape)
         self._model = graph.model(kind, "").SerializeToString()
-        self.inputs = inputs
+        self.inputs, self.constants = inputs, constants
 
     def by_kernel(self, level: str) -> list[np.ndarray]:
         library = kernels.use(level)
@@ -109,7 +120,7 @@ def normal(random: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def cached_attention(
-    random: np.random.Generator, batch: int, heads: int, d_kv: int, columns: int
+    random: np.random.Generator, batch: int, heads: int, d_kv: int, columns: int, distances: int = 9
 ) -> Operator:
     past = random.integers(0, columns, batch).astype(np.int32)
     caches = (batch, heads, columns, d_kv)
@@ -121,7 +132,7 @@ def cached_attention(
             "value": normal(random, *caches),
             "past": past,
         },
-        {"biases": 3 * normal(random, columns, heads, 1, columns)},
+        {"biases": 3 * normal(random, heads, distances)},
         outputs=3,
         num_heads=heads,
     )
@@ -134,12 +145,14 @@ def cached_attention(
     st.integers(1, 9),
     st.integers(1, 4),
     st.sampled_from((8, 16, 24, 32, 64, 80)),
-    st.integers(1, 70),
+    st.tuples(st.integers(1, 70), st.integers(1, 70)),
 )
 def test_attention_over_what_was_written(
-    level: str, seed: int, batch: int, heads: int, d_kv: int, columns: int
+    level: str, seed: int, batch: int, heads: int, d_kv: int, lengths: tuple[int, int]
 ) -> None:
-    operator = cached_attention(np.random.default_rng(seed), batch, heads, d_kv, columns)
+    random = np.random.default_rng(seed)
+    columns, distances = lengths
+    operator = cached_attention(random, batch, heads, d_kv, columns, distances)
     (found, *caches), (expected, *expected_caches) = (
         operator.by_kernel(level),
         operator.by_definition(),
@@ -149,6 +162,28 @@ def test_attention_over_what_was_written(
         for row, past in enumerate(operator.inputs["past"]):
             filled = np.s_[row, :, : past + 1]
             assert np.array_equal(cache[filled], expected_cache[filled])
+
+
+@each_level
+@some
+@given(seeds, st.integers(1, 5), st.integers(1, 9), st.integers(1, 40), st.integers(1, 40))
+def test_biases_of_format_4_are_those_by_distance(
+    level: str, seed: int, batch: int, heads: int, columns: int, distances: int
+) -> None:
+    """Bundles of that format have a bias for each number of past tokens and each column."""
+    random = np.random.default_rng(seed)
+    operator = cached_attention(random, batch, heads, 16, columns, distances)
+    places = np.arange(columns)
+    back = np.clip(places[:, None] - places, 0, distances - 1)
+    table = operator.constants["biases"][:, distances - 1 - back]  # (heads, past, column)
+    older = Operator(
+        "CachedAttention",
+        operator.inputs,
+        {"biases": np.ascontiguousarray(table.transpose(1, 0, 2)[:, :, None])},
+        outputs=3,
+        num_heads=heads,
+    )
+    assert np.array_equal(older.by_kernel(level)[0], operator.by_kernel(level)[0])
 
 
 @each_level
@@ -177,6 +212,66 @@ def test_attention_over_what_was_read(
     )
     (found,), (expected,) = operator.by_kernel(level), operator.by_definition()
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@each_level
+@some
+@given(
+    seeds,
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.sampled_from((4, 16, 20, 32, 64, 128)),
+    st.integers(1, 70),
+)
+def test_attention_over_what_was_read_in_8_bits(
+    level: str, seed: int, batch: int, heads: int, d_kv: int, length: int
+) -> None:
+    random = np.random.default_rng(seed)
+    shape = (batch, heads, length)
+
+    def integers() -> np.ndarray:
+        return random.integers(-127, 128, (*shape, d_kv)).astype(np.int8)
+
+    operator = Operator(
+        "CrossAttentionInt8",
+        {
+            "query": normal(random, batch, 1, heads * d_kv),
+            "key": integers(),
+            "key_scales": np.abs(normal(random, *shape, 1)) / 50,
+            "value": integers(),
+            "value_scales": np.abs(normal(random, *shape, 1)),
+            "lengths": random.integers(1, length + 1, batch).astype(np.int32),
+        },
+        {},
+        num_heads=heads,
+    )
+    (found,), (expected,) = operator.by_kernel(level), operator.by_definition()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)  # values reach 300
+
+
+@each_level
+@some
+@given(
+    seeds,
+    st.integers(1, 20),
+    st.integers(1, 4),
+    st.integers(1, 5),
+    st.sampled_from((1, 4, 16, 20, 32, 64, 80)),
+)
+def test_keys_and_values_in_8_bits(
+    level: str, seed: int, tokens: int, parts: int, heads: int, d_kv: int
+) -> None:
+    """To the bit; and each number is within half a step of what it was."""
+    random = np.random.default_rng(seed)
+    x = normal(random, tokens, parts, heads, d_kv) * np.float32(10.0 ** random.integers(-3, 4))
+    x[random.random(tokens) < 0.1] = 0.0
+    operator = Operator("QuantiseHeads", {"x": x}, {}, outputs=2, num_heads=heads)
+    integers, scales = operator.by_kernel(level)
+    expected, expected_scales = operator.by_definition()
+    assert np.array_equal(integers, expected)
+    assert np.array_equal(scales, expected_scales)
+    restored = (integers * scales)[:, 0].transpose(2, 0, 1, 3)
+    assert (np.abs(restored - x) <= 0.501 * scales[:, 0].transpose(2, 0, 1, 3)).all()
 
 
 @each_level
@@ -298,6 +393,19 @@ def scaled(random: np.random.Generator, rows: int, columns: int, spread: float) 
     return x
 
 
+each_form = pytest.mark.parametrize("form", ["", "ByRow"], ids=["one scale", "by row"])
+
+
+def input_scale(form: str, value: float) -> Arrays:
+    """Return the constant that only products with one scale for all rows take."""
+    return {} if form else {"input_scale": np.array(value, np.float32)}
+
+
+def rounding_step(form: str, one_scale: float, largest: float) -> float:
+    """Return what one unit of a rounded input stands for, at most."""
+    return float(largest) / 127 if form else one_scale
+
+
 def close(found: np.ndarray, expected: np.ndarray, step: float) -> None:
     """Equal, but that an input just between two integers may be rounded to either.
 
@@ -308,38 +416,41 @@ def close(found: np.ndarray, expected: np.ndarray, step: float) -> None:
     assert np.abs(found - expected).max() <= 1e-3 + 2 * step
 
 
+@each_form
 @each_level
 @some
 @given(seeds, st.integers(1, 20), st.integers(1, 40), st.integers(1, 300), st.floats(0.1, 100))
 def test_product_of_a_norm(
-    level: str, seed: int, rows: int, quads: int, columns: int, spread: float
+    form: str, level: str, seed: int, rows: int, quads: int, columns: int, spread: float
 ) -> None:
     random = np.random.default_rng(seed)
     integers, scales = quantised(normal(random, 4 * quads, columns))
     operator = Operator(
-        "NormLinear",
+        f"NormLinear{form}",
         {"x": scaled(random, rows, 4 * quads, spread)},
         {
             "norm": normal(random, 4 * quads),
             "weight": in_blocks(integers),
             "scales": scales,
-            "input_scale": np.array(0.02, np.float32),
+            **input_scale(form, 0.02),
         },
         epsilon=1e-6,
     )
-    close(operator.by_kernel(level)[0], operator.by_definition()[0], 63 * scales.max() * 0.02)
+    step = 63 * scales.max() * rounding_step(form, 0.02, 4 * 4 * np.sqrt(4 * quads))
+    close(operator.by_kernel(level)[0], operator.by_definition()[0], step)
 
 
+@each_form
 @each_level
 @some
 @given(seeds, st.integers(1, 20), st.integers(1, 40), st.integers(1, 300), st.floats(0.1, 100))
 def test_product_added_to_a_row(
-    level: str, seed: int, rows: int, quads: int, columns: int, spread: float
+    form: str, level: str, seed: int, rows: int, quads: int, columns: int, spread: float
 ) -> None:
     random = np.random.default_rng(seed)
     integers, scales = quantised(normal(random, 4 * quads, columns))
     operator = Operator(
-        "AddLinear",
+        f"AddLinear{form}",
         {
             "residual": normal(random, 1, rows, columns),
             "x": scaled(random, rows, 4 * quads, spread),
@@ -347,38 +458,73 @@ def test_product_added_to_a_row(
         {
             "weight": in_blocks(integers),
             "scales": scales,
-            "input_scale": np.array(0.03, np.float32),
+            **input_scale(form, 0.03),
         },
     )
-    close(operator.by_kernel(level)[0], operator.by_definition()[0], 63 * scales.max() * 0.03)
+    step = 63 * scales.max() * rounding_step(form, 0.03, np.abs(operator.inputs["x"]).max())
+    close(operator.by_kernel(level)[0], operator.by_definition()[0], step)
 
 
+@each_form
 @each_level
 @some
 @given(seeds, st.integers(1, 20), st.integers(1, 40), st.integers(1, 9), st.floats(0.1, 10))
 def test_gated_product(
-    level: str, seed: int, rows: int, quads: int, blocks: int, spread: float
+    form: str, level: str, seed: int, rows: int, quads: int, blocks: int, spread: float
 ) -> None:
     random = np.random.default_rng(seed)
     pairs = [quantised(normal(random, 4 * quads, 16 * blocks) / 8) for _ in range(2)]
     scales = np.stack([scales for _, scales in pairs])
     operator = Operator(
-        "NormGatedLinear",
+        f"NormGatedLinear{form}",
         {"x": scaled(random, rows, 4 * quads, spread)},
         {
             "norm": normal(random, 4 * quads),
             "weight": np.stack([in_blocks(integers) for integers, _ in pairs], axis=1),
             "scales": scales,
-            "input_scale": np.array(0.02, np.float32),
+            **input_scale(form, 0.02),
         },
         epsilon=1e-6,
     )
     found, expected = operator.by_kernel(level)[0], operator.by_definition()[0]
-    close(found, expected, 63 * scales.max() * 0.02 * (1 + np.abs(expected).max()))
+    step = 63 * scales.max() * rounding_step(form, 0.02, 4 * 4 * np.sqrt(4 * quads))
+    close(found, expected, step * (1 + np.abs(expected).max()))
+
+
+@each_form
+@each_level
+def test_rows_of_zeros_stay_zero(form: str, level: str) -> None:
+    integers, scales = quantised(normal(np.random.default_rng(0), 16, 16))
+    operator = Operator(
+        f"AddLinear{form}",
+        {"residual": np.ones((1, 2, 16), np.float32), "x": np.zeros((1, 2, 16), np.float32)},
+        {"weight": in_blocks(integers), "scales": scales, **input_scale(form, 0.02)},
+    )
+    assert np.array_equal(operator.by_kernel(level)[0], operator.inputs["residual"])
 
 
 @each_level
-def test_a_row_does_not_depend_on_its_company(level: str) -> None:
+def test_rows_of_any_size_lose_equally_little(level: str) -> None:
+    """Rows scaled by themselves are as exact at a thousandth of the size as at a thousand times."""
+    random = np.random.default_rng(5)
+    matrix = normal(random, 64, 48)
+    integers, scales = quantised(matrix)
+    row = normal(random, 1, 1, 64)
+    x = np.concatenate([row * size for size in (1e-3, 1, 1e3)], axis=1)
+    operator = Operator(
+        "AddLinearByRow",
+        {"residual": np.zeros((1, 3, 48), np.float32), "x": x},
+        {"weight": in_blocks(integers), "scales": scales},
+    )
+    small, usual, large = operator.by_kernel(level)[0][0]
+    np.testing.assert_allclose(small * 1e3, usual, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(large / 1e3, usual, rtol=1e-4, atol=1e-5)
+    assert np.abs(usual - row[0, 0] @ matrix).max() < 0.05 * np.abs(row[0, 0] @ matrix).max()
+
+
+@each_form
+@each_level
+def test_a_row_does_not_depend_on_its_company(form: str, level: str) -> None:
     """To the bit: what a batch holds must not change an answer."""
     random = np.random.default_rng(3)
     integers, scales = quantised(normal(random, 64, 200))
@@ -386,14 +532,14 @@ def test_a_row_does_not_depend_on_its_company(level: str) -> None:
         "norm": normal(random, 64),
         "weight": in_blocks(integers),
         "scales": scales,
-        "input_scale": np.array(0.02, np.float32),
+        **input_scale(form, 0.02),
     }
     x = normal(random, 1, 13, 64)
-    together = Operator("NormLinear", {"x": x}, constants, epsilon=1e-6).by_kernel(level)[0]
+    together = Operator(f"NormLinear{form}", {"x": x}, constants, epsilon=1e-6).by_kernel(level)[0]
     for row in range(13):
-        alone = Operator("NormLinear", {"x": x[:, [row]]}, constants, epsilon=1e-6).by_kernel(
-            level
-        )[0]
+        alone = Operator(
+            f"NormLinear{form}", {"x": x[:, [row]]}, constants, epsilon=1e-6
+        ).by_kernel(level)[0]
         assert np.array_equal(alone[:, 0], together[:, row])
 
 
@@ -446,3 +592,123 @@ def test_the_two_likeliest_wherever_they_are(level: str, first: int, second: int
     logits[0, 0, [first, second]] = 3.0, 2.0
     best, _ = Operator("Likeliest", {"logits": logits}, {}, outputs=2, size=6).by_kernel(level)
     assert best.tolist() == [[first, second]]
+
+
+def adjustments(random: np.random.Generator, rows: int, tokens: int, many: int) -> Arrays:
+    """Of each row different tokens; some are banned."""
+    named = [random.permutation(tokens)[:many] for _ in range(rows)]
+    banned = random.random((rows, many)) < 0.2
+    return {
+        "tokens": np.array(named, np.int64).reshape(rows, many),
+        "biases": np.where(banned, -np.inf, normal(random, rows, many)).astype(np.float32),
+        "penalties": random.uniform(0.5, 2.0, (rows, many)).astype(np.float32),
+    }
+
+
+@each_level
+@some
+@given(seeds, st.integers(1, 5), st.integers(1, 300), st.integers(0, 40), st.integers(1, 70))
+def test_candidates(level: str, seed: int, rows: int, tokens: int, many: int, most: int) -> None:
+    random = np.random.default_rng(seed)
+    operator = Operator(
+        "Candidates",
+        {
+            "logits": 5 * normal(random, 3, 1, tokens),
+            "rows": random.integers(0, 3, rows),
+            **adjustments(random, rows, tokens, min(many, tokens)),
+            "normalised": random.integers(0, 2, rows).astype(np.int32),
+            "count": np.array([min(most, tokens)]),
+        },
+        {},
+        outputs=3,
+    )
+    best, scores, logprobs = operator.by_kernel(level)
+    expected_best, expected_scores, expected_logprobs = operator.by_definition()
+    np.testing.assert_allclose(scores, expected_scores, rtol=1e-5, atol=1e-5)
+    finite = np.maximum(expected_scores, -1e9)
+    near = np.abs(np.diff(finite)).min(initial=1.0) < 1e-4  # or two are banned
+    if not near:
+        assert np.array_equal(best, expected_best)
+        np.testing.assert_allclose(logprobs, expected_logprobs, rtol=1e-5, atol=2e-5)
+    assert all(len(set(row)) == len(row) for row in best.tolist())
+
+
+@each_level
+def test_candidates_of_equal_scores_are_the_first_tokens(level: str) -> None:
+    """Also where every vector ties with the worst so far, and where all are banned."""
+    logits = np.zeros((1, 1, 100), np.float32)
+    logits[0, 0, [97, 40]] = 1.0
+    for height in (0.0, -np.inf):
+        inputs = {
+            "logits": np.where(logits == 0.0, np.float32(height), logits),
+            "rows": np.zeros(1, np.int64),
+            **adjustments(np.random.default_rng(0), 1, 100, 0),
+            "normalised": np.zeros(1, np.int32),
+            "count": np.array([5]),
+        }
+        best, _, _ = Operator("Candidates", inputs, {}, outputs=3).by_kernel(level)
+        assert best.tolist() == [[40, 97, 0, 1, 2]]
+
+
+@each_level
+@some
+@given(seeds, st.integers(1, 5), st.integers(1, 3000), st.integers(0, 40))
+def test_drawn_tokens(level: str, seed: int, rows: int, tokens: int, many: int) -> None:
+    random = np.random.default_rng(seed)
+    operator = Operator(
+        "Draw",
+        {
+            "logits": 5 * normal(random, 3, 1, tokens),
+            "rows": random.integers(0, 3, rows),
+            **adjustments(random, rows, tokens, min(many, tokens - 1)),
+            "temperatures": random.uniform(0.2, 3.0, rows).astype(np.float32),
+            "uniforms": random.uniform(1e-3, 1 - 1e-3, rows).astype(np.float32),
+        },
+        {},
+        outputs=3,
+    )
+    drawn, logprobs, totals = operator.by_kernel(level)
+    expected_drawn, expected_logprobs, expected_totals = operator.by_definition()
+    np.testing.assert_allclose(totals, expected_totals, rtol=1e-5, atol=1e-5)
+    same = drawn == expected_drawn
+    np.testing.assert_allclose(logprobs[same], expected_logprobs[same], rtol=1e-5, atol=2e-5)
+    others = _cumulative(operator.inputs)
+    for row in np.flatnonzero(~same):  # the number lies on the edge between two tokens
+        edges = others[row, [drawn[row], expected_drawn[row]]].min()
+        assert edges == pytest.approx(operator.inputs["uniforms"][row], abs=1e-5)
+
+
+def _cumulative(inputs: Arrays) -> np.ndarray:
+    """Cumulative probabilities of the tokens of each row, in float64."""
+    x = inputs["logits"][inputs["rows"], 0].astype(np.float64)
+    for row, tokens in enumerate(inputs["tokens"]):
+        biased = x[row, tokens] + inputs["biases"][row]
+        penalties = inputs["penalties"][row]
+        x[row, tokens] = np.where(biased < 0, biased * penalties, biased / penalties)
+    weights = np.exp((x - x.max(axis=1, keepdims=True)) / inputs["temperatures"][:, None])
+    summed: np.ndarray = weights.cumsum(axis=1) / weights.sum(axis=1, keepdims=True)
+    return summed
+
+
+@each_level
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"rows": np.array([3])}, "rows must be indices of logits"),
+        ({"tokens": np.array([[9]])}, "tokens must be from 0 to the last of logits"),
+        ({"count": np.array([10])}, "count must be from 1 to the number of tokens"),
+    ],
+)
+def test_what_candidates_do_not_take(level: str, wrong: Arrays, message: str) -> None:
+    inputs = {
+        "logits": np.zeros((3, 1, 9), np.float32),
+        "rows": np.array([2]),
+        "tokens": np.array([[8]]),
+        "biases": np.zeros((1, 1), np.float32),
+        "penalties": np.ones((1, 1), np.float32),
+        "normalised": np.zeros(1, np.int32),
+        "count": np.array([9]),
+        **wrong,
+    }
+    with pytest.raises(Exception, match=message):
+        Operator("Candidates", inputs, {}, outputs=3).by_kernel(level)

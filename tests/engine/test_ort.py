@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Hashable
 from functools import cache
 from pathlib import Path
 from random import Random
 
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from engine.bundle import load_manifest
-from engine.contracts import Hypothesis, Prompt
+from engine.bundle import DECODER, load_manifest
+from engine.contracts import Answer, Decoding, Hypothesis, Prompt
 from engine.generate import generate
 from engine.ort import OrtEngine, OrtModel
+from model_export.assembly import Identity
+from model_export.bundle import write_bundle
 
 EOS = 1
 
 
-@pytest.fixture(scope="session", params=["auto", "none"], ids=["own kernels", "definitions"])
-def model(bundle: Path, request: pytest.FixtureRequest) -> OrtModel:
-    return OrtModel(bundle, load_manifest(bundle), threads=1, provider="cpu", kernels=request.param)
+@pytest.fixture(scope="session")
+def int8_bundle(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`bundle` in int8, whose cross-attention reads integers and their scales."""
+    fp32, out = load_manifest(bundle), tmp_path_factory.mktemp("int8") / "bundle"
+    identity = Identity("tiny", "0.0.1", "digits", "work", fp32.limits, {}, "int8")
+    sources = [[2800 + number, EOS] for number in range(8)]
+    write_bundle(
+        bundle.parent / "checkpoint", out, identity, sources, lambda _: "card", least_equal=0.0
+    )
+    return out
+
+
+@pytest.fixture(scope="session", params=["own kernels", "definitions", "int8"])
+def model(bundle: Path, int8_bundle: Path, request: pytest.FixtureRequest) -> OrtModel:
+    folder = int8_bundle if request.param == "int8" else bundle
+    kernels = "none" if request.param == "definitions" else "auto"
+    return OrtModel(folder, load_manifest(folder), threads=1, provider="cpu", kernels=kernels)
 
 
 @cache
 def alone(model: OrtModel, prompt: Prompt) -> Hypothesis:
     """What a prompt gets from an engine of its own."""
-    return generate(OrtEngine(model, rows=1), [prompt])[0]
+    return generate(OrtEngine(model, rows=1), [prompt])[0].best
 
 
 def prompts(random: Random) -> Prompt:
@@ -53,7 +71,7 @@ def test_no_schedule_changes_an_answer(model: OrtModel, seed: int, rows: int) ->
     engine = OrtEngine(model, rows=rows)
     waiting = {number: prompts(random) for number in range(12)}
     asked = dict(waiting)
-    finished: dict[Hashable, Hypothesis] = {}
+    finished: dict[Hashable, Answer] = {}
     left: set[Hashable] = set()
     while waiting or engine.active:
         some = random.sample(sorted(waiting), min(len(waiting), rows - engine.active))
@@ -67,8 +85,8 @@ def test_no_schedule_changes_an_answer(model: OrtModel, seed: int, rows: int) ->
             engine.leave([leaving])
             left.add(leaving)
     assert set(finished) | left == set(asked)
-    for number, hypothesis in finished.items():
-        assert same(hypothesis, alone(model, asked[int(str(number))]))
+    for number, answer in finished.items():
+        assert same(answer.best, alone(model, asked[int(str(number))]))
 
 
 def test_an_answer_begins_as_it_is_made_to(model: OrtModel) -> None:
@@ -94,20 +112,50 @@ def test_the_runner_up_is_less_likely(model: OrtModel) -> None:
 def test_more_prompts_than_free_rows_are_refused(model: OrtModel) -> None:
     engine = OrtEngine(model, rows=1)
     engine.join({"a": Prompt((2800, EOS))})
-    with pytest.raises(ValueError, match="1 prompts for 0 free rows"):
+    with pytest.raises(ValueError, match="1 rows for 0 free ones"):
         engine.join({"b": Prompt((2800, EOS))})
     engine.clear()
     assert engine.active == 0
     assert engine.step() == {}
 
 
+def test_many_long_sources_are_read_in_several_calls(model: OrtModel) -> None:
+    random = Random(4)
+    prompts = [
+        Prompt((*(random.randrange(2700, 4000) for _ in range(length)), EOS))
+        for length in (1400, 1400, 1400, 3)
+    ]
+    together = generate(OrtEngine(model, rows=4), prompts)
+    for answer, prompt in zip(together, prompts, strict=True):
+        assert same(answer.best, alone(model, prompt))
+
+
 def test_an_answer_may_be_kept_short(model: OrtModel) -> None:
     source = (2800, 2900, EOS)
     greedy = alone(model, Prompt(source))
-    short = alone(model, Prompt(source, max_new_tokens=2))
+    short = alone(model, Prompt(source, decoding=Decoding(max_new_tokens=2)))
     assert short.tokens == greedy.tokens[:2]
     assert not short.ended
-    assert alone(model, Prompt(source, max_new_tokens=1000)) == greedy
+    assert alone(model, Prompt(source, decoding=Decoding(max_new_tokens=1000))) == greedy
+
+
+def test_a_cache_of_a_fixed_size_is_taken_as_it_is(bundle: Path, tmp_path: Path) -> None:
+    """Graphs of format 4 have as many columns as the longest answer that is allowed."""
+    fixed = tmp_path / "bundle"
+    shutil.copytree(bundle, fixed)
+    graph = onnx.load(fixed / DECODER)
+    limit = load_manifest(bundle).limits.max_new_tokens
+    for value in (*graph.graph.input, *graph.graph.output):
+        if value.name.startswith(("key.", "value.", "new_")):
+            value.type.tensor_type.shape.dim[2].dim_value = limit
+    onnx.save(graph, fixed / DECODER)
+    manifest, prompt = load_manifest(bundle), Prompt((2800, 2900, EOS))
+    answers = [
+        alone(OrtModel(folder, manifest, threads=1, provider="cpu"), prompt)
+        for folder in (bundle, fixed)
+    ]
+    assert len(answers[0].tokens) == limit
+    assert same(*answers)
 
 
 def test_what_is_written_so_far(model: OrtModel) -> None:

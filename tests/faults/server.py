@@ -24,10 +24,13 @@ LOOK_S = 0.02
 
 
 class Server:
-    """`cybersolve serve`, its log and its engines' processes."""
+    """`cybersolve serve`, its log and its processes; `shards`: it has several HTTP processes."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], port: int, log: Path, *, shards: bool = False
+    ) -> None:
         self.process = process
+        self._shards = shards
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self._log = log
@@ -64,7 +67,13 @@ class Server:
     # -- processes -------------------------------------------------------------------------------
 
     def engines(self) -> list[int]:
-        """Process ids of its children."""
+        """Process ids of its engines."""
+        if not self._shards:
+            return processes.children(self.process.pid)
+        return [engine for shard in self.shards() for engine in processes.children(shard)]
+
+    def shards(self) -> list[int]:
+        """Process ids of its HTTP processes, where there are several."""
         return processes.children(self.process.pid)
 
     def signal_engines(self, number: signal.Signals) -> None:
@@ -73,15 +82,15 @@ class Server:
                 os.kill(pid, number)
 
     def handles(self) -> int:
-        """Open files and sockets of the service and its engines."""
+        """Open files and sockets of the service, all its processes."""
         return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in self._all())
 
     def memory_kib(self) -> int:
-        """Resident, of the service and its engines."""
+        """Resident, of the service, all its processes."""
         return sum(processes.status_kib(pid, "VmRSS") for pid in self._all())
 
     def _all(self) -> list[int]:
-        return [self.process.pid, *self.engines()]
+        return list(processes.tree(self.process.pid))
 
     def ended(self) -> int:
         """Its exit status, once it has ended."""
@@ -106,7 +115,7 @@ def serving(folder: Path, stderr: int | None = None, **settings: object) -> Iter
     """A ready server, its log in `folder` or on `stderr`, which is closed here; `settings` without
     their prefix.
 
-    It computes every answer. Afterwards it has ended, and so have the engines that it had.
+    It computes every answer. Afterwards it has ended, and so have the processes below it.
     """
     port = free_port()
     given = {f"CYBERSOLVE_{name.upper()}": str(value) for name, value in settings.items()}
@@ -123,22 +132,24 @@ def serving(folder: Path, stderr: int | None = None, **settings: object) -> Iter
         )
     if stderr is not None:
         os.close(stderr)
-    server = Server(process, port, log)
+    server = Server(process, port, log, shards=int(str(settings.get("processes", 1))) > 1)
     try:
         until(lambda: process.poll() is not None or server.ready(), "ready")
         assert process.poll() is None, server.log
         yield server
     finally:
         left = _end(server)
-    until(lambda: all(map(gone, left)), f"the end of the engines {left}")
+    until(lambda: all(map(gone, left)), f"the end of the processes {left}")
 
 
 def _end(server: Server) -> list[int]:
-    """The engines that it had. One that a test has stopped goes on first."""
+    """The processes that it had. One that a test has stopped goes on first."""
     if server.process.poll() is not None:
         return []
-    engines = server.engines()
-    server.signal_engines(signal.SIGCONT)
+    _, *below = processes.tree(server.process.pid)
+    for pid in below:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
     for number in (signal.SIGCONT, signal.SIGTERM):
         server.process.send_signal(number)
     try:
@@ -147,4 +158,4 @@ def _end(server: Server) -> list[int]:
         server.process.kill()
         server.process.wait()
         raise
-    return engines
+    return below

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from engine.bundle import Limits
-from model_export.bundle import Identity, sources_of, write_bundle
+from model_export.assembly import Identity, sources_of
+from model_export.bundle import write_bundle
 from tests.faults.caller import questions
 from training.model import Preset, SmallT5, save_plain
 from training.vocabulary import Vocabulary

@@ -17,7 +17,8 @@ FEW = 3
 PAUSE_S = 0.2  # at most, between two requests of a client; the last one has 2 s
 
 
-def test_before_the_end_answers_close_their_connections(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_before_the_end_answers_close_their_connections(tmp_path: Path, processes: int) -> None:
     """SIGUSR1, which a preStop hook sends: unready, but what is asked is answered."""
 
     async def scenario(server: Server) -> None:
@@ -33,16 +34,18 @@ def test_before_the_end_answers_close_their_connections(tmp_path: Path) -> None:
             refusal = await probing.get("/readyz")
             assert (refusal.status, refusal.headers["connection"]) == (503, "close")
 
-    with serving(tmp_path, workers=1) as server:
+    with serving(tmp_path, processes=processes, workers=processes) as server:
         asyncio.run(scenario(server))
         server.process.terminate()
         assert server.ended() == -signal.SIGTERM
         assert "Traceback" not in server.log
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("number", "processes"), [(signal.SIGTERM, 1), (signal.SIGHUP, 1), (signal.SIGTERM, 2)]
+)
 def test_no_request_of_a_pooled_connection_is_lost_at_the_end(
-    tmp_path: Path, number: signal.Signals
+    tmp_path: Path, number: signal.Signals, processes: int
 ) -> None:
     """Clients that pause between requests: most of their connections are idle at the signal.
 
@@ -92,7 +95,7 @@ def test_no_request_of_a_pooled_connection_is_lost_at_the_end(
                 assert set(statuses) <= {200, 503}
             assert len(reset_at_once) <= FEW
 
-    with serving(tmp_path, workers=1) as server:
+    with serving(tmp_path, processes=processes, workers=processes) as server:
         asyncio.run(scenario(server))
         assert server.ended() == -number
         assert "connections waited in the backlog" in server.log

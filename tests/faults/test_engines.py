@@ -55,16 +55,18 @@ async def strike(server: Server, blow: signal.Signals, times: int) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("blow", "reason", "times"),
+    ("blow", "reason", "times", "processes"),
     [
-        (signal.SIGKILL, "crashed", 2),
-        (signal.SIGSTOP, "hung", 1),
-        pytest.param(signal.SIGKILL, "crashed", LONG, marks=pytest.mark.soak),
-        pytest.param(signal.SIGSTOP, "hung", LONG, marks=pytest.mark.soak),
+        (signal.SIGKILL, "crashed", 2, 1),
+        (signal.SIGSTOP, "hung", 1, 1),
+        (signal.SIGKILL, "crashed", 1, 2),
+        pytest.param(signal.SIGKILL, "crashed", LONG, 1, marks=pytest.mark.soak),
+        pytest.param(signal.SIGSTOP, "hung", LONG, 1, marks=pytest.mark.soak),
+        pytest.param(signal.SIGKILL, "crashed", LONG, 2, marks=pytest.mark.soak),
     ],
 )
 def test_engines_killed_repeatedly_under_load(
-    tmp_path: Path, blow: signal.Signals, reason: str, times: int
+    tmp_path: Path, blow: signal.Signals, reason: str, times: int, processes: int
 ) -> None:
     async def load(server: Server) -> tuple[Counter[int], list[int]]:
         over = asyncio.Event()
@@ -77,7 +79,8 @@ def test_engines_killed_repeatedly_under_load(
             over.set()
             return sum(await asyncio.gather(*asking), Counter()), struck
 
-    with serving(tmp_path, hang_timeout_s=HANG_S, workers=2) as server:
+    hang_s = HANG_S * (1 if reason == "hung" else 10)
+    with serving(tmp_path, hang_timeout_s=hang_s, workers=2, processes=processes) as server:
         statuses, struck = asyncio.run(load(server))
         assert set(statuses) <= ANSWERS, statuses
         assert statuses[200]

@@ -15,11 +15,12 @@ from tests.faults.server import Server, gone, serving, until
 
 MANY = 100
 CLOSING_S = 5.0 + 5.0  # for an engine that hears nothing, and for answers on their way out
+ONE_AND_TWO = pytest.mark.parametrize("processes", [1, 2])
 SLACK_S = 20.0  # of a machine that has more to do
 
 
 async def accepted(server: Server, many: list[Caller]) -> None:
-    """All have asked, and wait: one in the engine, which stands still, the rest in the queue."""
+    """All have asked, and wait: one in each engine, which stands still, the rest in the queue."""
     server.signal_engines(signal.SIGSTOP)
     for number, (caller, question) in enumerate(zip(many, questions(), strict=False)):
         body: dict[str, object] = {"question": question}
@@ -27,11 +28,14 @@ async def accepted(server: Server, many: list[Caller]) -> None:
             body = {"text": question, "stream": True}
         path = "/generate" if "text" in body else "/solve"
         await caller.write(request(path, encoded(body)))
-    depth = len(many) - 1
+    depth = len(many) - len(server.engines())
     await asyncio.to_thread(until, lambda: server.metric("queue_depth") == depth, "all accepted")
 
 
-def test_accepted_requests_are_answered_and_new_ones_get_503(tmp_path: Path) -> None:
+@ONE_AND_TWO
+def test_accepted_requests_are_answered_and_new_ones_get_503(
+    tmp_path: Path, processes: int
+) -> None:
     async def scenario(server: Server) -> None:
         async with callers(server.port, MANY) as many, callers(server.port, 2) as others:
             await accepted(server, many)
@@ -49,17 +53,21 @@ def test_accepted_requests_are_answered_and_new_ones_get_503(tmp_path: Path) -> 
             assert Counter(answer.status for answer in answers) == {200: MANY}
             assert all(b"event: done" in answer.body for answer in answers[::10])
 
-    with serving(tmp_path, workers=1, max_batch_rows=1) as server:
+    with serving(tmp_path, processes=processes, workers=processes, max_batch_rows=1) as server:
         asyncio.run(scenario(server))
         assert server.ended() == -signal.SIGTERM
         assert "Traceback" not in server.log
 
 
-@pytest.mark.parametrize("hastened", [False, True], ids=["by the bound", "by a second Ctrl-C"])
+@pytest.mark.parametrize(
+    ("hastened", "processes"),
+    [(False, 1), (True, 1), (True, 2)],
+    ids=["by the bound", "by a second Ctrl-C", "by a second Ctrl-C, two processes"],
+)
 def test_requests_that_outlast_the_drain_get_503_within_the_bound(
-    tmp_path: Path, hastened: bool
+    tmp_path: Path, hastened: bool, processes: int
 ) -> None:
-    """The engine hangs and never comes back."""
+    """The engines hang and never come back."""
     drain_s = 600.0 if hastened else 1.0
 
     async def scenario(server: Server) -> None:
@@ -72,17 +80,19 @@ def test_requests_that_outlast_the_drain_get_503_within_the_bound(
             answers = await asyncio.gather(*(caller.answer() for caller in many))
             assert Counter(answer.status for answer in answers) == {503: MANY}
 
-    with serving(tmp_path, workers=1, max_batch_rows=1, drain_timeout_s=drain_s) as server:
+    limits = {"max_batch_rows": 1, "drain_timeout_s": drain_s}
+    with serving(tmp_path, processes=processes, workers=processes, **limits) as server:
         engines = server.engines()
         started = time.monotonic()
         asyncio.run(scenario(server))
         assert server.ended() == (0 if hastened else -signal.SIGTERM)
         assert time.monotonic() - started < 1.0 + CLOSING_S + SLACK_S
-        until(lambda: all(map(gone, engines)), "the hung engine killed")
+        until(lambda: all(map(gone, engines)), "the hung engines killed")
         assert "Traceback" not in server.log
 
 
-def test_under_a_load_that_goes_on_each_request_has_one_end(tmp_path: Path) -> None:
+@ONE_AND_TWO
+def test_under_a_load_that_goes_on_each_request_has_one_end(tmp_path: Path, processes: int) -> None:
     """Callers that ask without a pause: 200 before, 503 after, and then no connection; who was
     being answered when the signal came has the answer.
     """
@@ -110,7 +120,7 @@ def test_under_a_load_that_goes_on_each_request_has_one_end(tmp_path: Path) -> N
                 turn = statuses.count(200)
                 assert statuses == [200] * turn + [503] * (len(statuses) - turn)
 
-    with serving(tmp_path, workers=1) as server:
+    with serving(tmp_path, processes=processes, workers=processes) as server:
         asyncio.run(scenario(server))
         assert server.ended() == -signal.SIGTERM
         assert "Traceback" not in server.log

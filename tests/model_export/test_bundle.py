@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -9,14 +10,17 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from engine.bundle import MANIFEST, REFERENCE, Limits, Manifest, load_manifest
-from engine.contracts import Prompt
+from engine.bundle import MANIFEST, REFERENCE, BundleError, Limits, Manifest, load_manifest
+from engine.contracts import Hypothesis, Prompt
 from engine.generate import generate
 from engine.ort import OrtEngine, OrtModel
 from model_export.__main__ import main
-from model_export.bundle import MOST_INLINE, Identity, ParityError, sources_of, write_bundle
-from model_export.graphs import UnsupportedCheckpoint
-from model_export.parity import compare, engine_tokens
+from model_export.assembly import MOST_INLINE, Identity, sources_of
+from model_export.bundle import write_bundle
+from model_export.checkpoint.errors import CheckpointError
+from model_export.checkpoint.reading import read_checkpoint
+from model_export.parity import Comparison, ParityError, compare, engine_answers
+from model_export.reference import Reference
 from model_export.single import compare_with_reference, single_tokens, write_single
 from training.data import Problem
 from training.model import PRESETS, SmallT5, save_plain
@@ -80,6 +84,15 @@ def test_tokens_equal_pytorch_across_the_family(
     assert len({tuple(case["tokens"]) for case in reference}) > 10  # not one answer for all
 
 
+def test_the_cache_grows_with_the_answers(tmp_path: Path, problems: list[Problem]) -> None:
+    """Twice beyond its first columns, while rows have any number of tokens; PyTorch's tokens."""
+    folder = checkpoint(tmp_path / "checkpoint", **FAMILY["short distances"])
+    manifest = export(folder, tmp_path / "bundle", problems[:20], steps=100)
+    assert manifest.provenance["parity"]["equal"] == 20
+    reference = json.loads((tmp_path / "bundle" / REFERENCE).read_text())
+    assert max(len(case["tokens"]) for case in reference) > 64
+
+
 @pytest.mark.parametrize("predictable", [197, 64, 126])
 def test_any_number_of_tokens_may_be_predicted(
     predictable: int, tmp_path: Path, problems: list[Problem]
@@ -112,7 +125,7 @@ def test_other_processors_give_the_same_tokens(
         )
         for level in ("auto", "none")
     )
-    different = sum(a.tokens != b.tokens for a, b in zip(ours, theirs, strict=True))
+    different = sum(a.best.tokens != b.best.tokens for a, b in zip(ours, theirs, strict=True))
     assert different <= (0 if precision == "fp32" else 2)
 
 
@@ -122,11 +135,18 @@ def test_one_file_answers_as_the_bundle_does(bundle: Path, tmp_path: Path) -> No
     write_single(bundle, manifest, file)
     random = Random(0)
     sources = [[random.randrange(2700, 4000) for _ in range(n)] + [1] for n in (1, 5, 17, 40) * 5]
-    assert single_tokens(file, manifest, sources) == engine_tokens(bundle, manifest, sources)
+    answers = [answer.tokens for answer in engine_answers(bundle, manifest, sources)]
+    assert single_tokens(file, manifest, sources) == answers
     assert compare_with_reference(file, bundle, manifest) == (4, 4)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_one_file_is_not_made_of_an_older_bundle(bundle: Path, tmp_path: Path) -> None:
+    older = replace(load_manifest(bundle), format=4)
+    with pytest.raises(BundleError, match="format 4; expected 5: export its checkpoint again"):
+        write_single(bundle, older, tmp_path / "single.onnx")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_one_file_stops_where_every_row_has_ended(
     tmp_path: Path, problems: list[Problem], precision: str
 ) -> None:
@@ -145,12 +165,19 @@ def test_parity_tells_near_ties_from_differences(
     manifest = load_manifest(bundle)
     checkpoint = bundle.parent / "checkpoint"
     sources = sources_of([p.question for p in problems[:20]], "digits", checkpoint)
-    report = compare(checkpoint, bundle, manifest, sources)
-    assert (report["questions"], report["different"]) == (20, 0)
+    found = engine_answers(bundle, manifest, sources)
+
+    def against(folder: Path) -> Comparison:
+        expected = Reference(read_checkpoint(folder)).answers(sources, 8)
+        return compare(found, expected)
+
+    report = against(checkpoint)
+    assert (report.questions, report.different) == (20, 0)
+    assert report.logprob_difference < 1e-4
     torch.manual_seed(1)
     vocabulary = Vocabulary.digits()
     save_plain(SmallT5(PRESETS["test"], vocabulary).plain(), vocabulary.tokenizer(), tmp_path)
-    assert compare(tmp_path, bundle, manifest, sources)["different"] > 10
+    assert against(tmp_path).different > 10
 
 
 def test_a_failed_export_leaves_the_old_bundle(
@@ -159,8 +186,8 @@ def test_a_failed_export_leaves_the_old_bundle(
     folder, out = checkpoint(tmp_path / "checkpoint"), tmp_path / "out" / "bundle"
     export(folder, out, problems[:4])
     before = (out / MANIFEST).read_bytes()
-    wrong = lambda *_: [[5]] * 4  # noqa: E731
-    monkeypatch.setattr("model_export.bundle.engine_tokens", wrong)
+    wrong = lambda *_: [Hypothesis([5], [-1.0], [6], [-2.0])] * 4  # noqa: E731
+    monkeypatch.setattr("model_export.bundle.engine_answers", wrong)
     with pytest.raises(ParityError, match="4 of 4 questions differ"):
         export(folder, out, problems[:4])
     assert (out / MANIFEST).read_bytes() == before
@@ -168,8 +195,8 @@ def test_a_failed_export_leaves_the_old_bundle(
 
 
 def test_an_unknown_activation_is_refused(tmp_path: Path, problems: list[Problem]) -> None:
-    folder = checkpoint(tmp_path / "checkpoint", feed_forward_proj="gated-silu")
-    with pytest.raises(UnsupportedCheckpoint, match="activation silu; expected relu or gelu_new"):
+    folder = checkpoint(tmp_path / "checkpoint", feed_forward_proj="gated-tanh")
+    with pytest.raises(CheckpointError, match="activation 'tanh'; expected one of relu, gelu"):
         export(folder, tmp_path / "bundle", problems[:4])
 
 

@@ -13,6 +13,7 @@ from transformers.models.t5.modeling_t5 import T5LayerFF
 
 from engine.bundle import REFERENCE, BundleError, load_manifest
 from model_export.builder import FLOAT, FLOAT16
+from model_export.checkpoint.configuration import parse_configuration
 from model_export.products import Numbers
 from model_export.stack import Stack
 from tests.model_export.test_bundle import SHIPPED, export
@@ -25,7 +26,8 @@ def feed_forward(layer: T5LayerFF, config: T5Config, numbers: Numbers) -> onnx.M
     """The exported graph of one feed-forward."""
     name = "encoder.block.0.layer.1"
     weights = {f"{name}.{key}": value.numpy() for key, value in layer.state_dict().items()}
-    stack = Stack(config, weights, None, numbers)
+    ours = parse_configuration(config.to_dict(), Path("config.json"))
+    stack = Stack(ours, weights, None, numbers)
     value = stack.graph.input("value", FLOAT, ["rows", WIDTH])
     stack.graph.output(stack.feed_forward(value, name), "out", FLOAT, ["rows", WIDTH])
     return stack.graph.model("feed_forward", "")
@@ -81,7 +83,8 @@ def test_fp16_says_nearly_what_pytorch_says_in_fp32(
     caches = {kind for name, kind in inputs.items() if "key." in name or "value." in name}
     assert caches == {FLOAT16}
     assert {value.name for value in graph.output if value.type.tensor_type.elem_type == FLOAT} == {
-        "logprobs"
+        "logits",
+        "logprobs",
     }
     types = {weight.name: weight.data_type for weight in graph.initializer}
     wholes = {name for name, kind in types.items() if kind == FLOAT and "layer." in name}

@@ -17,7 +17,10 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(bool(unavailable()), reason=unavailable()),
 ]
-LINES = ["3x + 5 = 20", "", "3x + = 20", '=1+1, or "x"', "x + 1 = x + 2", "-2y = 12"]
+LINES = [
+    "3x + 5 = 20", "", "3x + = 20", '=1+1, or "x"', "x + 1 = x + 2", "-2y = 12",
+    "x + y = 5; x - y = 2",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -52,13 +55,14 @@ def downloaded(page: Page, folder: Path) -> list[dict[str, str]]:
 
 def test_lines_are_answered_one_by_one(batch: Page) -> None:
     solve(batch, "\n".join(LINES))
-    assert counts(batch) == {"correct": 2, "wrong": 0, "unverifiable": 1, "problems": 2}
+    assert counts(batch) == {"correct": 3, "wrong": 0, "unverifiable": 1, "problems": 2}
     rows = batch.locator("#batch-rows tr").all()
-    assert [row.locator("th").inner_text() for row in rows] == ["1", "3", "4", "5", "6"]
+    assert [row.locator("th").inner_text() for row in rows] == ["1", "3", "4", "5", "6", "7"]
     assert "x = 5" in rows[0].inner_text()
+    assert "x = 7/2, y = 3/2" in rows[5].inner_text()
     assert rows[1].locator("mark").inner_text() == "="
     assert "at character 6; expected" in rows[1].inner_text()
-    assert batch.locator("#lines-count").inner_text() == "5 lines"
+    assert batch.locator("#lines-count").inner_text() == "6 lines"
     batch.get_by_label("Show").select_option("problem")
     assert batch.locator("#batch-rows tr").count() == 2
 
@@ -66,13 +70,21 @@ def test_lines_are_answered_one_by_one(batch: Page) -> None:
 def test_the_csv_holds_it_all_and_runs_nothing(batch: Page, tmp_path: Path) -> None:
     solve(batch, "\n".join(LINES))
     rows = downloaded(batch, tmp_path)
-    assert [row["line"] for row in rows] == ["1", "3", "4", "5", "6"]
-    assert [row["verdict"] for row in rows] == ["correct", "", "", "unverifiable", "correct"]
+    assert [row["line"] for row in rows] == ["1", "3", "4", "5", "6", "7"]
+    assert [row["verdict"] for row in rows] == [
+        "correct",
+        "",
+        "",
+        "unverifiable",
+        "correct",
+        "correct",
+    ]
     assert rows[0]["work"] == "3*x = 15; x = 5"
     assert (rows[1]["status"], rows[1]["character"]) == ("422", "6")
     assert rows[2]["question"] == "'" + LINES[3]  # a spreadsheet would have run it
     assert rows[4]["question"] == "'-2y = 12"
     assert rows[4]["answer"] == "-6"  # a number is none
+    assert (rows[5]["answer"], rows[5]["solution"]) == ("", "x = 7/2, y = 3/2")
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_what_is_not_a_file_of_the_page_is_not_there(bundle: Path) -> None:
             "/redoc",
         ):
             assert (await client.get(path)).status_code == 404
-        assert (await client.post("/")).status_code == 405
+        assert (await client.put("/")).status_code == 405
 
     serve(bundle, scenario)
 

@@ -42,6 +42,39 @@ def test_enter_solves_and_the_whole_answer_is_shown(page: Page) -> None:
     assert (raw["answer"], raw["verdict"]) == ("-6", "correct")
 
 
+def test_a_system_shows_its_equations_its_values_and_its_steps(page: Page) -> None:
+    ask(page, "x + y = 5; x - y = 2")
+    outcome = page.get_by_role("region", name="Answer", exact=True)
+    outcome.get_by_text("Correct", exact=True).wait_for()
+    assert outcome.locator(".result math").count() == 2
+    assert outcome.locator(".result").get_attribute("aria-label") == "x = 7/2, y = 3/2"
+    assert outcome.locator(".read math").count() == 2
+    shown = steps(page)
+    assert (shown[-2:], len(shown) > 2) == (["2*x = 7", "x = 7/2"], True)
+    assert "solved exactly" in outcome.locator(".why").inner_text()
+
+
+def test_a_composed_question_shows_the_value_asked_for(page: Page) -> None:
+    page.get_by_role("button", name="Suppose 3*b").click()
+    page.get_by_text("Correct", exact=True).wait_for()
+    assert page.locator(".result").get_attribute("aria-label") == "x = 3"
+    assert steps(page) == ["3*b = 15", "b = 5", "5*x = 15", "x = 3"]
+
+
+@pytest.mark.parametrize(
+    ("question", "says"),
+    [
+        ("x + y = 1; x + y = 2", "No solution"),
+        ("x + y = 1; 2x + 2y = 2", "Infinitely many solutions"),
+    ],
+)
+def test_a_system_without_one_solution_says_so(page: Page, question: str, says: str) -> None:
+    ask(page, question)
+    page.locator("article.answer .badge").get_by_text("Unverifiable").wait_for()
+    assert page.locator(".result").inner_text() == says
+    assert page.locator(".steps li").last.inner_text().endswith(says.lower())
+
+
 def test_a_wrong_character_is_marked_and_selected(page: Page) -> None:
     ask(page, "3x + = 20")
     assert page.locator(".fault mark").inner_text() == "="

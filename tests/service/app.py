@@ -15,7 +15,7 @@ import httpx
 from fastapi import FastAPI
 from opentelemetry.trace import TracerProvider
 
-from engine.bundle import MANIFEST, NO_PROMPT, TOKENIZER, load_manifest
+from engine.bundle import MANIFEST, NO_PROMPT, TOKENIZER, Manifest, load_manifest
 from engine.contracts import Engine, Tokens
 from engine.tokens import TextCodec
 from service.app import create_app
@@ -67,14 +67,19 @@ def application(
     *,
     engine: Engine | None = None,
     host: Host | None = None,
+    manifest: Manifest | None = None,
+    tokenizer: Path | None = None,
     tracer_provider: TracerProvider | None = None,
     **knobs: Any,
 ) -> FastAPI:
-    """It keeps no answers unless `knobs` say so."""
-    codec = TextCodec(bundle / TOKENIZER)
+    """Return the application with the manifest and tokenizer of `bundle`, unless others are given.
+
+    It keeps no answers unless `knobs` say so.
+    """
+    codec = TextCodec(tokenizer or bundle / TOKENIZER)
     engine = engine or RightEngine(codec)
     host = host or ThreadHost(engine, LIMITS, provider="fake")
-    model = Model(load_manifest(bundle), codec, [host])
+    model = Model(manifest or load_manifest(bundle), codec, [host])
     knobs = {"cached_answers": 0, "max_batch_rows": engine.rows, **knobs}
     return create_app(replace(Settings(), **knobs), model, tracer_provider)
 

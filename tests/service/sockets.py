@@ -11,7 +11,7 @@ from typing import Any
 
 import uvicorn
 
-from service.server import DrainingServer
+from service.server import ListeningServer
 from tests.service.app import application, becomes_ready
 
 BOUND_S = 30.0  # for a broken server to fail a test
@@ -78,7 +78,7 @@ def listen(bundle: Path, scenario: Callable[[Wire], Awaitable[None]], **knobs: A
     app = application(bundle, port=0, **knobs)
 
     async def main() -> None:
-        server = DrainingServer(app, app.state.runtime)
+        server = ListeningServer(app, app.state.runtime)
         serving = asyncio.create_task(server.serve())
         try:
             while not all(each.started for each in (server, server.metrics) if each):

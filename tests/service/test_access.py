@@ -47,6 +47,9 @@ def test_only_keys_are_let_in_where_there_are_any(bundle: Path, key: tuple[str, 
                 problem(response, 401)
                 assert response.headers["www-authenticate"] == challenge
         problem(await client.get("/info"), 401)
+        # The page at the same path is open.
+        assert (await client.post("/", json={"inputs": "x"})).status_code == 401
+        assert (await client.get("/v1/models")).json()["error"]["code"] == "invalid_api_key"
 
     serve(bundle, scenario, api_keys_file=file)
 

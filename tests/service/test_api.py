@@ -21,6 +21,7 @@ def test_a_question_is_answered_and_verified(bundle: Path) -> None:
         timing = body.pop("timing_ms")
         assert body == {
             "answer": "-6",
+            "solution": {"c": "-6"},
             "variable": "c",
             "verdict": "correct",
             "reason": None,
@@ -36,6 +37,31 @@ def test_a_question_is_answered_and_verified(bundle: Path) -> None:
         assert len(response.headers["x-request-id"]) == 32
         for part, value_ms in timing.items():  # for proxies and load tests, which read no bodies
             assert float(response.headers[f"x-{part}-time"]) == value_ms
+
+    serve(bundle, scenario)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "solution", "variable"),
+    [
+        ("Suppose 3*b - 5 = 10. Solve b*x = 15 for x.", "3", {"x": "3"}, "x"),
+        ("x + y = 5; x - y = 2", None, {"x": "7/2", "y": "3/2"}, None),
+        ("x + y = 1, x + y = 2", None, None, None),
+    ],
+)
+def test_a_system_has_a_value_for_each_variable_asked_for(
+    bundle: Path,
+    question: str,
+    answer: str | None,
+    solution: dict[str, str] | None,
+    variable: str | None,
+) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        body = (await client.post("/solve", json={"question": question})).json()
+        assert (body["answer"], body["variable"]) == (answer, variable)
+        assert body["solution"] == solution
+        assert body["verdict"] == ("correct" if solution else "unverifiable")
+        assert body["reason"] == (None if solution else "no solution")
 
     serve(bundle, scenario)
 

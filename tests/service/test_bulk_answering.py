@@ -69,6 +69,12 @@ def test_results_are_in_order_with_few_questions_under_way(bundle: Path) -> None
     assert pauses == []
 
 
+def test_a_system_has_its_values(bundle: Path) -> None:
+    results, _ = answered(bundle, ["x + y = 5; x - y = 2", "Solve x = 2, x + y = 5 for y."])
+    assert [result["answer"] for result in results] == [None, "3"]
+    assert [result["solution"] for result in results] == [{"x": "7/2", "y": "3/2"}, {"y": "3"}]
+
+
 def test_a_question_whose_engine_failed_is_tried_again(bundle: Path) -> None:
     results, pauses = answered(bundle, QUESTIONS, failures=1)
     assert {result["answer"] for result in results} == {"3"}

@@ -20,7 +20,7 @@ from service.bulk.formats import Answers, Format, read_rows, write_answers
 from service.bulk.rows import RESULT_KEYS, InputError, Row, merged
 
 RESULT = {
-    "answer": "5", "verdict": "correct", "reason": None, "source": "model",
+    "answer": "5", "solution": {"x": "5"}, "verdict": "correct", "reason": None, "source": "model",
     "work": ["3*x = 15", "x = 5"], "confidence": 0.5, "tries": 1,
 }  # fmt: skip
 
@@ -86,8 +86,8 @@ def test_every_field_of_csv_is_kept(cells: list[tuple[str, str]]) -> None:
     found = list(csv.reader(io.StringIO(converted(raw, Format.CSV, Format.CSV).decode())))
     assert found[0] == ["id", "question", *RESULT_KEYS]
     assert [tuple(row[:2]) for row in found[1:]] == cells
-    assert all(row[2:5] == ["5", "correct", ""] for row in found[1:])
-    assert all(row[6] == "3*x = 15; x = 5" for row in found[1:])
+    assert all(row[2:6] == ["5", '{"x": "5"}', "correct", ""] for row in found[1:])
+    assert all(row[7] == "3*x = 15; x = 5" for row in found[1:])
 
 
 @pytest.mark.parametrize(

@@ -220,3 +220,17 @@ def test_a_flush_does_not_wait_for_a_file_that_takes_nothing() -> None:
     log.flush(BOUND_S)
     os.close(writer)
     assert log.dropped_lines == 1
+
+
+def test_lines_of_two_processes_on_one_pipe_are_not_mixed() -> None:
+    """The reader is slow, so that what is written at once does not fit the pipe."""
+    read_end, write_end = os.pipe()
+    writers = [LogWriter(write_end) for _ in range(2)]
+    with os.fdopen(read_end, "rb") as reader:
+        for writer, letter in zip(writers, "ab", strict=True):
+            for _ in range(600):
+                writer.emit(logging.makeLogRecord({"msg": letter * 300}))
+        found = [reader.readline().decode() for _ in range(1200)]
+    assert {line[0] * 300 + "\n" for line in found} == set(found)
+    os.close(write_end)
+    assert sorted(line[0] for line in found) == ["a"] * 600 + ["b"] * 600

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.contracts import Decoding
 from engine.echo import EchoEngine
 from service.api.open_inference import frame
 from service.api.open_inference.errors import InvalidInference
@@ -20,8 +21,11 @@ from service.api.open_inference.tasks import slowest
 from service.api.open_inference.tensors import Datatype, Tensor, texts_of_binary
 from service.contracts import Timings
 from service.errors import QuestionTooLong
-from service.generating import FinishReason, Written
+from service.generating.source import Source
+from service.generating.written import Written
+from tests.fakes import WritingEngine
 from tests.service.app import LIMITS, Held, Loading, of_another_task, serve
+from tests.service.text import CODEC, NAME, TEXT, serve_text
 
 INFER = "/v2/models/tiny/infer"
 QUESTIONS = ["Solve 24 = 1601*c - 1605*c for c.", "3x + = 20", "2x = 1"]
@@ -69,6 +73,7 @@ def test_questions_are_answered_in_order(bundle: Path) -> None:
         assert all(output["shape"] == [3] for output in body["outputs"])
         assert outputs(response) == {
             "answer": ["-6", "", ""],
+            "solution": ['{"c": "-6"}', "", ""],
             "verdict": ["correct", "not_understood", "wrong"],
             "reason": [
                 "",
@@ -82,6 +87,17 @@ def test_questions_are_answered_in_order(bundle: Path) -> None:
             "confidence": [0, 0, 0],  # this bundle has no figures
             "tries": [1, 0, 2],
         }
+
+    serve(bundle, scenario)
+
+
+def test_a_system_has_its_values_as_json(bundle: Path) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        response = await client.post(INFER, json=question("x + y = 5; x - y = 2"))
+        found = outputs(response)
+        assert (found["answer"], found["variable"]) == ([""], [""])
+        assert found["solution"] == ['{"x": "7/2", "y": "3/2"}']
+        assert found["verdict"] == ["correct"]
 
     serve(bundle, scenario)
 
@@ -112,7 +128,7 @@ def test_where_nothing_was_understood_there_is_no_time_to_tell(bundle: Path) -> 
 
 def test_the_times_of_several_are_those_of_the_slowest() -> None:
     def written(queue_s: float, inference_s: float) -> Written:
-        return Written("", 0, FinishReason.END, Timings(queue_s, inference_s), total_s=1)
+        return Written((), Source(()), None, Timings(queue_s, inference_s), total_s=1)
 
     refused = QuestionTooLong("-")
     several = [written(0.3, 0.1), refused, written(0.2, 0.4), written(0.1, 0.1)]
@@ -325,12 +341,44 @@ def test_a_model_of_another_task_takes_texts(bundle: Path, tmp_path: Path) -> No
         assert said["tokens"] == [alone["tokens"], 0]
         assert said["reason"][1] == "20000 characters; the model reads at most 200 tokens"
         much = body | {"parameters": {"max_new_tokens": 10_000}}
-        said = outputs(await client.post(INFER, json=much))
-        assert said["reason"][0] == "max_new_tokens is 10000; the model writes at most 8"
+        said_of_all = error(await client.post(INFER, json=much), 400)
+        assert said_of_all == "max_new_tokens is 10000; the model writes at most 8"
         slip = question(texts[0], name="text") | {"parameters": {"fallback": "exact"}}
-        assert "there is max_new_tokens" in error(await client.post(INFER, json=slip), 400)
+        said_of_all = error(await client.post(INFER, json=slip), 400)
+        assert said_of_all.startswith("parameters.fallback: there is bad_words, do_sample,")
 
     serve(of_another_task(bundle, tmp_path), scenario, engine=EchoEngine())
+
+
+def test_the_parameters_are_the_settings_of_a_decoding(bundle: Path) -> None:
+    """Several answers to a text are the last dimension of every output."""
+    engine = WritingEngine(CODEC)
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        body = question(TEXT, "small " * 40, name="text")
+        beams = {"num_beams": 2, "num_return_sequences": 2, "max_new_tokens": 9}
+        path = f"/v2/models/{NAME}/infer"
+        response = await client.post(path, json=body | {"parameters": beams})
+        said = outputs(response)
+        assert {tuple(output["shape"]) for output in response.json()["outputs"]} == {(2, 2)}
+        assert said["text"] == [TEXT, TEXT[:-1], "", ""]
+        assert said["finish_reason"] == ["end", "end", "not_understood", ""]
+        assert said["logprob"] == [-1.5, -2.5, 0, 0]
+        sampled = {"do_sample": True, "top_k": 3, "seed": 5}
+        alone = question(TEXT, name="text") | {"parameters": sampled}
+        assert len(outputs(await client.post(path, json=alone))["text"]) == 1
+        for parameters, message in (
+            ({"top_k": 3}, "top_k has no effect without do_sample"),
+            ({"logprobs": 1}, "parameters.logprobs: there is bad_words"),
+        ):
+            wrong = question(TEXT, name="text") | {"parameters": parameters}
+            assert message in error(await client.post(path, json=wrong), 400)
+
+    serve_text(bundle, scenario, engine)
+    assert [prompt.decoding for prompt in engine.joined] == [
+        Decoding(num_beams=2, num_return_sequences=2, max_new_tokens=9),
+        Decoding(do_sample=True, top_k=3, seed=5),
+    ]
 
 
 def test_the_metrics_know_the_routes_and_not_the_names(bundle: Path) -> None:

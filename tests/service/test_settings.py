@@ -71,3 +71,10 @@ def test_threads_follow_the_containers_quota(tmp_path: Path, quota: str, most: i
     assert available_cpus(file) <= most
     file.write_text("max 100000")
     assert available_cpus(file) == available_cpus(tmp_path / "missing") >= 1
+
+
+def test_a_name_is_a_part_of_a_path() -> None:
+    assert Settings.from_environment({"CYBERSOLVE_NAME": "my-t5_2.0"}).name == "my-t5_2.0"
+    for name in ("", "a/b", "../a", "with space", "n" * 64):
+        with pytest.raises(SettingsError, match=r"CYBERSOLVE_NAME is .*; expected 1 to 63 letters"):
+            Settings(name=name)

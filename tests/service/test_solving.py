@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.bundle import TOKENIZER, BundleError, Manifest, load_manifest
-from engine.contracts import Hypothesis, Prompt
+from engine.contracts import Answer, Hypothesis, Prompt
 from engine.echo import hypothesis
 from engine.tokens import TextCodec
 from service.alternatives import Alternatives
@@ -34,10 +34,10 @@ class Doubtful:
     async def submit(self, prompt: Prompt, timeout_s: float, *, wait: bool = False) -> Answered:
         self.prompts.append(prompt)
         if not prompt.forced:
-            return Answered(self._first(), Timings(0.001, 0.002))
+            return Answered(Answer((self._first(),)), Timings(0.001, 0.002))
         if self._second is None:
             raise Overloaded(1.0)
-        return Answered(hypothesis(self._ids(self._second)), Timings(0.003, 0.004))
+        return Answered(Answer((hypothesis(self._ids(self._second)),)), Timings(0.003, 0.004))
 
     def _first(self) -> Hypothesis:
         tokens = self._ids("x0: q1=0 q0=5")
@@ -109,6 +109,28 @@ def test_the_exact_fallback_comes_after_the_second_try(
     solver = Solver(manifest, codec, Doubtful(codec, "q0=6").submit, max_tries=2)
     solution = asyncio.run(solver.solve("3x = 12", timeout_s=9.0, fallback=Fallback.EXACT))
     assert (solution.answer, solution.source, solution.tries) == ("4", "exact", 2)
+
+
+def test_an_exact_answer_does_not_have_the_confidence_of_the_one_thrown_away(
+    manifest: Manifest, codec: TextCodec
+) -> None:
+    calibrated = replace(manifest, calibration=((-9.0, 0.9), (0.0, 0.9)))
+    solver = Solver(calibrated, codec, Doubtful(codec, None).submit, max_tries=1)
+    wrong = asyncio.run(solver.solve("3x = 12", timeout_s=9.0))
+    exact = asyncio.run(solver.solve("3x = 12", timeout_s=9.0, fallback=Fallback.EXACT))
+    assert (wrong.answer, wrong.confidence) == ("5", 0.9)
+    assert (exact.answer, exact.confidence) == ("4", None)
+
+
+def test_where_nothing_can_be_right_a_number_is_no_answer(
+    manifest: Manifest, codec: TextCodec
+) -> None:
+    """The model writes 5 for every equation, also for `x = x + 1`."""
+    calibrated = replace(manifest, calibration=((-9.0, 0.9), (0.0, 0.9)))
+    solution = solve(calibrated, codec, Doubtful(codec, None), "x = x + 1")
+    assert (solution.verdict, solution.reason) == ("unverifiable", "no solution")
+    assert (solution.answer, solution.values) == (None, None)
+    assert (solution.work, solution.confidence) == (None, None)
 
 
 def test_confidence_is_read_off_the_bundles_calibration(

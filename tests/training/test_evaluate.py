@@ -122,7 +122,7 @@ def test_a_t5_that_has_learnt_one_answer(flan: Path, tmp_path: Path) -> None:
     ("files", "complaint"),
     [
         ([], "has no config.json"),
-        (["config.json"], "has no tokenizer.json"),
+        (["config.json"], "no model_type; expected t5, mt5, umt5"),
         (["manifest.json"], "not a manifest"),
     ],
 )

@@ -174,7 +174,7 @@ def test_mistakes_are_named(base: Path, small: Path, tmp_path: Path) -> None:
         run(replace(settings(base), seed=1), small, tmp_path / "run")
     with pytest.raises(RunError, match="expected a multiple of 3"):
         run(settings(base), small, tmp_path / "other", parts=3)
-    with pytest.raises(RunError, match="neither a folder nor a model of the hub"):
+    with pytest.raises(RunError, match="there is no folder of that name, and the hub"):
         checkpoint.load(tmp_path / "missing")
     with pytest.raises(RunError, match="prompt format digits is for `training train`"):
         Equations.read(small, replace(settings(base), prompt_format="digits"))

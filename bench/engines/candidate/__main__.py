@@ -31,6 +31,7 @@ _PACKAGES = {
     "ctranslate2": ("ctranslate2",),
 }
 
+_WITH_BEAMS = ("ours", "ctranslate2")
 Message = dict[str, Any]
 
 
@@ -106,7 +107,9 @@ def _versions(engine: str) -> str:
 def _server(task: Message, max_new_tokens: int) -> Server:
     """Return the engine that `task` names, with its workers; import only its packages."""
     workers, threads = task["workers"], task["threads"]
-    device = task.get("device", "cpu")
+    device, beams = task.get("device", "cpu"), task["beams"]
+    if beams > 1 and task["engine"] not in _WITH_BEAMS:
+        raise ValueError(f"{task['engine']} is compared greedily only; expected --beams 1")
     load: Load
     plain, cache = Path(task["plain"]), Path(task["cache"])
     match task["engine"]:
@@ -114,7 +117,7 @@ def _server(task: Message, max_new_tokens: int) -> Server:
             from bench.engines.candidate.ours import Ours
 
             bundle = task.get("bundle") or task["bundles"][task["precision"]]
-            return Ours(Path(bundle), workers, threads, device)
+            return Ours(Path(bundle), workers, threads, device, beams=beams)
         case "ctranslate2":
             from bench.engines.candidate import ctranslate
 
@@ -122,7 +125,13 @@ def _server(task: Message, max_new_tokens: int) -> Server:
             return Pool.of_threads(
                 workers,
                 ctranslate.load(
-                    folder, workers, threads, max_new_tokens, task["compute_type"], device=device
+                    folder,
+                    workers,
+                    threads,
+                    max_new_tokens,
+                    task["compute_type"],
+                    device=device,
+                    beams=beams,
                 ),
             )
         case "pytorch":

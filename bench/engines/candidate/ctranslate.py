@@ -45,6 +45,7 @@ def load(
     compute_type: str,
     *,
     device: str = "cpu",
+    beams: int = 1,
 ) -> Callable[[Rows], Rows]:
     """Return a function that answers one batch, thread-safe for `workers` batches at a time."""
     translator = ctranslate2.Translator(
@@ -61,7 +62,7 @@ def load(
     def generate(sources: Rows) -> Rows:
         results = translator.translate_batch(
             [[words[token] for token in source] for source in sources],
-            beam_size=1,
+            beam_size=beams,
             max_decoding_length=max_new_tokens,
             max_input_length=0,
             use_vmap=mapped,

@@ -12,7 +12,7 @@ import uvloop
 
 from bench.engines.candidate.rows import Rows
 from bench.engines.candidate.serving import Pool
-from engine.contracts import Prompt
+from engine.contracts import Decoding, Prompt
 from engine.generate import generate
 from engine.loading import load_engine
 from service.batching.batcher import Batcher
@@ -28,18 +28,21 @@ _TIMEOUT_S = 600.0
 class Ours:
     """Implements `serving.Server` with `workers` engines of `threads` threads each."""
 
-    def __init__(self, bundle: Path, workers: int, threads: int, device: str = "cpu") -> None:
+    def __init__(
+        self, bundle: Path, workers: int, threads: int, device: str = "cpu", *, beams: int = 1
+    ) -> None:
         usual = Settings()
+        self._decoding = Decoding(num_beams=beams)
         self._workers = workers
         self._plan = EnginePlan(
             bundle.resolve(),
             device,
             threads,
-            usual.max_batch_rows,
+            usual.max_batch_rows * beams,  # as many texts as without
             usual.max_batch_tokens,
             kernels=Settings.from_environment().kernels,
         )
-        self._pool = Pool.of_processes(workers, partial(_load, self._plan))
+        self._pool = Pool.of_processes(workers, partial(_load, self._plan, self._decoding))
 
     def answer(self, batch: Rows) -> Rows:
         return self._pool.answer(batch)
@@ -61,7 +64,7 @@ class Ours:
         started = time.perf_counter()
 
         async def ask(source: list[int], arrival_s: float) -> float:
-            await batcher.submit(Prompt(tuple(source)), _TIMEOUT_S)
+            await batcher.submit(Prompt(tuple(source), (), self._decoding), _TIMEOUT_S)
             return time.perf_counter() - started - arrival_s
 
         tasks = []
@@ -74,7 +77,7 @@ class Ours:
         return list(latencies_s)
 
 
-def _load(plan: EnginePlan) -> Callable[[Rows], Rows]:
+def _load(plan: EnginePlan, decoding: Decoding) -> Callable[[Rows], Rows]:
     engine, _ = load_engine(
         plan.model,
         threads=plan.threads,
@@ -84,7 +87,7 @@ def _load(plan: EnginePlan) -> Callable[[Rows], Rows]:
     )
 
     def answer(batch: Rows) -> Rows:
-        answers = generate(engine, [Prompt(tuple(source)) for source in batch])
-        return [hypothesis.tokens for hypothesis in answers]
+        answers = generate(engine, [Prompt(tuple(source), (), decoding) for source in batch])
+        return [answer.best.tokens for answer in answers]
 
     return answer

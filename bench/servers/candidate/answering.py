@@ -38,12 +38,12 @@ class Answering:
         """Return an answer for each question, in order. Raises `EquationError`."""
         started = time.perf_counter()
         equations = [parse(question).with_integers() for question in questions]
-        hypotheses = generate(self._engine, [self.prompt(equation) for equation in equations])
+        answers = generate(self._engine, [self.prompt(equation) for equation in equations])
         elapsed_ms = round(1000 * (time.perf_counter() - started), 3)
         timing = {"queue": 0.0, "inference": elapsed_ms, "total": elapsed_ms}
         return [
-            self._judge(equation, hypothesis) | {"timing_ms": timing}
-            for equation, hypothesis in zip(equations, hypotheses, strict=True)
+            self._judge(equation, answer.best) | {"timing_ms": timing}
+            for equation, answer in zip(equations, answers, strict=True)
         ]
 
     def prompt(self, equation: Equation) -> Prompt:

@@ -27,7 +27,7 @@ class RequireKey:
         self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not is_open(scope["path"]):
+        if scope["type"] == "http" and not is_open(scope["method"], scope["path"]):
             key = _presented(scope["headers"])
             owner = None if key is None else self._keys.owner(key)
             if owner is None:
@@ -37,12 +37,13 @@ class RequireKey:
         await self._app(scope, receive, send)
 
 
-def is_open(path: str) -> bool:
-    """Return whether `path` needs no key.
+def is_open(method: str, path: str) -> bool:
+    """Return whether a request needs no key: only reading is open, `POST /` is not.
 
     The router matches the same path, so no other spelling of a protected path passes.
     """
-    return path in _OPEN or path.startswith(_OPEN_FOLDERS)
+    reads = method in ("GET", "HEAD")
+    return reads and (path in _OPEN or path.startswith(_OPEN_FOLDERS))
 
 
 def _presented(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, StrictBool
 
+from service.api.generation import GenerationSettings
 from service.api.open_inference.tensors import Datatype
 from service.api.schemas import TimeoutMs
 from service.solving import Fallback
@@ -13,15 +14,17 @@ from service.solving import Fallback
 _MOST_TENSORS = 100
 
 
-class InferParameters(BaseModel):
-    """Parameters of a request. Unknown ones are rejected, so that a typing error is noticed."""
+class InferParameters(GenerationSettings):
+    """Parameters of a request. Unknown ones are rejected, so that a typing error is noticed.
+
+    A model that solves equations takes `fallback`, any other the settings of a generation.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     fallback: Fallback = Field(
         Fallback.NONE, description="exact: solve exactly when the model's answer is not correct."
     )
-    max_new_tokens: int | None = Field(None, gt=0, description="Where texts are generated.")
     timeout_ms: TimeoutMs = None
     timeout: Annotated[int, Field(gt=0, le=600_000_000)] | None = Field(
         None, description="The same in microseconds, as Triton's clients send it."
@@ -72,7 +75,7 @@ class RequestedOutput(BaseModel):
 
 class InferRequest(BaseModel):
     id: str | None = Field(None, description="Comes back in the response.")
-    parameters: InferParameters = InferParameters()
+    parameters: InferParameters = Field(default_factory=InferParameters)
     inputs: list[InputTensor] = Field(min_length=1, max_length=1, fail_fast=True)
     outputs: list[RequestedOutput] = Field(
         [], max_length=_MOST_TENSORS, fail_fast=True, description="All, where none is named."

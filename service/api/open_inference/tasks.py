@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 from engine.bundle import Manifest
 from equations.errors import EquationError
 from service.api.answering import Fault, each, solution_of, timeout_s
+from service.api.generation import GenerationSettings, all_written, requests_of
 from service.api.open_inference.errors import InvalidInference
 from service.api.open_inference.schemas import InferParameters, InferRequest, TensorMetadata
 from service.api.open_inference.tensors import Datatype, Element, Tensor
 from service.api.schemas import confidence_of
 from service.contracts import Timings
 from service.errors import LimitExceeded
-from service.generating import Written
+from service.generating.written import Written
 from service.runtime import Runtime
 from service.solving import Solution
 
@@ -30,14 +32,20 @@ class _Output:
     of_fault: Callable[[Fault], Element | None] = lambda _: None
 
 
+_Outcome = Solution | Written | Fault
+_IN_PLACE = (EquationError, LimitExceeded)  # outcomes of one text; other errors fail the request
+
+
 @dataclass(frozen=True)
 class Task:
     """One input of texts, and the outputs for each of them."""
 
     input: str
     outputs: Mapping[str, _Output]
-    one: Callable[[Runtime, InferParameters, str, float], Awaitable[Solution | Written]]
-    parameter: str  # the one that only this task has
+    answer: Callable[
+        [Runtime, InferParameters, Sequence[str], float], Awaitable[Sequence[_Outcome]]
+    ]
+    parameters: frozenset[str]  # those that only this task has
 
     def metadata(self) -> tuple[list[TensorMetadata], list[TensorMetadata]]:
         """Return the metadata of inputs and outputs."""
@@ -51,8 +59,9 @@ class Task:
         """Raise `InvalidInference` for an input or a parameter of the other task."""
         if (name := request.inputs[0].name) != self.input:
             raise InvalidInference(f"inputs.0.name: no input {name!r}; there is {self.input!r}")
-        for name in request.parameters.model_fields_set - _ALWAYS - {self.parameter}:
-            raise InvalidInference(f"parameters.{name}: there is {self.parameter}, not this")
+        for name in request.parameters.model_fields_set - _ALWAYS - self.parameters:
+            known = ", ".join(sorted(self.parameters))
+            raise InvalidInference(f"parameters.{name}: there is {known}, not this")
 
     def wanted(self, request: InferRequest) -> dict[str, bool]:
         """Return the names of the requested outputs in order, and whether each is binary.
@@ -75,39 +84,40 @@ class Task:
 
     async def run(
         self, runtime: Runtime, parameters: InferParameters, texts: Sequence[str]
-    ) -> list[Solution | Written | Fault]:
+    ) -> Sequence[_Outcome]:
         """Return the outcome of each text, or why it was not understood.
 
         All texts share the deadline of the request. Raises all other errors, `DeadlineExceeded`
         too: an output cannot express them.
         """
+        limit_s = timeout_s(runtime, parameters.deadline_ms)
+        return await self.answer(runtime, parameters, texts, limit_s)
 
-        async def one(text: str, left_s: float) -> Solution | Written:
-            return await self.one(runtime, parameters, text, left_s)
+    def tensor(self, name: str, shape: Sequence[int], outcomes: Sequence[_Outcome]) -> Tensor:
+        """Return one output for all texts; a missing value is an empty text or 0.
 
-        return await each(
-            runtime,
-            texts,
-            one,
-            timeout_s=timeout_s(runtime, parameters.deadline_ms),
-            in_place=(EquationError, LimitExceeded),
-        )
-
-    def tensor(self, name: str, shape: Sequence[int], outcomes: Sequence[object]) -> Tensor:
-        """Return one output for all texts; a missing value is an empty text or 0."""
+        Where the texts have several answers, the last dimension has them.
+        """
         output = self.outputs[name]
         nothing: Element = "" if output.datatype is Datatype.BYTES else 0
+        answers = max(len(_answers(outcome)) for outcome in outcomes)
         elements: list[Element] = []
         for outcome in outcomes:
-            if isinstance(outcome, EquationError | LimitExceeded):
-                value = output.of_fault(outcome)
+            if isinstance(outcome, Solution | Written):
+                values = [output.of(answer) for answer in _answers(outcome)]
             else:
-                value = output.of(outcome)
-            elements.append(nothing if value is None else value)
-        return Tensor(name, output.datatype, shape, elements)
+                values = [output.of_fault(outcome)] + [None] * (answers - 1)
+            elements += [nothing if value is None else value for value in values]
+        return Tensor(
+            name, output.datatype, shape if answers == 1 else [shape[0], answers], elements
+        )
 
 
-def slowest(outcomes: Sequence[Solution | Written | Fault]) -> Timings | None:
+def _answers(outcome: _Outcome) -> Sequence[object]:
+    return outcome.texts if isinstance(outcome, Written) else (outcome,)
+
+
+def slowest(outcomes: Sequence[_Outcome]) -> Timings | None:
     """Return the timings of the slowest text; `None` if no text was understood."""
     timings = [given.timings for given in outcomes if isinstance(given, Solution | Written)]
     return max(timings, key=lambda one: one.total_s, default=None)
@@ -122,28 +132,35 @@ def _sentence(error: Fault) -> str:
     return str(error).split("\n", 1)[0]
 
 
+def _json(values: Mapping[str, str] | None) -> str | None:
+    return None if values is None else json.dumps(values)
+
+
 def _not_understood(_: Fault) -> str:
     return NOT_UNDERSTOOD
 
 
 async def _solve(
-    runtime: Runtime, parameters: InferParameters, text: str, left_s: float
-) -> Solution:
-    return await solution_of(runtime, text, parameters.fallback, left_s, wait=True)
+    runtime: Runtime, parameters: InferParameters, texts: Sequence[str], limit_s: float
+) -> Sequence[_Outcome]:
+    async def one(text: str, left_s: float) -> Solution:
+        return await solution_of(runtime, text, parameters.fallback, left_s, wait=True)
+
+    return await each(runtime, texts, one, timeout_s=limit_s, in_place=_IN_PLACE)
 
 
 async def _generate(
-    runtime: Runtime, parameters: InferParameters, text: str, left_s: float
-) -> Written:
-    return await runtime.generator.generate(
-        text, max_new_tokens=parameters.max_new_tokens, timeout_s=left_s, wait=True
-    )
+    runtime: Runtime, parameters: InferParameters, texts: Sequence[str], limit_s: float
+) -> Sequence[_Outcome]:
+    asked = requests_of(runtime, texts, parameters)
+    return await all_written(runtime, asked, limit_s, in_place=_IN_PLACE)
 
 
 _SOLVING = Task(
     "question",
     {
         "answer": _Output(Datatype.BYTES, lambda solved: solved.answer),
+        "solution": _Output(Datatype.BYTES, lambda solved: _json(solved.values)),
         "verdict": _Output(Datatype.BYTES, lambda solved: solved.verdict.value, _not_understood),
         "reason": _Output(Datatype.BYTES, lambda solved: solved.reason, _sentence),
         "source": _Output(Datatype.BYTES, lambda solved: solved.source.value),
@@ -154,7 +171,7 @@ _SOLVING = Task(
         "tries": _Output(Datatype.INT32, lambda solved: solved.tries),
     },
     _solve,
-    "fallback",
+    frozenset({"fallback"}),
 )
 _GENERATING = Task(
     "text",
@@ -164,8 +181,9 @@ _GENERATING = Task(
             Datatype.BYTES, lambda written: written.finish_reason.value, _not_understood
         ),
         "reason": _Output(Datatype.BYTES, lambda _: None, _sentence),
-        "tokens": _Output(Datatype.INT32, lambda written: written.tokens),
+        "tokens": _Output(Datatype.INT32, lambda written: len(written.ids)),
+        "logprob": _Output(Datatype.FP32, lambda written: written.logprob),
     },
     _generate,
-    "max_new_tokens",
+    frozenset(GenerationSettings.model_fields) - {"logprobs"},  # no output has one by token
 )

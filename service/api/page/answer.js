@@ -1,6 +1,6 @@
 // What came of one question, drawn: an answer with its verdict, or what went wrong and where.
 
-import { el, icon, milliseconds, percent, svg, typeset } from "./dom.js";
+import { el, icon, milliseconds, percent, svg, typeset, typesetAll } from "./dom.js";
 import { copied, curl, link, python } from "./snippets.js";
 import { sentenceOf } from "./service.js";
 
@@ -9,22 +9,27 @@ const STEPS = ["Terms collected", "Divided"];
 const SOURCES = { model: "the model", exact: "the exact solver" };
 const NEARBY = 36; // characters drawn on either side of a fault
 
-const NO_NUMBER = {
-  "no solution": ["No solution", "No number makes both sides equal."],
-  "infinitely many solutions": ["Every number solves it", "Both sides are always equal."],
-};
+const NO_NUMBER = { "no solution": "No solution", "infinitely many solutions": "Every number solves it" };
+const NO_VALUES = { ...NO_NUMBER, "infinitely many solutions": "Infinitely many solutions" };
+
+/** Whether several equations, or several variables, were asked about. */
+const isSystem = ({ equation, variable }) => variable === null || equation.includes(", ");
+
+/** The values that were found, as equations; an empty text where there are none. */
+export const valuesOf = ({ solution }) =>
+  Object.entries(solution ?? {}).map((pair) => pair.join(" = ")).join(", ");
 
 /** An answer; `exactly` repeats the request with the exact solver where the model is wrong. */
 export function drawAnswer(request, answer, tookMs, exactly) {
-  const given = answer.answer === null ? null : `${answer.variable} = ${answer.answer}`;
-  const [truth] = NO_NUMBER[answer.reason] ?? []; // of the equation, whatever the model wrote
-  const result = truth ?? given ?? "No readable answer";
+  const given = valuesOf(answer);
+  const nothing = answer.verdict === "unverifiable" ? (isSystem(answer) ? NO_VALUES : NO_NUMBER)[answer.reason] : null;
+  const result = nothing ?? (given || "No readable answer");
   const helps = answer.verdict === "wrong" && request.fallback !== "exact";
   return el("article", { class: "answer", "data-verdict": answer.verdict },
     el("p", { class: "read", "data-text": answer.equation }, el("span", { class: "quiet" }, "Read as"),
-      typeset(answer.equation)),
+      typesetAll(answer.equation)),
     el("header", {},
-      el("h2", { class: "result", "aria-label": result }, given && !truth ? typeset(given) : result),
+      el("h2", { class: "result", "aria-label": result }, typesetAll(result)),
       badge(answer.verdict)),
     el("p", { class: "why" }, why(answer)),
     helps ? solveExactly(exactly) : null,
@@ -44,18 +49,22 @@ export function drawAnswer(request, answer, tookMs, exactly) {
 export const badge = (verdict) =>
   el("strong", { class: "badge", "data-verdict": verdict }, icon(verdict), WORDS[verdict] ?? verdict);
 
-function why({ verdict, reason, variable, answer, source, tries }) {
+function why(given) {
+  const { verdict, reason, variable, solution, source, tries } = given;
   if (source === "exact") {
     const model = tries ? "What the model wrote was wrong" : "The model does not read numbers this long";
     return `${model}; this answer was computed, and holds.`;
   }
-  if (verdict === "correct") return [`Put back for `, el("i", {}, variable), `, it makes both sides equal.`];
-  if (verdict === "unverifiable" && answer !== null && NO_NUMBER[reason]) {
-    return [`${NO_NUMBER[reason][1]} The model wrote `, typeset(`${variable} = ${answer}`), "."];
+  if (verdict === "correct") {
+    return isSystem(given)
+      ? "The equations, solved exactly, give the same."
+      : [`Put back for `, el("i", {}, variable), `, it makes both sides equal.`];
   }
   if (verdict === "unverifiable") return `There is nothing to check it against: ${reason}.`;
-  if (answer === null || reason) return `The check failed: ${reason ?? "no answer to put back"}.`;
-  return [`Put back for `, el("i", {}, variable), `, it does not make both sides equal.`];
+  if (solution === null || reason) return `The check failed: ${reason ?? "no answer to put back"}.`;
+  return isSystem(given)
+    ? "The equations, solved exactly, give something else."
+    : [`Put back for `, el("i", {}, variable), `, it does not make both sides equal.`];
 }
 
 const solveExactly = (exactly) =>
@@ -63,14 +72,16 @@ const solveExactly = (exactly) =>
     el("button", { type: "button", class: "primary", onclick: exactly }, "Solve exactly"),
     el("span", { class: "quiet" }, "Exact arithmetic in place of the model."));
 
-function steps({ work }) {
+function steps(answer) {
+  const { work } = answer;
   if (!work?.length) return null;
-  const rows = work.map((line, index) => step(STEPS[index] ?? "Then", line));
+  const labels = isSystem(answer) ? [] : STEPS;
+  const rows = work.map((line, index) => step(labels[index] ?? `Step ${index + 1}`, line));
   return el("ol", { class: "steps", "aria-label": "Worked steps" }, rows);
 }
 
 const step = (label, line) =>
-  el("li", { "data-text": line }, el("span", { class: "quiet" }, label), typeset(line));
+  el("li", { "data-text": line }, el("span", { class: "quiet" }, label), el("span", {}, typesetAll(line)));
 
 const fact = (name, value, title) =>
   el("div", title ? { title } : {}, el("dt", {}, name), el("dd", {}, value));

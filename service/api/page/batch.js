@@ -1,6 +1,6 @@
 // Many questions: sent in parts, shown as they come, kept as CSV.
 
-import { badge } from "./answer.js";
+import { badge, valuesOf } from "./answer.js";
 import { csv } from "./csv.js";
 import { el, find, milliseconds, percent, whole } from "./dom.js";
 import { chunksOf, linesOf, sample } from "./lines.js";
@@ -13,7 +13,7 @@ const DRAWN = 500; // rows: a file may hold many thousands
 const MOST_FILE_BYTES = 20_000_000;
 const KINDS = ["correct", "wrong", "unverifiable", "problem"];
 const HEADER = [
-  "line", "question", "answer", "variable", "verdict", "reason", "source", "confidence", "tries",
+  "line", "question", "answer", "solution", "variable", "verdict", "reason", "source", "confidence", "tries",
   "equation", "work", "total_ms", "status", "problem", "character", "expected",
 ];
 
@@ -183,7 +183,7 @@ function row({ number, question, result }) {
   const kind = kindOf(result);
   const cells = kind === "problem"
     ? [el("td", { colspan: "4", class: "trouble" }, trouble(result))]
-    : [el("td", { class: "math" }, result.answer === null ? "—" : `${result.variable} = ${result.answer.replace("-", "−")}`),
+    : [el("td", { class: "math" }, valuesOf(result).replaceAll("-", "−") || "—"),
        el("td", {}, badge(kind), result.reason ? el("small", {}, ` ${result.reason}`) : null),
        el("td", {}, result.confidence === null ? "—" : percent(result.confidence)),
        el("td", {}, milliseconds(result.timing_ms.total))];
@@ -207,7 +207,7 @@ function marked(text, span) {
 
 function download() {
   const rows = state.lines.filter(({ result }) => result).map(({ number, question, result: r }) => [
-    number, question, r.answer, r.variable, r.verdict, r.reason, r.source, r.confidence, r.tries,
+    number, question, r.answer, valuesOf(r), r.variable, r.verdict, r.reason, r.source, r.confidence, r.tries,
     r.equation, r.work?.join("; "), r.timing_ms?.total, r.status ?? 200, r.detail,
     r.span ? r.span[0] + 1 : null, r.expected,
   ]);

@@ -36,7 +36,7 @@ export function icon(name) {
   return svg("svg", { viewBox: "0 0 24 24", class: "sign", "aria-hidden": "true" }, paths);
 }
 
-const TOKEN = /\s*(?:(?<number>\d+(?:\.\d+)?)|(?<name>[A-Za-z]+)|(?<sign>[-+*/=()]))/gy;
+const TOKEN = /\s*(?:(?<number>\d+(?:\.\d+)?)|(?<name>[A-Za-z][A-Za-z0-9_']*)|(?<sign>[-+*/=()]))/gy;
 const SIGNS = { "-": "−", "*": "\u2062" }; // a product is read as one and drawn without a sign
 
 /** An equation of the service, such as `4*c = -24` or `x = 7/3`, typeset. */
@@ -52,6 +52,10 @@ export function typeset(text) {
   }
   return math("math", {}, parts);
 }
+
+/** Equations separated by commas, as in the service's wording of a system; other words as text. */
+export const typesetAll = (text) =>
+  text.split(", ").flatMap((part, index) => [index ? ", " : null, part.includes("=") ? typeset(part) : part]);
 
 /** A sign with nothing to subtract from belongs to the number after it: no space between. */
 const isPrefix = (sign, before) =>

@@ -59,6 +59,8 @@ function unloaded() {
   find("live-said").textContent = "The service cannot be reached. Open this view again to try again.";
 }
 
+let writing = null; // loaded where the model writes text
+
 /** Shows the model and what it is for. Its limits, or none where the service does not tell. */
 async function describe() {
   const response = await get("info");
@@ -69,7 +71,10 @@ async function describe() {
   find("model").textContent = words.join(" · ");
   find("solving").hidden = find("tab-batch").hidden = info.solves === false;
   find("writing").hidden = info.solves !== false;
-  if (info.solves === false) find("tab-solve").textContent = "Model";
+  if (info.solves === false) {
+    find("tab-solve").textContent = "Write";
+    writing ??= import("./write.js").then(({ start }) => start(info));
+  }
   return { questions: info.max_batch_questions, bytes: info.max_body_bytes };
 }
 

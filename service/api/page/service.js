@@ -81,7 +81,7 @@ async function reach(path, options) {
   }
 }
 
-async function decoded(response) {
+export async function decoded(response) {
   const text = await response.text().catch(() => "");
   const wait = Number.parseFloat(response.headers.get("retry-after"));
   try {

@@ -14,9 +14,22 @@ from model_export.quantisation import in_blocks, quantised
 from tests.engine.kernel_harness.cases import Case
 
 _FLOATS = TensorProto.FLOAT
-_TYPES = {"float32": _FLOATS, "int32": TensorProto.INT32}
-_RANKS = {"Likeliest": 2, "EncoderAttention": 2}  # of outputs; others 3, caches 4
+_INTEGERS = TensorProto.INT8
+_TYPES = {
+    "float32": _FLOATS, "int8": _INTEGERS, "int32": TensorProto.INT32, "int64": TensorProto.INT64,
+}  # fmt: skip
+_TOKENS = TensorProto.INT64
+# The type and rank of each output; of other operators floats, rank 3.
+_OUTPUTS = {
+    "CachedAttention": [(_FLOATS, 3), (_FLOATS, 4), (_FLOATS, 4)],
+    "Candidates": [(_TOKENS, 2), (_FLOATS, 2), (_FLOATS, 2)],
+    "Draw": [(_TOKENS, 1), (_FLOATS, 1), (_FLOATS, 1)],
+    "EncoderAttention": [(_FLOATS, 2)],
+    "Likeliest": [(_TOKENS, 2), (_FLOATS, 2)],
+    "QuantiseHeads": [(_INTEGERS, 5), (_FLOATS, 5)],
+}
 _INPUT_SCALE = 0.02
+_LARGEST_INPUT = 40.0  # of normal numbers, after a norm of normal factors
 
 
 def definition(case: Case) -> list[np.ndarray]:
@@ -30,11 +43,10 @@ def definition(case: Case) -> list[np.ndarray]:
         case.kind, *case.inputs, *case.constants, outputs=case.outputs,
         domain=operators.DOMAIN, **case.attributes,
     )  # fmt: skip
-    for place, value in enumerate(made):
-        integers = case.kind == "Likeliest" and place == 0
-        rank = 4 if len(made) == 3 and place else _RANKS.get(case.kind, 3)
+    outputs = _OUTPUTS.get(case.kind, [(_FLOATS, 3)])
+    for place, (value, (dtype, rank)) in enumerate(zip(made, outputs, strict=True)):
         shape = [f"{place}.{axis}" for axis in range(rank)]
-        graph.output(value, f"out{place}", TensorProto.INT64 if integers else _FLOATS, shape)
+        graph.output(value, f"out{place}", dtype, shape)
     model = graph.model(case.kind, "").SerializeToString()
     session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
     found: list[np.ndarray] = session.run(None, dict(case.inputs))
@@ -50,7 +62,8 @@ def wanted(case: Case) -> tuple[list[np.ndarray], float]:
     outputs = definition(case)
     if "scales" not in case.constants:
         return outputs[:1] if case.kind == "CachedAttention" else outputs, 1e-5
-    one = 63 * float(case.constants["scales"].max()) * _INPUT_SCALE
+    unit = _INPUT_SCALE if "input_scale" in case.constants else _LARGEST_INPUT / 127
+    one = 63 * float(case.constants["scales"].max()) * unit
     return outputs, 2 * one * (1 + float(np.abs(outputs[0]).max()) * ("Gated" in case.kind))
 
 
@@ -68,16 +81,17 @@ class _Numbers:
 
 
 def product(numbers: _Numbers, kind: str, rows: int, inputs: int, columns: int) -> Case:
-    gated = kind == "NormGatedLinear"
+    gated = kind.startswith("NormGatedLinear")
     pairs = [quantised(numbers.normal(inputs, columns) / 8) for _ in range(2 if gated else 1)]
     weights = [in_blocks(integers) for integers, _ in pairs]
     constants = {
         "weight": np.stack(weights, axis=1) if gated else weights[0],
         "scales": np.stack([scales for _, scales in pairs]) if gated else pairs[0][1],
-        "input_scale": np.array(_INPUT_SCALE, np.float32),
     }
+    if not kind.endswith("ByRow"):
+        constants["input_scale"] = np.array(_INPUT_SCALE, np.float32)
     x = {"x": numbers.normal(1, rows, inputs)}
-    if kind == "AddLinear":
+    if kind.startswith("AddLinear"):
         return Case(kind, {"residual": numbers.normal(1, rows, columns), **x}, constants)
     constants = {"norm": numbers.normal(inputs), **constants}
     return Case(kind, x, constants, {"epsilon": 1e-6})
@@ -109,7 +123,27 @@ def cross(numbers: _Numbers, rows: int, length: int, heads: int, d_kv: int) -> C
     )
 
 
-def cached(numbers: _Numbers, rows: int, columns: int, heads: int, d_kv: int) -> Case:
+def cross_int8(numbers: _Numbers, rows: int, length: int, heads: int, d_kv: int) -> Case:
+    floats = cross(numbers, rows, length, heads, d_kv)
+    keys = (rows, heads, length)
+    read: dict[str, np.ndarray] = {}
+    for part in ("key", "value"):
+        whole = numbers.integers(-127, 128, rows * heads * length * d_kv)
+        read[part] = whole.astype(np.int8).reshape(*keys, d_kv)
+        read[f"{part}_scales"] = np.abs(numbers.normal(*keys, 1)) / 50
+    inputs = {"query": floats.inputs["query"], **read, "lengths": floats.inputs["lengths"]}
+    return Case("CrossAttentionInt8", inputs, {}, {"num_heads": heads})
+
+
+def heads_in_8_bits(numbers: _Numbers, tokens: int, parts: int, heads: int, d_kv: int) -> Case:
+    x = 3 * numbers.normal(tokens, parts, heads, d_kv)
+    x[tokens // 2, 0] = 0.0  # has no largest number to scale by
+    return Case("QuantiseHeads", {"x": x}, {}, {"num_heads": heads}, 2)
+
+
+def cached(
+    numbers: _Numbers, rows: int, columns: int, heads: int, d_kv: int, distances: int = 6
+) -> Case:
     return Case(
         "CachedAttention",
         {
@@ -118,7 +152,7 @@ def cached(numbers: _Numbers, rows: int, columns: int, heads: int, d_kv: int) ->
             "value": numbers.normal(rows, heads, columns, d_kv),
             "past": numbers.integers(0, columns, rows),
         },
-        {"biases": 3 * numbers.normal(columns, heads, 1, columns)},
+        {"biases": 3 * numbers.normal(heads, distances)},
         {"num_heads": heads},
         3,
     )
@@ -128,13 +162,34 @@ def likeliest(numbers: _Numbers, rows: int, tokens: int) -> Case:
     return Case("Likeliest", {"logits": numbers.normal(rows, 1, tokens)}, {}, {"size": 1}, 2)
 
 
+def choosing(numbers: _Numbers, rows: int, tokens: int, count: int) -> list[Case]:
+    """Candidates and draws among the logits of three rows, some of whose tokens are adjusted."""
+    many = min(3, tokens - 1)
+    shared = {
+        "logits": numbers.normal(3, 1, tokens),
+        "rows": numbers.integers(0, 3, rows).astype(np.int64),
+        "tokens": np.tile(np.arange(many, dtype=np.int64), (rows, 1)),
+        "biases": numbers.normal(rows, many),
+        "penalties": 1.5 + 0 * numbers.normal(rows, many),
+    }
+    normalised = {"normalised": numbers.integers(0, 2, rows), "count": np.array([count])}
+    drawing = {
+        "temperatures": 0.7 + 0 * numbers.normal(rows),
+        "uniforms": np.linspace(0.1, 0.9, rows, dtype=np.float32),
+    }
+    return [
+        Case("Candidates", shared | normalised, outputs=3),
+        Case("Draw", shared | drawing, outputs=3),
+    ]
+
+
 def edge_cases() -> list[Case]:
     """Rows, columns and lengths around the sizes of vectors, tiles and blocks."""
     numbers = _Numbers(7)
     return [
         *(
             product(numbers, kind, rows, inputs, columns)
-            for kind in ("NormLinear", "AddLinear")
+            for kind in ("NormLinear", "AddLinear", "NormLinearByRow", "AddLinearByRow")
             for rows, inputs, columns in (
                 (1, 4, 1), (2, 8, 15), (3, 12, 16), (4, 60, 17), (5, 64, 33), (6, 68, 48),
                 (7, 20, 63), (11, 132, 64), (12, 16, 65), (13, 36, 100),
@@ -142,7 +197,8 @@ def edge_cases() -> list[Case]:
         ),
         product(numbers, "NormLinear", 7, 1028, 300),  # weights of more than one task
         *(
-            product(numbers, "NormGatedLinear", rows, inputs, columns)
+            product(numbers, kind, rows, inputs, columns)
+            for kind in ("NormGatedLinear", "NormGatedLinearByRow")
             for rows, inputs, columns in (
                 (1, 4, 16), (2, 12, 32), (3, 8, 48), (4, 64, 16), (5, 20, 80), (6, 16, 64),
                 (7, 28, 112), (13, 68, 16),
@@ -154,13 +210,28 @@ def edge_cases() -> list[Case]:
             for attention in (
                 encoder(numbers, [1, 5, 16], 2, d_kv),
                 cross(numbers, 3, 17, 2, d_kv),
+                cross_int8(numbers, 3, 17, 2, d_kv),
+                heads_in_8_bits(numbers, 5, 2, 3, d_kv),
             )
         ),
         *(cached(numbers, 3, 9, 2, d_kv) for d_kv in (8, 16, 24, 32, 64, 72, 80, 256)),
         *(encoder(numbers, [length, 1], 1, 8) for length in (1, 2, 3, 15, 31, 33, 64, 65, 130)),
-        *(cross(numbers, 2, length, 5, 20) for length in (1, 3, 4, 8, 16, 33, 64)),
-        *(cached(numbers, 2, columns, 5, 24) for columns in (1, 3, 4, 8, 16, 33, 64)),
+        *(
+            attention(numbers, 2, length, 5, 20)
+            for length in (1, 3, 4, 8, 16, 33, 64)
+            for attention in (cross, cross_int8)
+        ),
+        *(
+            cached(numbers, 2, columns, 5, 24, distances)
+            for columns in (1, 3, 4, 8, 16, 33, 64)
+            for distances in (1, 7, 64)
+        ),
         *(likeliest(numbers, 3, tokens) for tokens in (2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 64)),
+        *(
+            case
+            for tokens, count in ((1, 1), (2, 2), (7, 3), (16, 16), (17, 1), (33, 20), (1030, 9))
+            for case in choosing(numbers, 4, tokens, count)
+        ),
     ]  # fmt: skip
 
 
@@ -177,6 +248,7 @@ def lying_cases() -> Iterator[tuple[Case, str]]:
     yield from _lying_products(numbers)
     yield from _lying_encoder(numbers)
     yield from _lying_decoder(numbers)
+    yield from _lying_choosing(numbers)
 
 
 def _lying_products(numbers: _Numbers) -> Iterator[tuple[Case, str]]:
@@ -237,6 +309,18 @@ def _lying_decoder(numbers: _Numbers) -> Iterator[tuple[Case, str]]:
     yield _changed(read, "lengths", np.array([5, 6], np.int32)), "from 1 to the length"
     yield _changed(read, "lengths", np.array([5, 0], np.int32)), "from 1 to the length"
 
+    in_8_bits = cross_int8(numbers, 2, 5, 2, 8)
+    yield _changed(in_8_bits, "key", np.zeros((2, 1, 5, 8), np.int8)), "key must be"
+    yield _changed(in_8_bits, "value", np.zeros((2, 2, 4, 8), np.int8)), "value must have the shape"
+    for name in ("key_scales", "value_scales"):
+        for shape in ((2, 2, 4, 1), (2, 1, 5, 1), (1, 2, 5, 1), (2, 2, 5), (2, 2, 5, 0)):
+            yield _changed(in_8_bits, name, numbers.normal(*shape)), "scales must be"
+
+    heads = heads_in_8_bits(numbers, 5, 2, 3, 8)
+    yield _changed(heads, "x", numbers.normal(5, 2, 2, 8)), "x must be"
+    yield _changed(heads, "x", numbers.normal(5, 2, 3)), "x must be"
+    yield _changed(heads, "x", numbers.normal(5, 2, 3, 257)), "from 1 to 256 numbers"
+
     written = cached(numbers, 2, 5, 2, 8)
     yield _changed(written, "joint", numbers.normal(2, 1, 47)), "joint must be"
     yield _changed(written, "joint", numbers.normal(3, 1, 48)), "joint must be"
@@ -245,6 +329,9 @@ def _lying_decoder(numbers: _Numbers) -> Iterator[tuple[Case, str]]:
     yield _changed(written, "past", np.array([0], np.int32)), "past must be (batch)"
     yield _changed(written, "past", np.array([0, 5], np.int32)), "past must be from 0"
     yield _changed(written, "past", np.array([-1, 0], np.int32)), "past must be from 0"
+    yield _changed(written, "biases", numbers.normal(3, 6)), "biases must be"
+    yield _changed(written, "biases", numbers.normal(2, 0)), "biases must be"
+    yield _changed(written, "biases", numbers.normal(6)), "biases must be"
     yield _changed(written, "biases", numbers.normal(4, 2, 1, 5)), "biases must be"
     yield _changed(written, "biases", numbers.normal(5, 2, 1, 4)), "biases must be"
 
@@ -252,3 +339,23 @@ def _lying_decoder(numbers: _Numbers) -> Iterator[tuple[Case, str]]:
     yield _changed(choice, "logits", numbers.normal(2, 5)), "logits must be"
     yield _changed(choice, "logits", numbers.normal(2, 2, 5)), "logits must be"
     yield _changed(choice, "logits", numbers.normal(2, 1, 1)), "logits must be"
+
+
+def _lying_choosing(numbers: _Numbers) -> Iterator[tuple[Case, str]]:
+    candidates, draw = choosing(numbers, 2, 9, 4)
+    for case in (candidates, draw):
+        yield _changed(case, "logits", numbers.normal(3, 9)), "logits must be"
+        yield _changed(case, "logits", numbers.normal(3, 1, 0)), "logits must be"
+        yield _changed(case, "rows", np.array([0, 3])), "rows must be indices"
+        yield _changed(case, "rows", np.array([0, -1])), "rows must be indices"
+        yield _changed(case, "tokens", np.array([0, 1])), "tokens must be (rows, adjustments)"
+        yield _changed(case, "tokens", np.full((2, 3), 9)), "tokens must be from 0"
+        yield _changed(case, "tokens", np.full((2, 3), -1)), "tokens must be from 0"
+        yield _changed(case, "biases", numbers.normal(2, 2)), "the shape of tokens"
+        yield _changed(case, "penalties", numbers.normal(1, 3)), "the shape of tokens"
+    yield _changed(candidates, "normalised", np.array([1], np.int32)), "normalised must be (rows)"
+    yield _changed(candidates, "count", np.array([0])), "count must be from 1"
+    yield _changed(candidates, "count", np.array([10])), "count must be from 1"
+    yield _changed(candidates, "count", np.array([1, 2])), "count must be (1)"
+    yield _changed(draw, "temperatures", numbers.normal(1)), "must be (rows)"
+    yield _changed(draw, "uniforms", numbers.normal(3)), "must be (rows)"

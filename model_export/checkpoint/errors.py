@@ -1,0 +1,8 @@
+"""The error of a checkpoint that cannot be used."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is incomplete, damaged or of another kind.
+
+    The message is one line: the file, what was found, and what was expected or what to do.
+    """

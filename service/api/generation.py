@@ -1,0 +1,155 @@
+"""The settings of a generation as HTTP takes them; every API that generates text shares this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, StrictBool, StrictInt
+
+from engine.contracts import MOST_BEAMS, MOST_LOGPROBS
+from service.api.answering import Fault, each
+from service.generating.generator import GenerationRequest
+from service.generating.written import Written
+from service.runtime import Runtime
+
+Texts = Annotated[list[str], Field(max_length=64, fail_fast=True)]
+# The one value of a setting that is not supported: no other would be ignored in silence.
+Zero = Annotated[float, Field(ge=0, le=0)]
+One = Annotated[float, Field(ge=1, le=1)]
+
+
+class DecodingSettings(BaseModel):
+    """The settings by the names of transformers' `GenerationConfig`. Null: the model's default."""
+
+    max_new_tokens: StrictInt | None = Field(
+        None, gt=0, description="Tokens to write at most; null: as many as the model's limit."
+    )
+    min_new_tokens: StrictInt | None = Field(
+        None, description="Tokens to write at least, 0 or more."
+    )
+    do_sample: StrictBool | None = Field(
+        None, description="Draw each token by its probability, rather than take the likeliest."
+    )
+    temperature: float | None = Field(
+        None, description="Of sampling, above 0: divides the logits before the softmax."
+    )
+    top_k: StrictInt | None = Field(
+        None, description="Sample among so many likeliest tokens; 0: among all."
+    )
+    top_p: float | None = Field(
+        None, description="Sample among the likeliest tokens with this probability together."
+    )
+    min_p: float | None = Field(
+        None, description="Sample among tokens at least so likely, relative to the likeliest."
+    )
+    seed: StrictInt | None = Field(
+        None, description="The same seed gives the same text. Null: a new one, which is answered."
+    )
+    num_beams: StrictInt | None = Field(
+        None, description=f"Beams of a beam search, 1 to {MOST_BEAMS}; 1: no beam search."
+    )
+    length_penalty: float | None = Field(
+        None, description="Of beams: their scores are divided by the length to this power."
+    )
+    early_stopping: StrictBool | Literal["never"] | None = Field(
+        None, description="Of beams: stop once there are `num_beams` ended ones."
+    )
+    num_return_sequences: StrictInt | None = Field(
+        None, description="Answers to a text: of several beams, or sampled."
+    )
+    repetition_penalty: float | None = Field(
+        None, description="Above 1: tokens that were written already become less likely."
+    )
+    no_repeat_ngram_size: StrictInt | None = Field(
+        None, description="No sequence of so many tokens is written twice; 0: no limit."
+    )
+    bad_words: Texts | None = Field(None, description="Texts that are not written.")
+    logit_bias: Annotated[dict[int, float], Field(max_length=1024)] | None = Field(
+        None, description="Added to the logit of a token, by its id."
+    )
+    stop: str | Texts | None = Field(
+        None, description="The answer is cut before the first of these texts."
+    )
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings by the names of `engine.contracts.Decoding`."""
+        found = {name: getattr(self, name) for name in DecodingSettings.model_fields}
+        if isinstance(self.stop, str):
+            found["stop"] = [self.stop]
+        return found
+
+
+class GenerationSettings(DecodingSettings):
+    """The settings of the decoding, of what is read, and of what is answered."""
+
+    logprobs: StrictInt | None = Field(
+        None,
+        ge=0,
+        le=MOST_LOGPROBS,
+        description="Answer with the log-probability of each token, and so many likeliest tokens.",
+    )
+    prefix: str | None = Field(None, description="The answer begins with this text.")
+    truncate: StrictBool | Annotated[StrictInt, Field(gt=0)] | None = Field(
+        None,
+        description="Cut a text that is too long for the model, or has more tokens than this.",
+    )
+
+    def settings(self) -> dict[str, Any]:
+        return super().settings() | {"top_logprobs": self.logprobs}
+
+    @property
+    def wants_tokens(self) -> bool:
+        """Whether the answer has its tokens one by one."""
+        return self.logprobs is not None
+
+    def cut_at(self, longest: int) -> int | None:
+        """Return the tokens to which a text is cut; `None`: to none. `longest` is the model's."""
+        if self.truncate is None or self.truncate is False:
+            return None
+        return longest if self.truncate is True else self.truncate
+
+
+def requests_of(
+    runtime: Runtime,
+    sources: Sequence[str | tuple[int, ...]],
+    body: GenerationSettings,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    known_only: bool = False,
+) -> list[GenerationRequest]:
+    """Return a request for each of `sources`, with the settings of `body` and then `changes`.
+
+    Each has a seed of its own where none is given. Raises the errors of `Generator.decoding`.
+    """
+    settings = {**body.settings(), **(changes or {})}
+    truncate = body.cut_at(runtime.model.manifest.limits.max_source_tokens)
+    return [
+        GenerationRequest(
+            source,
+            runtime.generator.decoding(settings),
+            prefix=body.prefix or "",
+            truncate=truncate,
+            known_only=known_only,
+            details=body.wants_tokens,
+        )
+        for source in sources
+    ]
+
+
+async def all_written(
+    runtime: Runtime,
+    asked: Sequence[GenerationRequest],
+    limit_s: float,
+    *,
+    in_place: type[Fault] | tuple[type[Fault], ...] = (),
+) -> list[Written | Fault]:
+    """Return the answer to each of `asked`; see `each`, which has a deadline for all of them.
+
+    Each is admitted as a job of its own.
+    """
+
+    async def one(request: GenerationRequest, left_s: float) -> Written:
+        return await runtime.generator.generate(request, timeout_s=left_s, wait=len(asked) > 1)
+
+    return await each(runtime, asked, one, timeout_s=limit_s, in_place=in_place)

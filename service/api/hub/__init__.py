@@ -1,0 +1,1 @@
+"""`POST /` as the hub's inference endpoints take it (huggingface.co/docs/inference-endpoints)."""

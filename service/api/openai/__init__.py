@@ -1,0 +1,1 @@
+"""OpenAI's API for text: completions and models (developers.openai.com/api/reference)."""

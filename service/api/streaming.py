@@ -1,0 +1,111 @@
+"""Stream the answers to one or several texts as server-sent events, in any API's form."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import Protocol
+
+from fastapi import Request
+
+from service.api.answering import runtime_of
+from service.api.disconnect import while_connected
+from service.api.events import EventStream
+from service.api.record import record_of
+from service.errors import ServiceError
+from service.generating.generator import GenerationRequest, Piece
+from service.generating.written import Written
+
+_Item = Piece | Written
+
+
+class EventForm(Protocol):
+    """The form of an API's events. `index` is that of the text."""
+
+    def events(self, index: int, item: Piece | Written) -> Iterator[bytes]:
+        """Yield the events for a piece of a text, or for its whole answer after the last piece."""
+        ...
+
+    def end(self) -> Iterator[bytes]:
+        """Yield the events after the last answer."""
+        ...
+
+    def failure(self, error: ServiceError) -> bytes:
+        """Return the event for an error after the first event."""
+        ...
+
+
+async def stream(
+    request: Request, asked: Sequence[GenerationRequest], limit_s: float, form: EventForm
+) -> EventStream:
+    """Return the events for the answers to `asked`.
+
+    An error before the first event is raised, so that it gets its own status.
+    """
+    events = _events(request, asked, limit_s, form)
+    first = await while_connected(request, _next(events))
+    return EventStream(first, events)
+
+
+async def _events(
+    request: Request, asked: Sequence[GenerationRequest], limit_s: float, form: EventForm
+) -> AsyncGenerator[bytes, None]:
+    runtime, record, begun = runtime_of(request), record_of(request), False
+    with runtime.admission.request():
+        streams = [runtime.generator.stream(one, timeout_s=limit_s) for one in asked]
+        try:
+            async with aclosing(_merged(streams)) as news:
+                async for index, item in news:
+                    if isinstance(item, Written):
+                        record.timings = item.timings
+                    for event in form.events(index, item):
+                        yield event
+                        begun = True
+            for event in form.end():
+                yield event
+        except ServiceError as error:
+            if not begun:
+                raise
+            yield form.failure(error)
+
+
+async def _merged(
+    streams: Sequence[AsyncGenerator[_Item, None]],
+) -> AsyncGenerator[tuple[int, _Item], None]:
+    """Yield the items of all `streams` as they come, each with its stream's index.
+
+    Raises the first error of any of them.
+    """
+    news: asyncio.Queue[tuple[int, _Item | BaseException | None]] = asyncio.Queue()
+
+    async def drain(index: int, stream: AsyncGenerator[_Item, None]) -> None:
+        async with aclosing(stream):
+            async for item in stream:
+                news.put_nowait((index, item))
+
+    def ended(index: int, task: asyncio.Task[None]) -> None:
+        news.put_nowait((index, None if task.cancelled() else task.exception()))
+
+    tasks = [asyncio.create_task(drain(*numbered)) for numbered in enumerate(streams)]
+    for index, task in enumerate(tasks):
+        task.add_done_callback(partial(ended, index))
+    try:
+        left = len(tasks)
+        while left:
+            index, item = await news.get()
+            if isinstance(item, BaseException):
+                raise item
+            if item is None:
+                left -= 1
+            else:
+                yield index, item
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _next(events: AsyncGenerator[bytes, None]) -> bytes:
+    return await anext(events)

@@ -1,0 +1,161 @@
+"""Generate text with the model of one bundle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from engine.bundle import Manifest
+from engine.contracts import GREEDY, Decoding, Hypothesis, Prompt
+from engine.tokens import TextCodec
+from service.contracts import Answered, Submit
+from service.errors import LimitExceeded, UnknownText
+from service.generating.settings import decoding_of
+from service.generating.source import Source, read_text, read_tokens
+from service.generating.written import (
+    Written,
+    WrittenText,
+    shown_so_far,
+    written_text,
+    written_tokens,
+)
+
+Stream = Callable[[Prompt, float], AsyncGenerator[list[int] | Answered, None]]
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """A text for the model, or the ids of its tokens, and how its answer is decoded."""
+
+    source: str | tuple[int, ...]
+    decoding: Decoding = GREEDY
+    prefix: str = ""  # the answer begins so
+    truncate: int | None = None  # cut a longer text to so many tokens; None: reject it
+    known_only: bool = False  # reject a text with parts that the vocabulary does not have
+    details: bool = False  # answer with the tokens one by one
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of a text that is still being written, and the tokens that it comes from."""
+
+    text: str
+    ids: tuple[int, ...]
+
+
+class Generator:
+    """Generate text with the model of one bundle; `submit` and `stream` are the batcher's."""
+
+    def __init__(
+        self, manifest: Manifest, codec: TextCodec, submit: Submit, stream: Stream
+    ) -> None:
+        self._codec = codec
+        self._submit = submit
+        self._stream = stream
+        self._name = manifest.name
+        self._limits = manifest.limits
+        self._defaults = Decoding(**manifest.decoding)
+        self._has_settings = manifest.has_settings
+        self._end = manifest.architecture.eos_id
+
+    def decoding(self, settings: Mapping[str, Any]) -> Decoding:
+        """Return the model's decoding with `settings`; see `settings.decoding_of`.
+
+        Raises `InvalidSetting`, and `LimitExceeded` for what the model cannot do.
+        """
+        decoding = decoding_of(settings, self._defaults, self._codec)
+        wanted, most = decoding.max_new_tokens, self._limits.max_new_tokens
+        if wanted is not None and wanted > most:
+            raise LimitExceeded(f"max_new_tokens is {wanted}; the model writes at most {most}")
+        if not (self._has_settings or decoding.plain):
+            raise LimitExceeded(
+                f"{self._name} decodes greedily alone, with no setting but max_new_tokens; "
+                "export it again for the others"
+            )
+        return decoding
+
+    def text_of(self, source: str | tuple[int, ...]) -> str:
+        """Return a source as text."""
+        return source if isinstance(source, str) else self._codec.decode(source)
+
+    async def generate(
+        self, request: GenerationRequest, *, timeout_s: float, wait: bool = False
+    ) -> Written:
+        """Return the whole answer; `wait` is for `submit`.
+
+        Raises `LimitExceeded` and the errors of `submit`.
+        """
+        started_s = time.perf_counter()
+        source, prompt = self._read(request)
+        answered = await self._submit(prompt, timeout_s, wait=wait)
+        return self._written(answered, request, source, prompt, started_s)
+
+    async def stream(
+        self, request: GenerationRequest, *, timeout_s: float
+    ) -> AsyncGenerator[Piece | Written, None]:
+        """Yield the pieces of the text as they are decoded, and last the whole answer.
+
+        Several answers, and those of beams, are known at the end alone: the best is one piece.
+        Raises the errors of `generate`, before the first piece or between two.
+        """
+        started_s, shown, ids = time.perf_counter(), "", 0
+        source, prompt = self._read(request)
+        begun = len(self._codec.decode(prompt.forced))
+        async with aclosing(self._stream(prompt, timeout_s)) as news:
+            async for item in news:
+                if isinstance(item, Answered):
+                    whole = self._written(item, request, source, prompt, started_s)
+                    text, tokens = whole.best.text, list(whole.best.ids)
+                else:
+                    text, tokens = self._codec.decode(item), item
+                    text = shown_so_far(text, request.decoding.stop, begun)
+                if len(text) > len(shown) and text.startswith(shown):
+                    yield Piece(text[len(shown) :], tuple(tokens[ids:]))
+                    shown, ids = text, len(tokens)
+                if isinstance(item, Answered):
+                    yield whole
+
+    def _read(self, request: GenerationRequest) -> tuple[Source, Prompt]:
+        codec, most = self._codec, self._limits.max_source_tokens
+        if isinstance(request.source, str):
+            cut = request.truncate is not None
+            most = min(most, request.truncate or most)
+            source = read_text(codec, request.source, most, truncate=cut)
+        else:
+            source = read_tokens(codec, request.source, most, self._end)
+        if request.known_only and source.unknown:
+            raise UnknownText(self._name, source.unknown)
+        forced = codec.encode(request.prefix)[:-1] if request.prefix else ()
+        if len(forced) >= (most := self._limits.max_new_tokens):
+            raise LimitExceeded(f"prefix has {len(forced)} tokens; the model writes at most {most}")
+        return source, Prompt(source.tokens, forced, request.decoding)
+
+    def _written(
+        self,
+        answered: Answered,
+        request: GenerationRequest,
+        source: Source,
+        prompt: Prompt,
+        started_s: float,
+    ) -> Written:
+        return Written(
+            texts=tuple(
+                self._text(hypothesis, len(prompt.forced), request)
+                for hypothesis in answered.answer.hypotheses
+            ),
+            source=source,
+            seed=request.decoding.seed,
+            timings=answered.timings,
+            total_s=time.perf_counter() - started_s,
+        )
+
+    def _text(self, hypothesis: Hypothesis, forced: int, request: GenerationRequest) -> WrittenText:
+        stops = request.decoding.stop
+        text = written_text(self._codec, hypothesis, forced=forced, stops=stops)
+        if not request.details:
+            return text
+        tokens = written_tokens(self._codec, hypothesis, forced=forced, end=self._end)
+        return replace(text, tokens=tokens)

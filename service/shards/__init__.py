@@ -1,0 +1,1 @@
+"""Several HTTP processes on one port, and their supervisor (docs/decisions/0031)."""

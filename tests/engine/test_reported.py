@@ -1,0 +1,95 @@
+"""What an answer reports beside its tokens, and texts to stop at."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import T5ForConditionalGeneration
+
+from engine.contracts import Decoding, FinishReason, Hypothesis, Prompt
+from engine.generate import generate
+from engine.ort import OrtEngine, OrtModel
+
+EOS = 1
+SOURCE = (20, 30, 40, EOS)
+
+
+def best(model: OrtModel, decoding: Decoding, forced: tuple[int, ...] = ()) -> Hypothesis:
+    prompt = Prompt(SOURCE, forced, decoding)
+    return generate(OrtEngine(model, rows=8), [prompt])[0].best
+
+
+@torch.no_grad()
+def logprobs_of(model: T5ForConditionalGeneration, tokens: list[int]) -> torch.Tensor:
+    """Log-probabilities (positions, tokens) of the model itself along an answer."""
+    start = torch.tensor([[0, *tokens]])
+    return model(torch.tensor([SOURCE]), decoder_input_ids=start).logits[0].log_softmax(-1)
+
+
+@pytest.mark.parametrize(
+    "decoding",
+    [
+        Decoding(top_logprobs=5),
+        Decoding(top_logprobs=2, repetition_penalty=2.0, no_repeat_ngram_size=1),
+        Decoding(top_logprobs=3, do_sample=True, seed=4, temperature=3.0),
+        Decoding(top_logprobs=3, do_sample=True, seed=4, temperature=3.0, top_k=20),
+        Decoding(top_logprobs=4, num_beams=4),
+        Decoding(top_logprobs=5, num_beams=2, repetition_penalty=1.5),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("forced", [(), (50, 60)])
+def test_logprobs_are_the_models_own(
+    writer_engine: OrtModel,
+    writer_torch: T5ForConditionalGeneration,
+    decoding: Decoding,
+    forced: tuple[int, ...],
+) -> None:
+    found = best(writer_engine, decoding, forced)
+    exact = logprobs_of(writer_torch, found.tokens)
+    tokens = [*found.tokens, EOS][: len(found.logprobs)]
+    count = decoding.top_logprobs
+    for position, token in enumerate(tokens):
+        if position >= len(forced):
+            assert found.logprobs[position] == pytest.approx(
+                float(exact[position, token]), abs=1e-4
+            )
+        values, likeliest = exact[position].topk(count)
+        assert [one for one, _ in found.alternatives[position]] == likeliest.tolist()
+        reported = [logprob for _, logprob in found.alternatives[position]]
+        assert reported == pytest.approx(values.tolist(), abs=1e-4)
+        first, second = exact[position].topk(2).indices.tolist()
+        assert found.runners_up[position] == (second if token == first else first)
+
+
+def test_without_them_no_alternatives_are_reported(writer_engine: OrtModel) -> None:
+    assert best(writer_engine, Decoding(num_beams=2)).alternatives == []
+
+
+def test_an_answer_stops_at_a_text_that_spans_tokens(writer_engine: OrtModel) -> None:
+    whole = best(writer_engine, Decoding(min_new_tokens=12))
+    text = writer_engine.decode(whole.tokens)
+    stop = text[3:5]
+    first = text.index(stop)
+    found = best(writer_engine, Decoding(min_new_tokens=12, stop=("never", stop)))
+    assert found.finish_reason is FinishReason.STOP
+    assert writer_engine.decode(found.tokens) == text[: first + 2]
+    assert best(writer_engine, Decoding(min_new_tokens=12, stop=("never",))) == whole
+
+
+def test_beams_end_at_a_text_to_stop_at(writer_engine: OrtModel) -> None:
+    settings = Decoding(num_beams=4, min_new_tokens=12, num_return_sequences=4)
+    whole = best(writer_engine, settings)
+    stop = writer_engine.decode(whole.tokens)[2:4]
+    prompt = Prompt(SOURCE, (), Decoding(num_beams=4, min_new_tokens=12, stop=(stop,)))
+    found = generate(OrtEngine(writer_engine, rows=4), [prompt])[0].best
+    text = writer_engine.decode(found.tokens)
+    assert (found.finish_reason is FinishReason.STOP) == (stop in text)
+    assert stop not in text[:-1]
+
+
+def test_a_prefix_does_not_stop_its_answer(writer_engine: OrtModel) -> None:
+    forced = tuple(best(writer_engine, Decoding(min_new_tokens=12)).tokens[:3])
+    prefix = writer_engine.decode(forced)
+    found = best(writer_engine, Decoding(min_new_tokens=5, stop=(prefix[0],)), forced)
+    assert len(found.tokens) > 3
