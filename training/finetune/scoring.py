@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from transformers import T5ForConditionalGeneration
 
 from training import checkpoint
 from training.evaluate import generate
-from training.finetune.examples import Examples
+from training.finetune.examples import Examples, Indices
 from training.finetune.tasks import Task
 
 _BATCH = 64
@@ -48,17 +47,15 @@ def _texts(
     model: T5ForConditionalGeneration,
     tokenizer: Tokenizer,
     examples: Examples,
-    batch: Sequence[int],
+    batch: Indices,
 ) -> list[str]:
     sources = [examples.sources.row(i).tolist() for i in batch]
     return [text for text, _ in generate(model, tokenizer, sources)]
 
 
 @torch.no_grad()
-def _loss(
-    model: T5ForConditionalGeneration, examples: Examples, batch: Sequence[int]
-) -> torch.Tensor:
+def _loss(model: T5ForConditionalGeneration, examples: Examples, batch: Indices) -> torch.Tensor:
     """Return the sum of the losses of the label tokens."""
     inputs = {name: value.to(model.device) for name, value in examples.collate(batch).items()}
-    mean: torch.Tensor = model(**inputs, use_cache=False).loss
-    return mean.float() * examples.label_tokens(batch)
+    mean: torch.Tensor = model(**inputs, use_cache=False).loss.float()
+    return mean * examples.label_tokens(batch)
