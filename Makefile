@@ -13,7 +13,7 @@ LOCK = $(COMPILE) pyproject.toml
 SLIM = --excludes requirements/serve-excludes.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help serve test browser-test screenshots ops-test image-test kernel-test wheel wheel-test ray-test finetune-test soak \
+.PHONY: help serve test browser-test screenshots ops-test image-test kernel-test wheel wheel-test ray-test baselines-test finetune-test soak \
 	openapi client loadtest lint bench bench-levels bench-servers train export evaluate lock clean
 
 help:  ## list the verbs
@@ -44,6 +44,9 @@ kernel-test: $(VENV)/dev.stamp  ## kernels under sanitizers, and ARM64's emulate
 
 ray-test: $(VENV)/ray.stamp  ## the service and bulk files on a local Ray cluster (minutes)
 	$(BIN)/pytest -m ray -o faulthandler_timeout=600
+
+baselines-test: $(VENV)/dev.stamp $(BASELINES)/baselines.stamp  ## what we save, read by transformers 4.57 and CTranslate2
+	BASELINES=$(BASELINES) $(BIN)/pytest -m baselines
 
 finetune-test: $(VENV)/dev.stamp  ## docs/finetune.md with 500 questions, spaced and not (minutes)
 	$(BIN)/pytest -m finetune -o faulthandler_timeout=1800

@@ -15,8 +15,9 @@ from tqdm import tqdm
 from engine.contracts import Tokens
 from engine.cpu import available_cpus
 from engine.sessions import open_sessions
-from model_export.checkpoint.optimum_graphs import ENCODER, decoder_of
+from model_export.checkpoint.optimum_graphs import decoder_of
 from model_export.checkpoint.reading import Checkpoint
+from model_export.checkpoint.tensors import OPTIMUM
 from model_export.reference import Answer
 
 
@@ -25,7 +26,7 @@ class GraphReference:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
-        paths = [checkpoint.folder / ENCODER, decoder_of(checkpoint.folder)]
+        paths = [checkpoint.folder / OPTIMUM, decoder_of(checkpoint.folder)]
         _, (self._encoder, self._decoder) = open_sessions(
             paths, threads=available_cpus(), provider="cpu"
         )

@@ -1,4 +1,4 @@
-"""`cybersolve serve | solve | batch | inspect | key`."""
+"""`cybersolve serve | solve | batch | inspect | upgrade | key`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import logging
 import sys
 from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 
-from engine.bundle import BundleError
+from engine.bundle import FORMAT, BundleError
 from equations.errors import EquationError
 from equations.verify import Verdict
 from service.api.keys import ApiKeys, KeysError, new_key
@@ -109,6 +110,21 @@ def _inspect(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def _upgrade(arguments: argparse.Namespace, _: Settings) -> int:
+    from model_export.upgrading import UpgradeError, upgrade
+
+    out = arguments.out or arguments.bundle
+    try:
+        old = upgrade(arguments.bundle, out)
+    except UpgradeError as error:
+        raise BundleError(str(error)) from error
+    if old.format == FORMAT:
+        print(f"{arguments.bundle}: has format {FORMAT} already, the newest")
+    else:
+        print(f"{out}: format {old.format} is now {FORMAT}; the reference answers are the same")
+    return 0
+
+
 def _key(arguments: argparse.Namespace, _: Settings) -> int:
     key, line = new_key(arguments.owner)
     print(key)
@@ -158,6 +174,16 @@ def _parser() -> argparse.ArgumentParser:
         )
     inspect.add_argument("--json", action="store_true", help="as one JSON object")
     inspect.set_defaults(run=_inspect, needs_model=True)
+
+    upgrade = commands.add_parser(
+        "upgrade", help="rewrite a bundle of an earlier format in the newest, from its own weights"
+    )
+    upgrade.add_argument("bundle", type=Path, metavar="BUNDLE", help="its folder")
+    upgrade.add_argument(
+        "--out", type=Path, metavar="FOLDER",
+        help="folder of the new bundle (default: in place of the old one)",
+    )  # fmt: skip
+    upgrade.set_defaults(run=_upgrade, needs_model=False)
 
     key = commands.add_parser(
         "key", help="make an API key: printed once, its line for the file of keys on stderr"

@@ -1,6 +1,4 @@
-"""`python -m training data | train | finetune | evaluate`: every stage of making a model is a
-command.
-"""
+"""Make a model; every stage is a command of its own: `python -m training COMMAND --help`."""
 
 from __future__ import annotations
 
@@ -102,6 +100,12 @@ def _card(arguments: argparse.Namespace) -> None:
         push(card.parent, arguments.push_to_hub)
 
 
+def _resave(arguments: argparse.Namespace) -> None:
+    from training.checkpoint import resave
+
+    resave(arguments.checkpoint, arguments.out)
+
+
 def _calibrate(arguments: argparse.Namespace) -> None:
     from training import calibration
     from training.served import Bundle
@@ -183,6 +187,12 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     _add_evaluate(command("evaluate", _evaluate, "score a model by what it writes, greedily"))
+
+    again = command(
+        "resave", _resave, "write a checkpoint anew, for transformers 4.57 and 5 and CTranslate2"
+    )
+    again.add_argument("checkpoint", help="folder of a T5 checkpoint, or a name on the hub")
+    again.add_argument("out", type=Path, help="folder to write to, which may be the same")
 
     calibrate = command("calibrate", _calibrate, "find what a bundle's probabilities are worth")
     _add_questions(calibrate)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
 
 import torch
 from tokenizers import Tokenizer
@@ -15,18 +17,20 @@ from model_export.models.errors import ModelNotFound
 from model_export.models.hub import download
 from model_export.rebuilding import rebuild
 from training.errors import RunError
+from training.saving import write_checkpoint
 
 
 def load(
     base: str | Path,
     *,
     device: str | torch.device | None = None,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | Literal["auto"] = torch.float32,
 ) -> tuple[T5ForConditionalGeneration, Tokenizer]:
     """Return the model in evaluation mode, on `device` (by default CUDA if there is one).
 
     `base` is a folder or the name of a repository on the hub. `model_export.checkpoint` decides
-    whether it can be used. Weights of any stored type are read as `dtype`. Raises `RunError`.
+    whether it can be used. Weights of any stored type are read as `dtype`; "auto" keeps theirs.
+    Raises `RunError`.
     """
     try:
         checkpoint = read_checkpoint(_folder_of(base))
@@ -63,10 +67,24 @@ def save(
     *,
     state: dict[str, torch.Tensor] | None = None,
 ) -> None:
-    """Write a folder that `load` and transformers read; `state` replaces the model's weights."""
+    """Write a fine-tuned model with its format; `state` replaces the model's weights."""
     setattr(model.config, formats.CONFIG_KEY, prompt_format)
-    model.save_pretrained(folder, state_dict=state)
-    tokenizer.save(str(folder / "tokenizer.json"))
+    write_checkpoint(model, tokenizer, folder, state=state)
+
+
+def resave(base: str | Path, folder: Path) -> None:
+    """Write a checkpoint anew, so that other libraries read it too; `folder` may be its own.
+
+    Raises `RunError`.
+    """
+    model, tokenizer = load(base, device="cpu", dtype="auto")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder.parent) as name:
+        written = Path(name)
+        write_checkpoint(model, tokenizer, written)
+        folder.mkdir(exist_ok=True)
+        for path in written.iterdir():
+            path.replace(folder / path.name)
 
 
 def format_of(model: T5ForConditionalGeneration, tokenizer: Tokenizer) -> str:

@@ -17,6 +17,7 @@ from torch.nn import functional
 from transformers import GenerationConfig, T5Config, T5ForConditionalGeneration
 
 from training import forward
+from training.saving import write_checkpoint
 from training.vocabulary import EOS_ID, PAD_ID, Vocabulary
 
 MAX_NEW_TOKENS = 500  # the longest worked forms of training have about 300
@@ -148,6 +149,5 @@ def _config(preset: Preset, vocabulary: Vocabulary) -> T5Config:
 
 
 def save_plain(model: T5ForConditionalGeneration, tokenizer: Tokenizer, folder: Path) -> None:
-    """A checkpoint folder: `config.json`, `generation_config.json`, weights, `tokenizer.json`."""
-    model.save_pretrained(folder)
-    tokenizer.save(str(folder / "tokenizer.json"))
+    """Write a checkpoint folder with all that `training.saving` writes."""
+    write_checkpoint(model, tokenizer, folder)

@@ -26,6 +26,7 @@ from engine.bundle import TOKENIZER, Limits
 from equations.formats import FORMATS
 from model_export.assembly import Identity
 from model_export.bundle import write_bundle
+from training.checkpoint import resave
 from training.data import GENERATED, TEST_SPLIT, generate, read, split_file
 from training.model import save_plain
 
@@ -190,7 +191,7 @@ def prepare(
     kept = json.loads(answers_file.read_text())
     plain = cache / f"plain-{key}"
     if not plain.exists():
-        write_plain(checkpoint, plain)
+        resave(checkpoint, plain)  # one from transformers 5 is not read alike by the baselines
     steps = generation["max_new_tokens"]
     sources = [source for source, _ in kept]
     first = sum(total <= _PARITY_TOKENS for total in accumulate(map(len, sources)))
@@ -213,28 +214,6 @@ def prepare(
         max_new_tokens=steps,
         shape=ModelShape.of(config, len(generation.get("suppress_tokens") or [])),
     )
-
-
-def write_plain(checkpoint: Path, out: Path) -> None:
-    """Write a copy that older transformers read correctly: an untied head, and a named tokenizer.
-
-    transformers 5 writes `tie_word_embeddings` for heads that differ from the embeddings,
-    and another field for the scale; 4.57 and CTranslate2 would tie and scale such a head.
-    """
-    partial = _fresh(out.with_suffix(".partial"))
-    shutil.copytree(checkpoint, partial, dirs_exist_ok=True)
-    config = json.loads((checkpoint / "config.json").read_text())
-    config["tie_word_embeddings"] = config.get("scale_decoder_outputs", False)
-    (partial / "config.json").write_text(json.dumps(config, indent=2))
-    tokenizer = Tokenizer.from_file(str(checkpoint / TOKENIZER))
-    names = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "pad_token": tokenizer.id_to_token(config["pad_token_id"]),
-        "eos_token": tokenizer.id_to_token(config["eos_token_id"]),
-        "unk_token": _UNKNOWN,
-    }
-    (partial / "tokenizer_config.json").write_text(json.dumps(names, indent=2))
-    partial.rename(out)
 
 
 def _key(files: Iterable[Path], drawn: list[list[int]]) -> str:

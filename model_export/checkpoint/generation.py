@@ -122,7 +122,7 @@ def _decoding(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
         chosen["bad_words"] = words
     if biases := settings.get("sequence_bias"):
         chosen["logit_bias"] = _biases(biases, path)
-    chosen = as_tuples(chosen)
+    chosen = dict(as_tuples(chosen))
     try:
         Decoding(**chosen)
     except (TypeError, ValueError) as error:

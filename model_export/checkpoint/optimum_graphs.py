@@ -19,8 +19,7 @@ from onnx import numpy_helper
 
 from model_export.checkpoint.errors import CheckpointError
 from model_export.checkpoint.files import require_content
-from model_export.checkpoint.tensors import OPTIMUM as ENCODER
-from model_export.checkpoint.tensors import Matrix
+from model_export.checkpoint.tensors import OPTIMUM, Matrix
 
 _DECODERS = ("decoder_model.onnx", "decoder_model_merged.onnx")
 _FLOATS = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
@@ -40,7 +39,7 @@ class OptimumGraphs:
         self._weights: dict[str, onnx.TensorProto] = {}
         self._transposed: set[str] = set()
         self._places: dict[str, Path] = {}
-        self._read(folder / ENCODER, "encoder")
+        self._read(folder / OPTIMUM, "encoder")
         self._read(decoder_of(folder), "decoder")
 
     def _read(self, path: Path, stack: str) -> None:

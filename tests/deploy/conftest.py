@@ -1,12 +1,27 @@
-"""Schemas that npm packages carry, installed for the tests and thrown away."""
+"""What several tests need and is made once: images, and schemas that npm packages carry."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.deploy.images import REVISION, Builder, Image
+
+
+@pytest.fixture(scope="session")
+def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
+    builder = Builder(tmp_path_factory.mktemp("images"))
+    yield builder
+    builder.clean()
+
+
+@pytest.fixture(scope="session")
+def image(builder: Builder) -> Image:
+    return builder.build("cybersolve", "--build-arg", f"REVISION={REVISION}")
 
 
 @pytest.fixture(scope="session")

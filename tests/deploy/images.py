@@ -18,6 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = "docker.io/library/debian:bookworm-slim"
+REVISION = "0123abc"  # of the images that tests build
 TOOLS = ("buildah", "debootstrap", "unshare", "chroot")
 _DOCUMENTATION = ("doc", "man", "locale", "info")
 _CA = "/run/build-ca.crt"

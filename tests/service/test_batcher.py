@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Hashable
 
 import pytest
 
-from engine.contracts import Answer, Engine, Prompt, Tokens
+from engine.contracts import Answer, Decoding, Engine, Prompt, Tokens
 from engine.echo import EchoEngine, hypothesis
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
@@ -18,6 +18,7 @@ from service.errors import (
     DeadlineExceeded,
     EngineFailed,
     EngineRefused,
+    LimitExceeded,
     NotReady,
     Overloaded,
     ShuttingDown,
@@ -358,6 +359,53 @@ def test_a_full_queue_refuses_before_any_work() -> None:
 
     observer = run(scenario, EchoEngine(gate, rows=1), rows=1, max_queue=2)
     assert observer.refusals == ["queue_full"] * 2
+
+
+def beams(number: int, count: int) -> Prompt:
+    return Prompt((number,), decoding=Decoding(num_beams=count))
+
+
+def test_beams_count_as_rows() -> None:
+    """In the queue, in the engine, and in what it has room for."""
+    gate = Gate()
+
+    async def scenario(batcher: Batcher, observer: Remembering) -> None:
+        running = asyncio.create_task(batcher.submit(beams(0, 4), LONG_S))
+        await gate.holds_a_step()
+        waiting = [asyncio.create_task(batcher.submit(beams(i, 4), LONG_S)) for i in (1, 2)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):  # of eight rows that may wait, eight do
+            await batcher.submit(Prompt((3,)), LONG_S)
+        gate.open()
+        answers = await asyncio.gather(running, *waiting)
+        assert [answer.hypothesis.tokens for answer in answers] == [[0], [1], [2]]
+        assert observer.joins == [1, 1, 1]  # the engine has rows for one at a time
+
+    observer = run(scenario, EchoEngine(gate, rows=4), rows=4, max_queue=8)
+    assert observer.steps == [4, 4, 4]
+
+
+def test_more_beams_than_an_engine_has_rows_are_refused() -> None:
+    async def scenario(batcher: Batcher, _: Remembering) -> None:
+        with pytest.raises(LimitExceeded, match=r"5 beams or samples.*at most 4 rows"):
+            await batcher.submit(beams(0, 5), LONG_S)
+        assert (await batcher.submit(beams(1, 4), LONG_S)).hypothesis.tokens == [1]
+
+    run(scenario, EchoEngine(rows=4), rows=4)
+
+
+def test_the_wait_is_estimated_by_rows() -> None:
+    """A step of two rows that takes two seconds is a second of a row."""
+    clock = Clock()
+
+    def two_seconds(_: object) -> None:
+        clock.now_s += 2.0
+
+    async def scenario(batcher: Batcher, _: Remembering) -> None:
+        await batcher.submit(beams(0, 2), LONG_S)
+        assert batcher.answer_s() == pytest.approx(1.0, rel=0.1)
+
+    run(scenario, EchoEngine(two_seconds, rows=4), rows=4, clock=clock)
 
 
 def test_a_disconnected_caller_costs_nothing_and_frees_its_slot() -> None:
