@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -173,9 +173,15 @@ def _evaluation(path: Path) -> dict[str, Any]:
         raise RunError(f"{path}: no figures by split; evaluate with --report")
     kept = ("questions", "exact", "exact_match", "interval", "second_try", "verdicts")
     splits = {
-        split: {key: figures[key] for key in kept} for split, figures in report["splits"].items()
+        split: {key: figures[key] for key in kept} | _calibration_error(figures)
+        for split, figures in report["splits"].items()
     }
     return {**report, "splits": splits}
+
+
+def _calibration_error(figures: Mapping[str, Any]) -> dict[str, float]:
+    known = figures["confidence"]
+    return {} if known is None else {"calibration_error": known["expected_calibration_error"]}
 
 
 def _require_fit(sources: Sequence[Sequence[int]], limit: int) -> None:
