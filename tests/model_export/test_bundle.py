@@ -157,9 +157,7 @@ def test_one_file_is_not_made_of_a_cache_of_a_fixed_size(bundle: Path, tmp_path:
     key = next(value for value in decoder.graph.input if value.name == "key.0")
     key.type.tensor_type.shape.dim[2].dim_value = 8
     onnx.save(decoder, older / DECODER)
-    with pytest.raises(
-        BundleError, match=r"decoder\.onnx: a cache of 8 columns; expected one"
-    ):
+    with pytest.raises(BundleError, match=r"decoder\.onnx: a cache of 8 columns; expected one"):
         write_single(older, load_manifest(bundle), tmp_path / "single.onnx")
 
 
