@@ -13,13 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from engine.adjustments import Adjusting
-from engine.beams import BeamRows
 from engine.bundle import Architecture
-from engine.choosing import Chooser
 from engine.contracts import Answer, Hypothesis, Prompt
 from engine.device_arrays import ELEMENTS, DeviceArray, zeros
-from engine.paths import Chosen, IndependentRows, Likeliest, Rows, Task
+from engine.paths import Chosen
+from engine.tasks import Tasks
 
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -50,7 +48,6 @@ class KVSlots:
         device: str = "cpu",
     ) -> None:
         self._shape = shape
-        self._decode = decode
         self._decoder = decoder
         self._device = device
         self.capacity = capacity
@@ -82,15 +79,13 @@ class KVSlots:
         self._forced: Ids = np.full((capacity, columns), _FREE, np.int64)
         self._numbers = np.arange(capacity)
         self._bindings: dict[int, ort.IOBinding] = {}
-        # Prompts whose settings change the choice; the first of each step's likeliest is all that
-        # the other rows take.
-        self._tasks: dict[Hashable, Rows] = {}
+        # Prompts whose settings change the choice; other rows take the first of their likeliest.
+        self._tasks: Tasks | None = None
         self._has_task = np.zeros(capacity, np.bool_)
-        self._chooser: Chooser | None = None
         if choosing:
             width = next(v.shape[2] for v in decoder.get_outputs() if v.name == "logits")
             self._logits = zeros((capacity, 1, width), np.float32, device)
-            self._chooser = Chooser(*choosing, self._logits)
+            self._tasks = Tasks(shape, choosing, self._logits, columns=columns, decode=decode)
 
     def _block(self, length: int, width: int, element: npt.DTypeLike) -> DeviceArray:
         """Allocate `width` numbers for each key and value of each layer in turn, for all rows."""
@@ -117,27 +112,13 @@ class KVSlots:
         """
         rows = [self._add_row(key, prompt, cross, begin) for _ in range(prompt.rows)]
         if not prompt.decoding.plain:
-            self._tasks[key] = self._task_of(prompt, rows)
+            if self._tasks is None:
+                raise ValueError(f"{prompt.decoding}: this bundle decodes greedily only")
+            self._tasks.add(key, prompt, rows, most=_most(prompt, self.columns))
             self._has_task[rows] = True
         elif prompt.forced:
             self._forced[rows[0], : len(prompt.forced)] = prompt.forced
             self._forcing.add(key)
-
-    def _task_of(self, prompt: Prompt, rows: list[int]) -> Rows:
-        if self._chooser is None:
-            raise ValueError(f"{prompt.decoding}: this bundle decodes greedily only")
-        eos_id, width = self._shape.eos_id, self._chooser.width
-        task = Task(
-            prompt=prompt,
-            start_id=self._shape.start_id,
-            eos_id=eos_id,
-            most=_most(prompt, self.columns),
-            adjusting=Adjusting(prompt.decoding, eos_id=eos_id, width=width),
-            decode=self._decode,
-        )
-        if prompt.decoding.num_beams > 1:
-            return BeamRows(task, rows)
-        return IndependentRows(task, rows, self.columns)
 
     def _add_row(
         self, key: Hashable, prompt: Prompt, cross: Sequence[DeviceArray], begin: int
@@ -191,9 +172,9 @@ class KVSlots:
     def remove(self, keys: Collection[Hashable]) -> None:
         """Remove the rows with these `keys`; ignore keys without a row."""
         self._free(row for row, key in enumerate(self._keys) if key in keys)
-        for key in keys:
-            self._forcing.discard(key)
-            self._tasks.pop(key, None)
+        self._forcing.difference_update(keys)
+        if self._tasks:
+            self._tasks.discard(keys)
 
     def _free(self, rows: Iterable[int]) -> None:
         for row in rows:
@@ -202,7 +183,8 @@ class KVSlots:
 
     def clear(self) -> None:
         for kept in (self._keys, self._gaps, self._forcing, self._tasks):
-            kept.clear()
+            if kept:
+                kept.clear()
 
     def _close_gaps(self) -> None:
         for row in sorted(self._gaps, reverse=True):
@@ -222,8 +204,8 @@ class KVSlots:
         ):  # fmt: skip
             array[row] = array[last]
         key = self._keys[row] = self._keys[last]
-        if key in self._tasks:
-            self._tasks[key].moved(last, row)
+        if self._tasks:
+            self._tasks.moved(key, last, row)
 
     # -- stepping --------------------------------------------------------------------------------
 
@@ -240,7 +222,9 @@ class KVSlots:
         self._logprobs_so_far[positions] = self._logprobs[:active]
         taken = self._token[:active, 0]
         taken[:] = _taken(self._forced[positions], best) if self._forcing else best[:, 0]
-        chosen = self._choose(active) if self._tasks else {}
+        chosen: dict[Hashable, Chosen] = {}
+        if self._tasks:
+            chosen = self._tasks.choose(best.tolist(), self._logprobs[:active].tolist())
         past += 1
         ended = (taken == self._shape.eos_id) | (past == self._most[:active])
         if chosen:
@@ -251,19 +235,6 @@ class KVSlots:
         finished |= self._outcomes(chosen)
         self.remove(finished)
         return finished
-
-    def _choose(self, active: int) -> dict[Hashable, Chosen]:
-        """Choose the next token of each row that has settings."""
-        assert self._chooser is not None, "no task without a chooser: this is a bug"
-        needs = [task.needs() for task in self._tasks.values()]
-        self._chooser.rank([ranking for rankings, _ in needs for ranking in rankings])
-        self._chooser.draw([drawing for _, drawings in needs for drawing in drawings])
-        best, logprobs = self._best[:active].tolist(), self._logprobs[:active].tolist()
-
-        def likeliest(row: int) -> Likeliest:
-            return Likeliest(best[row], logprobs[row])
-
-        return {key: task.choose(self._chooser, likeliest) for key, task in self._tasks.items()}
 
     def _outcomes(self, chosen: dict[Hashable, Chosen]) -> dict[Hashable, Answer]:
         """Carry out the choices; return the answers of the prompts that have ended."""
@@ -307,17 +278,18 @@ class KVSlots:
                     slots.bind(binding.bind_input, cross, index, active)
         binding.bind_ortvalue_output("best", value(self._best[:active]))
         binding.bind_ortvalue_output("logprobs", value(self._logprobs[:active]))
-        if self._chooser is not None:
-            shape, address = [active, 1, self._chooser.width], self._logits.data_ptr()
-            binding.bind_output("logits", self._device, 0, np.float32, shape, address)
+        if self._tasks is not None:
+            _, *sizes = self._logits.shape()
+            address = self._logits.data_ptr()
+            binding.bind_output("logits", self._device, 0, np.float32, [active, *sizes], address)
         return binding
 
     # -- decoded tokens --------------------------------------------------------------------------
 
     def written(self, key: Hashable) -> list[int]:
         """Return the tokens of a prompt so far, the end token included; none of several rows."""
-        if (task := self._tasks.get(key)) is not None:
-            return list(task.written)
+        if self._tasks and (chosen := self._tasks.written(key)) is not None:
+            return chosen
         row = self._keys.index(key)
         steps = int(self._past[row])
         best = self._best_so_far[row, :steps]

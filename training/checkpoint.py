@@ -35,7 +35,7 @@ def load(
     try:
         checkpoint = read_checkpoint(_folder_of(base))
         if checkpoint.adapter or checkpoint.from_graphs:
-            model = rebuild(checkpoint, dtype)
+            model = rebuild(checkpoint, torch.float32 if dtype == "auto" else dtype)
         else:
             model = AutoModelForSeq2SeqLM.from_pretrained(checkpoint.folder, dtype=dtype).eval()
     except CheckpointError as error:

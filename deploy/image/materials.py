@@ -46,7 +46,7 @@ def python_packages(installed: Iterable[Distribution]) -> Iterator[Component]:
     """Yield the packages of this environment, with the licence that each states."""
     for package in sorted(installed, key=lambda package: package.name.lower()):
         name = package.name.lower().replace("_", "-")
-        licence = package.metadata.get("License-Expression")
+        licence = package.metadata.json.get("license_expression")
         yield {
             "type": "application" if name == _SERVICE else "library",
             "bom-ref": f"pypi/{name}",

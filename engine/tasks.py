@@ -1,0 +1,86 @@
+"""The prompts of an engine whose settings change the choice of tokens, by the caller's key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Sequence
+
+import onnxruntime as ort
+
+from engine.adjustments import Adjusting
+from engine.beams import BeamRows
+from engine.bundle import Architecture
+from engine.choosing import Chooser
+from engine.contracts import Prompt
+from engine.paths import Chosen, IndependentRows, Likeliest, Rows, Task
+
+
+class Tasks:
+    """Choose tokens among `logits` (rows, 1, tokens) with a bundle's two graphs for it.
+
+    `columns` is the most tokens of an answer, and `decode` gives the text of tokens.
+    """
+
+    def __init__(
+        self,
+        shape: Architecture,
+        choosing: Sequence[ort.InferenceSession],
+        logits: ort.OrtValue,
+        *,
+        columns: int,
+        decode: Callable[[Sequence[int]], str],
+    ) -> None:
+        self._shape = shape
+        candidates, draw = choosing
+        self._chooser = Chooser(candidates, draw, logits)
+        self._columns = columns
+        self._decode = decode
+        self._rows: dict[Hashable, Rows] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, key: Hashable, prompt: Prompt, rows: list[int], *, most: int) -> None:
+        """Choose for these rows of `prompt` until its answers have `most` tokens."""
+        eos_id, width = self._shape.eos_id, self._chooser.width
+        task = Task(
+            prompt=prompt,
+            start_id=self._shape.start_id,
+            eos_id=eos_id,
+            most=most,
+            adjusting=Adjusting(prompt.decoding, eos_id=eos_id, width=width),
+            decode=self._decode,
+        )
+        beams = prompt.decoding.num_beams > 1
+        self._rows[key] = (
+            BeamRows(task, rows) if beams else IndependentRows(task, rows, self._columns)
+        )
+
+    def discard(self, keys: Collection[Hashable]) -> None:
+        """Remove these prompts; ignore keys without one."""
+        for key in keys:
+            self._rows.pop(key, None)
+
+    def clear(self) -> None:
+        self._rows.clear()
+
+    def moved(self, key: Hashable, last: int, row: int) -> None:
+        """Follow a row of `key`, if it is one of these prompts, to another slot."""
+        if key in self._rows:
+            self._rows[key].moved(last, row)
+
+    def written(self, key: Hashable) -> list[int] | None:
+        """Return the tokens so far of a prompt of one row; `None` for a key that is not here."""
+        return list(self._rows[key].written) if key in self._rows else None
+
+    def choose(
+        self, best: Sequence[list[int]], logprobs: Sequence[list[float]]
+    ) -> dict[Hashable, Chosen]:
+        """Choose the next token of every row here; rows have their two likeliest in the lists."""
+        needs = [rows.needs() for rows in self._rows.values()]
+        self._chooser.rank([ranking for rankings, _ in needs for ranking in rankings])
+        self._chooser.draw([drawing for _, drawings in needs for drawing in drawings])
+
+        def likeliest(row: int) -> Likeliest:
+            return Likeliest(best[row], logprobs[row])
+
+        return {key: rows.choose(self._chooser, likeliest) for key, rows in self._rows.items()}
