@@ -144,7 +144,8 @@ class BeamRows:
             length = (
                 self._task.most - forced
             )  # the score of a beam that ends last and loses nothing
-        return likeliest.score / length**penalty <= self._finished[-1][0]
+        best_possible: float = likeliest.score / length**penalty
+        return best_possible <= self._finished[-1][0]
 
     def _end(self) -> Chosen:
         ended, self.rows = self.rows, []
