@@ -17,6 +17,8 @@ from __future__ import annotations
 import onnx
 from onnx import parser
 
+from model_export.choosing_operators import DEFINITIONS as CHOOSING
+
 DOMAIN = "cybersolve"
 HALF_DOMAIN = "cybersolve.half"
 BY_ROW = "ByRow"  # ends the names of products that round each row by its own largest magnitude
@@ -249,77 +251,6 @@ Likeliest <size> (logits) => (best, logprobs) {
 }
 """
 
-# `adjusted` (n, tokens): of rows of the logits (batch, 1, tokens) the logits, or the
-# log-probabilities where a row is `normalised`. Of each of `tokens` (n, adjustments) first its bias
-# is added; then a score below 0 is multiplied by its penalty, and any other is divided by it. To
-# name a token twice with the same numbers is to name it once.
-_ADJUSTED = """
-    axis_1 = Constant <value_ints: ints = [1]> ()
-    chosen = Gather (logits, rows)
-    raw = Squeeze (chosen, axis_1)
-    model = LogSoftmax <axis: int = -1> (raw)
-    raw_largest = ReduceMax (raw, axis_1)
-    model_largest = ReduceMax (model, axis_1)
-    log_sum = Sub (raw_largest, model_largest)
-    %(base)s
-    before = GatherElements <axis: int = 1> (base, tokens)
-    biased = Add (before, biases)
-    nothing = Constant <value_float: float = 0.0> ()
-    is_negative = Less (biased, nothing)
-    multiplied = Mul (biased, penalties)
-    divided = Div (biased, penalties)
-    after = Where (is_negative, multiplied, divided)
-    adjusted = ScatterElements <axis: int = 1> (base, tokens, after)
-"""
-
-# The `count` largest after the adjustments, the largest first and of equals the first token, with
-# the log-probabilities that they have without.
-_CANDIDATES = f"""
-Candidates (logits, rows, tokens, biases, penalties, normalised, count)
-    => (best, scores, logprobs) {{
-    {
-    _ADJUSTED
-    % {
-        "base": '''
-    is_normalised = Cast <to: int = 1> (normalised)
-    is_normalised_1 = Unsqueeze (is_normalised, axis_1)
-    offset = Mul (log_sum, is_normalised_1)
-    base = Sub (raw, offset)'''
-    }
-}
-    scores, best = TopK <axis: int = -1> (adjusted, count)
-    logprobs = GatherElements <axis: int = 1> (model, best)
-}}
-"""
-
-# A token of each row: the first up to which the probabilities, after the adjustments and at the
-# row's temperature, add up to more than its uniform number, from 0 to 1. Also its log-probability
-# without them, and the logarithm of the sum of e^(adjusted / temperature).
-_DRAW = f"""
-Draw (logits, rows, tokens, biases, penalties, temperatures, uniforms)
-    => (drawn, logprobs, totals) {{
-    {_ADJUSTED % {"base": "base = Identity (raw)"}}
-    temperatures_1 = Unsqueeze (temperatures, axis_1)
-    cooled = Div (adjusted, temperatures_1)
-    soft = LogSoftmax <axis: int = -1> (cooled)
-    cooled_largest = ReduceMax <keepdims: int = 0> (cooled, axis_1)
-    soft_largest = ReduceMax <keepdims: int = 0> (soft, axis_1)
-    totals = Sub (cooled_largest, soft_largest)
-    probabilities = Exp (soft)
-    one = Constant <value_int: int = 1> ()
-    summed = CumSum (probabilities, one)
-    all = ReduceMax (summed, axis_1)
-    uniforms_1 = Unsqueeze (uniforms, axis_1)
-    wanted = Mul (uniforms_1, all)
-    is_before = LessOrEqual (summed, wanted)
-    counted = Cast <to: int = 7> (is_before)
-    drawn_1 = ReduceSum (counted, axis_1)
-    drawn = Squeeze (drawn_1, axis_1)
-    logprobs_1 = GatherElements <axis: int = 1> (model, drawn_1)
-    logprobs = Squeeze (logprobs_1, axis_1)
-}}
-"""
-
 _HEAD = '<domain: "%s", opset_import: ["": 23, "com.microsoft": 1]>'
 
 
@@ -349,14 +280,13 @@ _LINEAR = {
 }
 _DEFINITIONS = {
     "CachedAttention": _CACHED_ATTENTION,
-    "Candidates": _CANDIDATES,
     "CrossAttention": _CROSS_ATTENTION,
     "CrossAttentionInt8": _CROSS_ATTENTION_INT8,
-    "Draw": _DRAW,
     "EncoderAttention": _ENCODER_ATTENTION,
     "Likeliest": _LIKELIEST,
     **{kind + by_row: text for kind, forms in _LINEAR.items() for by_row, text in forms.items()},
     "QuantiseHeads": _QUANTISE_HEADS,
+    **CHOOSING,
 }
 
 
