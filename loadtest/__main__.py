@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,57 +12,80 @@ from typing import Any
 
 from commandline.parser import Parser
 from commandline.ranges import COUNT, POSITIVE, SEED, several
-from loadtest import ceiling, figures, report, schedule, server
+from loadtest import ceiling, figures, machine, objective, report, schedule, server
 from loadtest.ceiling import CeilingError
+from loadtest.machine import CpuShare
+from loadtest.objective import Objective
 from loadtest.server import ServerError
 
 _PROBE = schedule.steps([32], seconds=5.0)
+_FAILED = 3  # exit status of a run that does not keep its objective
 _CALLERS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
+        earlier = _earlier(arguments)
         with server.service(arguments.url) as url:
-            outcome: dict[str, Any] = arguments.run(arguments, url)
-    except (ServerError, CeilingError) as error:
+            outcome: dict[str, Any] = arguments.run(arguments, url, earlier)
+    except (ServerError, CeilingError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(json.dumps(outcome))
-    return 0
+    faults = outcome.get("verdict", {}).get("faults", [])
+    for fault in faults:
+        print(f"failed: {fault}", file=sys.stderr)
+    return _FAILED if faults else 0
 
 
-def _rate(arguments: argparse.Namespace, url: str) -> dict[str, Any]:
+def _earlier(arguments: argparse.Namespace) -> float | None:
+    """Return the load of the earlier run to compare with. Raises `ValueError`."""
+    if getattr(arguments, "compare", None) is None:
+        return None
+    if arguments.objective is None:
+        raise ValueError("--compare needs --objective: it compares the loads that keep it")
+    return objective.earlier_load(arguments.compare, arguments.objective)
+
+
+def _rate(arguments: argparse.Namespace, url: str, earlier: float | None) -> dict[str, Any]:
     from loadtest import driver
 
     plan = schedule.steps(arguments.rates or _found_rates(url), arguments.seconds)
     seed = arguments.seed
     due = schedule.evenly(plan) if arguments.evenly else schedule.at_random(plan, seed)
     _announce(plan, "requests/s")
+    share = CpuShare()
     samples = driver.open_loop(url, due, seed)
-    about = _about("rate (open loop, timed from when each request was due)", url)
-    return _report(
-        report.Run(about, "requests/s", figures.by_step(samples, plan), samples), arguments.out
-    )
+    about = _about("rate (open loop, timed from when each request was due)", url, share)
+    steps = figures.by_step(samples, plan)
+    judged = None
+    if arguments.objective is not None:
+        judged = objective.verdict(
+            arguments.objective, steps, all_loads=arguments.rates is not None, earlier=earlier
+        )
+    return _report(report.Run(about, "requests/s", steps, samples, judged), arguments.out)
 
 
-def _callers(arguments: argparse.Namespace, url: str) -> dict[str, Any]:
+def _callers(arguments: argparse.Namespace, url: str, _: float | None) -> dict[str, Any]:
     from loadtest import driver
 
     plan = schedule.steps(arguments.callers or _CALLERS, arguments.seconds)
     _announce(plan, "callers")
+    share = CpuShare()
     samples = driver.closed_loop(url, plan, arguments.seed)
-    about = _about("callers (closed loop)", url)
+    about = _about("callers (closed loop)", url, share)
     return _report(
         report.Run(about, "callers", figures.by_step(samples, plan), samples), arguments.out
     )
 
 
-def _ceiling(arguments: argparse.Namespace, url: str) -> dict[str, Any]:
+def _ceiling(arguments: argparse.Namespace, url: str, _: float | None) -> dict[str, Any]:
+    share = CpuShare()
     measured = ceiling.measure(
         url, connections=arguments.connections, seconds=round(arguments.seconds)
     )
-    return _about("ceiling (wrk)", url) | asdict(measured)
+    return _about("ceiling (wrk)", url, share) | asdict(measured)
 
 
 def _found_rates(url: str) -> list[float]:
@@ -86,14 +107,25 @@ def _report(run: report.Run, folder: Path) -> dict[str, Any]:
     return run.summary() | {"report": str(folder / "report.html")}
 
 
-def _about(mode: str, url: str) -> dict[str, Any]:
-    model = server.info(url)
+def _about(mode: str, url: str, share: CpuShare) -> dict[str, Any]:
+    model, used = server.info(url), share.so_far()
     return {
         "mode": mode,
         "model": f"{model['name']} {model['version']} ({model['precision']}, {model['provider']})",
-        "generator": f"{os.cpu_count()} cores, {platform.machine()}",
+        "kernels": model["kernels"],
+        "generator": machine.processor(),
+        "generator_cpu": None if used is None else f"{used:.0%} of all cores during the run",
+        "commit": machine.commit(),
         "url": url,
     }
+
+
+def _objective(text: str) -> Objective:
+    """Read an objective for argparse."""
+    try:
+        return objective.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -109,6 +141,20 @@ def _parser() -> argparse.ArgumentParser:
         help="requests/s of each step (default: around a five-second probe)",
     )
     rate.add_argument("--evenly", action="store_true", help="not at random (Poisson)")
+    rate.add_argument(
+        "--objective",
+        type=_objective,
+        metavar="FIGURE=TIME",
+        help="report the highest rate that keeps it, such as p99=100ms; exit with status "
+        f"{_FAILED} if --rates do not all keep it, or, without --rates, if none does",
+    )
+    rate.add_argument(
+        "--compare",
+        type=Path,
+        metavar="SUMMARY",
+        help="summary.json of an earlier run: fail if the highest rate that keeps the objective "
+        f"is lower than there by more than {objective.TOLERANCE:.0%}%",
+    )
     rate.set_defaults(run=_rate)
 
     callers = modes.add_parser("callers", help="closed loop: each caller waits for its answer")

@@ -29,6 +29,7 @@ class Run:
     unit: str  # of the load: requests/s or callers
     steps: Sequence[StepFigures]
     samples: Sequence[Sample]
+    verdict: Mapping[str, Any] | None = None  # of `objective.verdict`, where there was one
 
     @property
     def knee(self) -> StepFigures | None:
@@ -44,6 +45,7 @@ class Run:
             "most_throughput": max((step.throughput for step in self.steps), default=0.0),
             "steps": [asdict(step) for step in self.steps],
             "statuses": figures.statuses(self.samples),
+            **({"verdict": dict(self.verdict)} if self.verdict else {}),
         }
 
 
@@ -61,6 +63,7 @@ def html(run: Run) -> str:
         f"<h1>Load test: {escape(str(run.about.get('mode')))}</h1>",
         _pairs({name: value for name, value in run.about.items() if name != "mode"}),
         f"<p class='knee'>{_knee_sentence(run)}</p>" if knee else "",
+        f"<h2>Objective</h2>{_pairs(run.verdict)}" if run.verdict else "",
         "<h2>Latency over time</h2>",
         "<p>By the time when each request was due; rejections (429) included.</p>",
         _over_time(run),

@@ -76,14 +76,16 @@ def _with_logits(decoder: Path) -> onnx.ModelProto:
             for index, name in enumerate(names):
                 if name == old:
                     names[index] = "logits"
-    shape = ["batch", 1, _width(model, decoder)]
+    shape: list[str | int | None] = ["batch", 1, _width(model, decoder)]
     model.graph.output.append(helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape))
     return model
 
 
 def _width(model: onnx.ModelProto, decoder: Path) -> int:
     """Return the number of tokens that the decoder chooses from: its last weight has as many."""
-    shapes = {weight.name: list(weight.dims) for weight in model.graph.initializer}
+    shapes: dict[str, list[int]] = {
+        weight.name: list(weight.dims) for weight in model.graph.initializer
+    }
     if "lm_head.scales" in shapes:  # int8: a scale for each token
         return shapes["lm_head.scales"][0]
     if "lm_head" in shapes:

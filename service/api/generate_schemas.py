@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, StrictBool, model_validator
 
@@ -141,7 +141,7 @@ class TextPiece(BaseModel):
     text: str
 
 
-def _fields(written: WrittenText, *, with_tokens: bool) -> dict[str, object]:
+def _fields(written: WrittenText, *, with_tokens: bool) -> dict[str, Any]:
     """Return the values of a `GeneratedText`."""
     return {
         "text": written.text,

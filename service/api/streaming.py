@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Protocol
 
 from fastapi import Request
@@ -89,7 +90,7 @@ async def _merged(
 
     tasks = [asyncio.create_task(drain(*numbered)) for numbered in enumerate(streams)]
     for index, task in enumerate(tasks):
-        task.add_done_callback(lambda done, index=index: ended(index, done))
+        task.add_done_callback(partial(ended, index))
     try:
         left = len(tasks)
         while left:

@@ -119,8 +119,10 @@ def shown_so_far(text: str, stops: Sequence[str], begun: int = 0) -> str:
     """
     if text.endswith(_UNFINISHED):
         return ""
+    if (whole := cut(text, stops, begun)) != text:
+        return whole
     held = max((_overlap(text, stop) for stop in stops), default=0)
-    return cut(text[: len(text) - held], stops, begun)
+    return text[: len(text) - held]
 
 
 def _overlap(text: str, stop: str) -> int:

@@ -25,7 +25,13 @@ RULES = DEPLOY / "prometheus" / "rules"
 _COMPARISON = re.compile(r"\s+(?:==|!=|<=|>=|<|>)\s+[-\d.]+$", re.MULTILINE)
 _ABSENT = re.compile(r"absent\((.*)\)")
 # What Grafana puts in, with the data source's scrape interval of 5 s.
-_VARIABLES = {"$__rate_interval": "20s", "$namespace": ".*", "$job": ".*", "$instance": ".*"}
+_VARIABLES = {
+    "$__rate_interval": "20s",
+    "$namespace": ".*",
+    "$job": ".*",
+    "$instance": ".*",
+    "$version": ".*",
+}
 
 
 def rules() -> list[dict[str, Any]]:

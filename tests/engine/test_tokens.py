@@ -46,3 +46,22 @@ def test_a_tokenizer_that_does_more_is_left_to_the_library(tmp_path: Path, step:
         ids = library.encode(text).ids
         assert list(codec.encode(text)) == ids
         assert codec.decode(ids) == library.decode(ids, skip_special_tokens=True)
+
+
+@given(texts)
+def test_what_words_do_not_know_is_named(text: str) -> None:
+    unknown_id = LIBRARY.token_to_id("<unk>")
+    ids = CODEC.encode(text)
+    unknown = CODEC.unknown(text, ids)
+    assert bool(unknown) == (unknown_id in ids)
+    assert all(word in text for word in unknown)
+
+
+def test_what_pieces_do_not_know_is_named_once_and_in_order() -> None:
+    codec = TextCodec(Path(__file__).parents[1] / "t5_tokenizer.json")
+    text = "a {b} ~ 日本 {"
+    assert codec.unknown(text, codec.encode(text)) == ("{", "}", "~", "日本")
+    assert codec.unknown("a house", codec.encode("a house")) == ()
+    house = codec.encode("a house")[-2]
+    assert codec.spelling(house) == " house"
+    assert codec.spelling(codec.size + 5) == ""

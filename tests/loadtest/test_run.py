@@ -47,6 +47,9 @@ def test_an_open_loop_keeps_its_rates_and_reports_queue_and_inference(
     assert [step["failed"] for step in summary["steps"]] == [0, 0]
     assert all(step["inference_ms"] > 0 for step in summary["steps"])
     assert summary["model"].startswith("cybersolve-mini")
+    assert summary["kernels"]
+    assert " cores, " in summary["generator"]
+    assert summary["generator_cpu"].endswith("% of all cores during the run")
     with (tmp_path / "samples.csv").open() as file:
         due = [float(row["due_s"]) for row in csv.DictReader(file)]
     assert due[:3] == pytest.approx([0.0, 0.2, 0.4], abs=1e-6)
@@ -78,3 +81,17 @@ def test_an_invalid_address_is_an_error_that_names_it() -> None:
     )  # fmt: skip
     assert result.returncode == 1
     assert result.stderr == "error: localhost:1: expected http://... or https://...\n"
+
+
+def test_an_objective_decides_the_exit_status(server: Server, tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "loadtest", "rate", "--url", server.url, "--rates", "5", "--seconds",
+        "2", "--evenly", "--out", str(tmp_path), "--objective",
+    ]  # fmt: skip
+    kept = subprocess.run([*command, "p99=30s"], cwd=ROOT, capture_output=True, check=False)
+    assert kept.returncode == 0, kept.stderr
+    assert json.loads(kept.stdout)["verdict"]["highest_load"] == 5
+    assert "p99=30000ms" in (tmp_path / "report.html").read_text()
+    slow = subprocess.run([*command, "p50=0.001ms"], cwd=ROOT, capture_output=True, check=False)
+    assert slow.returncode == 3
+    assert b"failed: p50=0.001ms is not kept at 5" in slow.stderr

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 from engine.bundle import Manifest
 from engine.contracts import FinishReason
@@ -15,7 +16,11 @@ from service.errors import ServiceError
 from service.generating.generator import Piece
 from service.generating.written import Written, WrittenText
 
-_REASONS = {FinishReason.END: "stop", FinishReason.STOP: "stop", FinishReason.LENGTH: "length"}
+_REASONS: Mapping[FinishReason, Literal["stop", "length"]] = {
+    FinishReason.END: "stop",
+    FinishReason.STOP: "stop",
+    FinishReason.LENGTH: "length",
+}
 
 
 class CompletionForm:
