@@ -10,12 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-<<<<<<< HEAD
-from collections.abc import Sequence
-=======
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
->>>>>>> main
 from pathlib import Path
 from typing import Any
 
@@ -119,19 +115,18 @@ def _describe(arguments: argparse.Namespace) -> None:
 
 
 def _parity(arguments: argparse.Namespace) -> None:
+    if arguments.settings:
+        _parity_of_settings(arguments)
+        return
     from engine.bundle import load_manifest
     from model_export.assembly import sources_of
     from model_export.checkpoint.reading import read_checkpoint
-    from model_export.exactness import require_equal
     from model_export.parity import compare, engine_answers
     from model_export.reference import Reference
 
     manifest = load_manifest(arguments.bundle)
     questions = _questions(arguments.data, arguments.questions)
     sources = sources_of(questions, manifest.prompt_format, arguments.checkpoint)
-    if arguments.settings:
-        require_equal(arguments.checkpoint, arguments.bundle, manifest, sources)
-        return
     reference = Reference(read_checkpoint(arguments.checkpoint))
     expected = reference.answers(sources, manifest.limits.max_new_tokens)
     found = engine_answers(arguments.bundle, manifest, sources)
@@ -139,6 +134,24 @@ def _parity(arguments: argparse.Namespace) -> None:
     print(json.dumps(comparison.to_dict()))
     if manifest.precision == "fp32" and comparison.different:
         raise RunError(f"{comparison.different} of {comparison.questions} differ from PyTorch")
+
+
+def _parity_of_settings(arguments: argparse.Namespace) -> None:
+    from engine.bundle import load_manifest
+    from model_export.assembly import sources_of
+    from model_export.exactness import compare_settings
+
+    manifest = load_manifest(arguments.bundle)
+    questions = _questions(arguments.data, arguments.questions)
+    sources = sources_of(questions, manifest.prompt_format, arguments.checkpoint)
+    different = 0
+    for name, equality in compare_settings(
+        arguments.checkpoint, arguments.bundle, manifest, sources
+    ):
+        print(json.dumps({"settings": name, **asdict(equality)}), flush=True)
+        different += equality.different
+    if manifest.precision == "fp32" and different:
+        raise RunError(f"{different} answers differ from PyTorch's")
 
 
 def _single(arguments: argparse.Namespace) -> None:

@@ -6,10 +6,9 @@ decides between two that are nearly as good.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from engine.contracts import Answer, Decoding, Prompt, Tokens
 from engine.cpu import available_cpus
 from engine.generate import generate
 from engine.ort import OrtEngine, OrtModel
-from model_export.parity import ParityError
 from model_export.reference_decoding import Reference, reference_answers
 
 _ROWS, _BATCH = 64, 16
@@ -77,21 +75,6 @@ def compare_settings(
                 expected += [answer[0] for answer in answers]
                 bar.update(len(batch))
         yield name, _equality(found, expected)
-
-
-def require_equal(
-    checkpoint: Path, bundle: Path, manifest: Manifest, sources: Sequence[Tokens]
-) -> None:
-    """Print a line of JSON for each of `SETTINGS`.
-
-    Raises `ParityError` where answers of a bundle in fp32 differ.
-    """
-    different = 0
-    for name, equality in compare_settings(checkpoint, bundle, manifest, sources):
-        print(json.dumps({"settings": name, **asdict(equality)}), flush=True)
-        different += equality.different
-    if manifest.precision == "fp32" and different:
-        raise ParityError(f"{different} answers differ from PyTorch's")
 
 
 @contextmanager
