@@ -65,7 +65,7 @@ def train(
     Raises `RunError` if the folder holds a run of other settings or the run diverges, and
     `data.DataError` for bad data.
     """
-    claim(run_folder, asdict(settings), data_folder)
+    claim(run_folder, asdict(settings), data.describe(data_folder))
     if compiled:
         forward.compiled()
     torch.manual_seed(settings.seed)
