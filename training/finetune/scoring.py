@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from transformers import T5ForConditionalGeneration
 
 from training import checkpoint
 from training.evaluate import generate
-from training.finetune.examples import Examples
+from training.finetune.examples import Examples, Indices
 from training.finetune.tasks import Task
 
 _BATCH = 64
@@ -30,7 +29,7 @@ def score(
         return task.scores([])
     model, tokenizer = checkpoint.load(folder, device=accelerator.device)
     examples = Examples(task.monitored, tokenizer, task.pair, limits)
-    by_length = np.argsort(examples.sources.lengths, kind="stable")
+    by_length: Indices = np.argsort(examples.sources.lengths, kind="stable")
     mine = by_length[accelerator.process_index :: accelerator.num_processes]
     batches = [mine[start : start + _BATCH] for start in range(0, len(mine), _BATCH)]
     written: list[tuple[int, str]] = []
@@ -48,17 +47,16 @@ def _texts(
     model: T5ForConditionalGeneration,
     tokenizer: Tokenizer,
     examples: Examples,
-    batch: Sequence[int],
+    batch: Indices,
 ) -> list[str]:
     sources = [examples.sources.row(i).tolist() for i in batch]
     return [text for text, _ in generate(model, tokenizer, sources)]
 
 
 @torch.no_grad()
-def _loss(
-    model: T5ForConditionalGeneration, examples: Examples, batch: Sequence[int]
-) -> torch.Tensor:
+def _loss(model: T5ForConditionalGeneration, examples: Examples, batch: Indices) -> torch.Tensor:
     """Return the sum of the losses of the label tokens."""
     inputs = {name: value.to(model.device) for name, value in examples.collate(batch).items()}
     mean: torch.Tensor = model(**inputs, use_cache=False).loss
-    return mean.float() * examples.label_tokens(batch)
+    total: torch.Tensor = mean.float() * examples.label_tokens(batch)
+    return total
