@@ -19,6 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from statistics import median
+from typing import Any
 
 from bench import command
 from bench.servers import load
@@ -54,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     figures = measured(arguments, contenders, cores[len(served) :] or cores)
     for name, turn in figures.items():
         print(f"{name}: {turn}")
-    result = {
+    result: dict[str, Any] = {
         "machine": command.machine(),
         "commit": command.commit(),
         "command": command.typed("bench.shards", argv),

@@ -141,10 +141,9 @@ class BeamRows:
         forced, penalty = len(self._task.prompt.forced), self._decoding.length_penalty
         length = self._generated(likeliest.path)
         if self._decoding.early_stopping == "never" and penalty > 0:
-            length = (
-                self._task.most - forced
-            )  # the score of a beam that ends last and loses nothing
-        return likeliest.score / length**penalty <= self._finished[-1][0]
+            length = self._task.most - forced  # a beam that ends last and loses nothing
+        best_possible: float = likeliest.score / length**penalty
+        return best_possible <= self._finished[-1][0]
 
     def _end(self) -> Chosen:
         ended, self.rows = self.rows, []

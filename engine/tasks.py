@@ -30,7 +30,8 @@ class Tasks:
         decode: Callable[[Sequence[int]], str],
     ) -> None:
         self._shape = shape
-        self._chooser = Chooser(*choosing, logits)
+        candidates, draw = choosing
+        self._chooser = Chooser(candidates, draw, logits)
         self._columns = columns
         self._decode = decode
         self._rows: dict[Hashable, Rows] = {}

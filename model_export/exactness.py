@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -25,6 +26,12 @@ from model_export.reference_decoding import Reference, reference_answers
 _ROWS, _BATCH = 64, 16
 _NEAR_TIE = 1e-3  # of scores: engines in fp32 differ by about 1e-5
 
+_OF_BEAMS: dict[str, dict[str, Any]] = {
+    "": {},
+    ", length penalty 2": {"length_penalty": 2.0},
+    ", repetition penalty": {"repetition_penalty": 1.3},
+    ", no repeated trigram": {"no_repeat_ngram_size": 3},
+}
 SETTINGS: dict[str, Decoding] = {
     "greedy": Decoding(top_logprobs=1),
     "greedy, repetition penalty": Decoding(repetition_penalty=1.3),
@@ -32,12 +39,7 @@ SETTINGS: dict[str, Decoding] = {
     **{
         f"{beams} beams{label}": Decoding(num_beams=beams, **settings)
         for beams in (2, 4, 8)
-        for label, settings in {
-            "": {},
-            ", length penalty 2": {"length_penalty": 2.0},
-            ", repetition penalty": {"repetition_penalty": 1.3},
-            ", no repeated trigram": {"no_repeat_ngram_size": 3},
-        }.items()
+        for label, settings in _OF_BEAMS.items()
     },
 }
 

@@ -21,7 +21,8 @@ from tokenizers import (
 from transformers import T5Config, T5ForConditionalGeneration
 
 from engine.bundle import Limits
-from model_export.bundle import Identity, texts_of, write_bundle
+from model_export.assembly import Identity, texts_of
+from model_export.bundle import write_bundle
 
 CHECKPOINT = Path(__file__).with_suffix("")
 NAME = "phrases"

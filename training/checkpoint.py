@@ -35,7 +35,7 @@ def load(
     try:
         checkpoint = read_checkpoint(_folder_of(base))
         if checkpoint.adapter or checkpoint.from_graphs:
-            model = rebuild(checkpoint, dtype)
+            model = rebuild(checkpoint, torch.float32 if dtype == "auto" else dtype)
         else:
             model = AutoModelForSeq2SeqLM.from_pretrained(checkpoint.folder, dtype=dtype).eval()
     except CheckpointError as error:
@@ -62,13 +62,19 @@ def _folder_of(base: str | Path) -> Path:
 def save(
     model: T5ForConditionalGeneration,
     tokenizer: Tokenizer,
-    prompt_format: str,
+    prompt_format: str | None,
     folder: Path,
     *,
     state: dict[str, torch.Tensor] | None = None,
 ) -> None:
-    """Write a fine-tuned model with its format; `state` replaces the model's weights."""
-    setattr(model.config, formats.CONFIG_KEY, prompt_format)
+    """Write a fine-tuned model with its format, if it has one.
+
+    `state` replaces the model's weights.
+    """
+    if prompt_format is not None:
+        setattr(model.config, formats.CONFIG_KEY, prompt_format)
+    elif hasattr(model.config, formats.CONFIG_KEY):  # of a base that solved equations
+        delattr(model.config, formats.CONFIG_KEY)
     write_checkpoint(model, tokenizer, folder, state=state)
 
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from training import data
 from training.errors import RunError
 
 SETTINGS, DATA, LOG = "settings.json", "data.json", "log.jsonl"
@@ -49,13 +48,13 @@ def replace_text(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
-def claim(run_folder: Path, settings: Mapping[str, Any], data_folder: Path) -> None:
-    """Record the settings of a new run; refuse to mix two runs in one folder.
+def claim(run_folder: Path, settings: Mapping[str, Any], described: Mapping[str, Any]) -> None:
+    """Record the settings and the data of a new run; refuse to mix two runs in one folder.
 
     Creates the folder if it is missing. Raises `RunError`.
     """
     run_folder.mkdir(parents=True, exist_ok=True)
-    for name, value in ((SETTINGS, settings), (DATA, data.describe(data_folder))):
+    for name, value in ((SETTINGS, settings), (DATA, described)):
         path, wanted = run_folder / name, json.loads(json.dumps(value))
         if not path.exists():
             replace_text(path, json.dumps(wanted, indent=2) + "\n")

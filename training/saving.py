@@ -46,11 +46,15 @@ def _portable(state: State, config: Any) -> tuple[State, bool]:
     """
     embeddings, head = state[_SHARED], state[_HEAD]
     weights = {name: value for name, value in state.items() if "embed_tokens" not in name}
-    if not config.scale_decoder_outputs:
+    # MT5 has no such setting and is not scaled; UMT5 has none, and transformers 5 always scales it.
+    scaled = getattr(config, "scale_decoder_outputs", config.model_type == "umt5")
+    if not scaled:
         weights[_HEAD] = head.clone()  # a copy where it shares the embeddings' memory
         return weights, False
     if torch.equal(embeddings, head):
         del weights[_HEAD]
+        return weights, True
+    if config.model_type == "umt5":
         return weights, True
     weights[_HEAD] = head * config.d_model**-0.5
     return weights, False
@@ -63,13 +67,13 @@ def _tokenizer_config(tokenizer: Tokenizer, config: dict[str, Any]) -> dict[str,
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         **names,
-        "unk_token": _unknown(tokenizer),
+        "unk_token": unknown_token(tokenizer),
         "clean_up_tokenization_spaces": False,
         "model_input_names": ["input_ids", "attention_mask"],
     }
 
 
-def _unknown(tokenizer: Tokenizer) -> str | None:
+def unknown_token(tokenizer: Tokenizer) -> str | None:
     """Return the token for what the vocabulary does not have, if there is one."""
     model = json.loads(tokenizer.to_str())["model"]
     if (index := model.get("unk_id")) is not None:  # of Unigram

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from cybersolve_client.answers import Answer, Problem
+from cybersolve_client.answers import Problem
 
 TOO_LONG = "urn:problem-type:cybersolve:too-long-for-model"  # the `type` of such a problem
 
@@ -12,14 +13,14 @@ TOO_LONG = "urn:problem-type:cybersolve:too-long-for-model"  # the `type` of suc
 class CyberSolveError(Exception):
     """A call without an answer. `problem` is the server's problem, if it sent one.
 
-    `outcomes` of a failed `solve_many` are the results of earlier batches, in order. To continue,
-    send the questions from `len(outcomes)` on.
+    `outcomes` of a failed `solve_many` or `generate_many` are the results of earlier batches, in
+    order. To continue, send the texts from `len(outcomes)` on.
     """
 
     def __init__(self, message: str, problem: Problem | None = None) -> None:
         super().__init__(message)
         self.problem = problem
-        self.outcomes: tuple[Answer | Problem, ...] = ()
+        self.outcomes: tuple[Any, ...] = ()
 
     @property
     def request_id(self) -> str | None:

@@ -127,9 +127,12 @@ def test_a_question_is_seen_under_any_name_of_its_variable(tmp_path: Path) -> No
     ("text", "complaint"),
     [
         ("Solve x = 1 for x.\n", "1 lines; expected a question and an answer in turn"),
-        ("1\nSolve x = 1 for x.\n", ":1: expected 'Solve ...', found '1'"),
+        ("1\n1\n", ":1: expected 'Solve ...', found '1'"),
+        ("Solve x = 1 for x.\n1\nSolve x = 3 for x.\nthree point zero\n",
+         ":4: expected a number, found 'three point zero'"),
+        ("Solve x = 1 for x.\n\n", ":2: expected a number, found ''"),
     ],
-)
+)  # fmt: skip
 def test_files_of_another_layout_are_refused(tmp_path: Path, text: str, complaint: str) -> None:
     path = tmp_path / "file.txt"
     path.write_text(text)

@@ -26,6 +26,7 @@ from training.errors import RunError
 from training.finetune.examples import IGNORED, Examples
 from training.finetune.loop import finetune
 from training.finetune.plan import Layout, Phase, Settings
+from training.finetune.tasks import Equations
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED_EXAMPLE = Problem("Solve 24 = 1601*c - 1605*c for c.", "-6")
@@ -57,7 +58,7 @@ def run(
     finetune(
         chosen,
         Layout(accumulate=parts),
-        data_folder=small,
+        Equations.read(small, chosen),
         run_folder=folder,
         log_every=1,
         save_every=2,
@@ -176,7 +177,7 @@ def test_mistakes_are_named(base: Path, small: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="there is no folder of that name, and the hub"):
         checkpoint.load(tmp_path / "missing")
     with pytest.raises(RunError, match="prompt format digits is for `training train`"):
-        Examples([SEED_EXAMPLE], characters(), "digits")
+        Equations.read(small, replace(settings(base), prompt_format="digits"))
     assert "mlflow" not in sys.modules
 
 
@@ -194,8 +195,8 @@ def test_padding_counts_for_nothing(base: Path) -> None:
     """The loss of two examples together is that of their label tokens, each by itself."""
     model, tokenizer = checkpoint.load(base)
     long = Problem("Solve -11*y - 263*y + 3162 = -88*y for y.", "17")
-    examples = Examples([SEED_EXAMPLE, Problem("Solve x = 1000 for x.", "1000"), long],
-                        tokenizer, "text")  # fmt: skip
+    problems = [SEED_EXAMPLE, Problem("Solve x = 1000 for x.", "1000"), long]
+    examples = Examples(problems, tokenizer, Equations("text", {}, [], []).pair)
     together = examples.collate(examples.sources.lengths.argsort())
     assert (together["labels"] == IGNORED).sum() == 4
     with torch.no_grad():
@@ -211,7 +212,7 @@ def test_padding_counts_for_nothing(base: Path) -> None:
 def test_a_model_trains_on_the_pieces_of_the_research() -> None:
     """Recorded on google/flan-t5-large."""
     tokenizer = Tokenizer.from_file(str(T5_TOKENIZER))
-    examples = Examples([SEED_EXAMPLE], tokenizer, "text")
+    examples = Examples([SEED_EXAMPLE], tokenizer, Equations("text", {}, [], []).pair)
     source, target = (
         [tokenizer.id_to_token(id_) for id_ in texts.row(0)]
         for texts in (examples.sources, examples.targets)

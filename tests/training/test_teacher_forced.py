@@ -11,6 +11,7 @@ from training.data import Problem
 from training.errors import RunError
 from training.evaluate import load_model
 from training.finetune.examples import Examples
+from training.finetune.tasks import Equations
 from training.markdown import markdown
 from training.prediction import Prediction
 from training.publish import summary
@@ -24,7 +25,7 @@ def test_the_right_answer_s_probability_is_the_loss_and_needs_no_neighbours(
     folder = write_flan(tmp_path, characters(), 120)
     model = load_model(folder, teacher_forced=True)
     made = model.predict(problems[:40])  # more than one batch
-    examples = Examples(problems[:40], characters(), "text")
+    examples = Examples(problems[:40], characters(), Equations("text", {}, [], []).pair)
     for index, prediction in enumerate(made):
         chosen = torch.tensor([index]).numpy()
         with torch.no_grad():

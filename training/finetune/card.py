@@ -33,7 +33,7 @@ dataset (Saxton et al. 2019).
 
 {training}
 
-Padding counts for nothing in the loss; AdamW, its rate falling linearly in each phase.
+Padding counts for nothing in the loss; learning rates fall linearly in each phase.
 
 ## Limits
 
@@ -41,10 +41,36 @@ Linear equations in one variable whose solution is an integer, in the dataset's 
 written in one go, without any work, and are often wrong where numbers are longer than in training:
 verify them by substitution, as CyberSolve's service does.
 """
+_OWN_CARD = """\
+---
+base_model: {base}
+library_name: transformers
+pipeline_tag: text2text-generation
+tags: [t5]
+---
+
+# {base}, fine-tuned on pairs of texts
+
+Before each source text it expects `{reads}`.
+
+## Figures
+
+{figures}
+
+## Training
+
+{training}
+"""
 _READS = {
     "text": "`Solve 24 = 1601*c - 1605*c for c.`",
     "spaced": "digits apart, `Solve 2 4 = 1 6 0 1*c - 1 6 0 5*c for c.`",
 }
+
+
+_SHOWN = {  # scores beside exact match
+    "validation_loss": "validation loss", "rouge_1": "ROUGE-1", "rouge_2": "ROUGE-2",
+    "rouge_l": "ROUGE-L", "bleu": "BLEU", "chrf": "chrF",
+}  # fmt: skip
 
 
 class Hub(Protocol):
@@ -66,11 +92,13 @@ def write_card(run_folder: Path, report: Path | None = None) -> Path:
         raise RunError(f"{run_folder} has no fine-tuned model yet")
     settings = json.loads((run_folder / SETTINGS).read_text())
     figures = _evaluation(json.loads(report.read_text())) if report else _monitored(log, settings)
-    text = _CARD.format(
+    learnt_from = json.loads((run_folder / DATA).read_text())
+    form = settings["prompt_format"]
+    text = (_CARD if form else _OWN_CARD).format(
         base=settings["base"],
-        reads=_READS[settings["prompt_format"]],
+        reads=_READS[form] if form else settings["prefix"],
         figures=figures,
-        training=_training(settings, log, json.loads((run_folder / DATA).read_text())),
+        training=_training(settings, log, learnt_from),
     )
     path = model / CARD
     path.write_text(text, encoding="utf-8")
@@ -110,9 +138,15 @@ def _evaluation(report: Mapping[str, Any]) -> str:
 
 def _monitored(log: list[dict[str, Any]], settings: Mapping[str, Any]) -> str:
     scores = [entry for entry in log if "exact_match" in entry]
-    rows = [[f"{entry['step']:,}", percent(entry["exact_match"])] for entry in scores]
-    shown = table(["step", "exact match, greedy"], rows)
-    return f"On {settings['monitored']:,} test questions while it was trained:\n\n{shown}"
+    names = [name for name in _SHOWN if any(name in entry for entry in scores)]
+    rows = [
+        [f"{entry['step']:,}", percent(entry["exact_match"]), *(f"{entry[n]:.3f}" for n in names)]
+        for entry in scores
+    ]
+    head = ["step", "exact match, greedy", *(_SHOWN[name] for name in names)]
+    what = "questions" if settings["prompt_format"] else "pairs"
+    shown = table(head, rows)
+    return f"On at most {settings['monitored']:,} test {what} while it was trained:\n\n{shown}"
 
 
 def _training(
@@ -124,8 +158,13 @@ def _training(
         [
             f"- {phases}; {last['step']:,} steps of {settings['batch_size']} examples, "
             f"last loss {last['loss']:.4f}.",
-            f"- Data: SHA-256 `{learnt_from['sha256']}`, generated with "
-            f"`{json.dumps(learnt_from['generated'])}`.",
+            f"- Data: SHA-256 `{learnt_from['sha256']}`, {_origin(learnt_from)}.",
             f"- All settings: `{json.dumps(settings)}`",
         ]
     )
+
+
+def _origin(learnt_from: Mapping[str, Any]) -> str:
+    if "generated" in learnt_from:
+        return f"generated with `{json.dumps(learnt_from['generated'])}`"
+    return f"columns `{learnt_from['source']}` and `{learnt_from['target']}`"

@@ -1,9 +1,10 @@
-"""Encode problems as token ids, and assign them to batches by the seed alone."""
+"""Encode pairs of texts as token ids, and assign them to batches by the seed alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +14,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
-from equations.formats import FORMATS
-from training.data import Problem
 from training.errors import RunError
+from training.pairs import Pair
 from training.vocabulary import PAD_ID
 
+Item = TypeVar("Item")
 IGNORED = -100  # label that the loss ignores; the research counted padding
 _BATCHES_PER_POOL = 50  # examples are sorted by length within a pool, to save padding
 _CHUNK = 10_000
@@ -53,32 +54,33 @@ class Ragged:
 
 
 class Examples:
-    """The sources and targets of training problems, end tokens included."""
+    """The sources and targets of training items, end tokens included."""
 
     def __init__(
         self,
-        problems: Sequence[Problem],
+        items: Sequence[Item],
         tokenizer: Tokenizer,
-        prompt_format: str,
+        pair: Callable[[Item], Pair],
+        limits: tuple[int | None, int | None] = (None, None),
         *,
         show_progress: bool = False,
     ) -> None:
-        """Encode problems. Raises `RunError` for a prompt format whose targets are worked forms."""
-        format_ = FORMATS[prompt_format]
-        if format_.write_answer is None:
-            raise RunError(f"prompt format {prompt_format} is for `training train`")
+        """Encode the texts of items, cut to `limits` (of a source and a target, in tokens)."""
         self.sources, self.targets = Ragged.of([]), Ragged.of([])
-        chunks = range(0, len(problems), _CHUNK)
+        self.cut = [0, 0]  # sources and targets that are longer than their limit
+        chunks = range(0, len(items), _CHUNK)
         for start in tqdm(chunks, desc="tokens", unit="chunk", disable=not show_progress):
-            chunk = problems[start : start + _CHUNK]
-            questions = [format_.encode(problem.question) for problem in chunk]
-            answers = [format_.write_answer(problem.answer) for problem in chunk]
-            sources, targets = (
-                Ragged.of([encoding.ids for encoding in tokenizer.encode_batch(texts)])
-                for texts in (questions, answers)
-            )
-            self.sources = self.sources.joined(sources)
-            self.targets = self.targets.joined(targets)
+            pairs = [pair(item) for item in items[start : start + _CHUNK]]
+            rows = []
+            for side, texts in enumerate(
+                ([one.source for one in pairs], [one.target for one in pairs])
+            ):
+                ids = [encoding.ids for encoding in tokenizer.encode_batch(texts)]
+                limit = limits[side]
+                self.cut[side] += sum(limit is not None and len(row) > limit for row in ids)
+                rows.append(Ragged.of([_cut(row, limit) for row in ids]))
+            self.sources = self.sources.joined(rows[0])
+            self.targets = self.targets.joined(rows[1])
 
     def __len__(self) -> int:
         return len(self.sources.ends)
@@ -98,6 +100,11 @@ class Examples:
         }
 
 
+def _cut(row: list[int], limit: int | None) -> list[int]:
+    """Return the first tokens of a row and its end token."""
+    return row if limit is None or len(row) <= limit else [*row[: limit - 1], row[-1]]
+
+
 class Order:
     """Epochs of shuffled batches of similar lengths; a run can resume at any step.
 
@@ -108,7 +115,7 @@ class Order:
         """Raise `RunError` for fewer examples than one batch."""
         self.steps_per_epoch = len(lengths) // batch_size
         if self.steps_per_epoch == 0:
-            raise RunError(f"{len(lengths)} training questions; expected a batch of {batch_size}")
+            raise RunError(f"{len(lengths)} training examples; expected a batch of {batch_size}")
         self._lengths = lengths
         self._batch_size = batch_size
         self._seed = seed

@@ -5,23 +5,22 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
-import numpy as np
 import torch
 from accelerate import Accelerator, DistributedType, InitProcessGroupKwargs
 from accelerate.utils import parse_flag_from_env
 from tqdm import tqdm
 
-from training import checkpoint, curve, data
-from training.data import Problem
+from training import checkpoint, curve
 from training.errors import RunError
-from training.evaluate import predict
 from training.finetune.examples import Examples, Order
 from training.finetune.plan import Layout, Plan, Settings
+from training.finetune.scoring import score
+from training.finetune.survey import tell
+from training.finetune.tasks import Task
 from training.finetune.tuner import Tuner
 from training.run_folder import LOG, Log, claim
 
@@ -34,8 +33,8 @@ _SLOWEST = timedelta(hours=2)  # that one process may be behind another: writing
 def finetune(
     settings: Settings,
     layout: Layout,
+    task: Task,
     *,
-    data_folder: Path,
     run_folder: Path,
     log_every: int = 10,
     save_every: int = 500,
@@ -55,15 +54,17 @@ def finetune(
     _check(settings, layout, accelerator)
     main: bool = accelerator.is_main_process
     if main:
-        claim(run_folder, asdict(settings), data_folder)
+        claim(run_folder, asdict(settings), task.described)
     accelerator.wait_for_everyone()
 
     model, tokenizer = checkpoint.load(settings.base, device=accelerator.device)
-    problems = _sample(data.read_training(data_folder), settings)
-    examples = Examples(problems, tokenizer, settings.prompt_format, show_progress=main)
+    examples = Examples(task.training, tokenizer, task.pair, settings.limits, show_progress=main)
+    if task.prompt_format is None:
+        model.generation_config.max_new_tokens = int(examples.targets.lengths.max())
+        if main:
+            tell(task, examples, tokenizer)
     order = Order(examples.sources.lengths, settings.batch_size, settings.seed)
-    plan = Plan(settings.phases, order.steps_per_epoch)
-    monitored = data.read(data.split_file(data_folder, data.TEST_SPLIT))[: settings.monitored]
+    plan = Plan(settings.phases, order.steps_per_epoch, settings.warmup_steps)
 
     tuner = Tuner(settings, layout, accelerator, model, tokenizer)
     tuner.load(run_folder / _CHECKPOINTS)
@@ -79,8 +80,7 @@ def finetune(
         if tuner.step % log_every == 0 or saving:
             record.write(tuner.step, loss=tuner.mean_loss(), lr=plan.lr(tuner.step - 1))
         if _is_evaluated(settings, plan, tuner.step):
-            score = _score(tuner, accelerator, run_folder, monitored)
-            record.write(tuner.step, exact_match=score)
+            record.write(tuner.step, **_evaluated(task, settings, tuner, accelerator, run_folder))
             record.draw()
         if saving or _worn_out(settings, tuner):
             tuner.save(run_folder / _CHECKPOINTS)
@@ -112,6 +112,8 @@ def _check(settings: Settings, layout: Layout, accelerator: Accelerator) -> None
             f"FSDP is asked for, on {accelerator.device.type}; expected processes with a CUDA "
             "device each. Launch without the configuration of FSDP"
         )
+    if settings.lora and sharded:
+        raise RunError("LoRA with FSDP; expected one of them")
     processes = accelerator.num_processes
     parts = processes * layout.accumulate
     if settings.batch_size % parts:
@@ -119,14 +121,6 @@ def _check(settings: Settings, layout: Layout, accelerator: Accelerator) -> None
             f"a batch of {settings.batch_size} for {processes} processes of {layout.accumulate} "
             f"passes; expected a multiple of {parts}"
         )
-
-
-def _sample(problems: list[Problem], settings: Settings) -> list[Problem]:
-    """Return a random share of the training data, by the settings' share and seed."""
-    if settings.share == 1.0:
-        return problems
-    chosen = np.random.default_rng(settings.seed).permutation(len(problems))
-    return [problems[i] for i in chosen[: round(settings.share * len(problems))]]
 
 
 def _is_evaluated(settings: Settings, plan: Plan, steps: int) -> bool:
@@ -139,23 +133,17 @@ def _worn_out(settings: Settings, tuner: Tuner) -> bool:
     return 0 < settings.patience <= tuner.worse
 
 
-def _score(
-    tuner: Tuner, accelerator: Accelerator, run_folder: Path, monitored: Sequence[Problem]
-) -> float:
-    """Return the exact match of the saved checkpoint over all processes; keep the best in `model`.
+def _evaluated(
+    task: Task, settings: Settings, tuner: Tuner, accelerator: Accelerator, run_folder: Path
+) -> dict[str, float]:
+    """Return the scores of the saved checkpoint over all processes; keep the best in `model`.
 
     `model` is a link, so that it always points to a complete checkpoint.
     """
     folder = run_folder / f"{MODEL}-{tuner.step:08d}"
     tuner.write_model(folder)
-    model, tokenizer = checkpoint.load(folder, device=accelerator.device)
-    mine = monitored[accelerator.process_index :: accelerator.num_processes]
-    exact = sum(prediction.exact for prediction in predict(model, tokenizer, mine)) if mine else 0
-    found = accelerator.reduce(torch.tensor(exact, device=accelerator.device), "sum")
-    score = int(found) / max(1, len(monitored))
-    kept = score >= tuner.best  # of equals the later: it has learnt longer, at lower learning rates
-    tuner.worse = 0 if score > tuner.best else tuner.worse + 1
-    tuner.best = max(score, tuner.best)
+    scores = score(task, folder, accelerator, settings.limits)
+    kept = tuner.judge(scores)
     if accelerator.is_main_process:
         if kept:
             link = run_folder / f"{MODEL}.partial"
@@ -166,7 +154,7 @@ def _score(
             if path.name != os.readlink(run_folder / MODEL):
                 shutil.rmtree(path)
     accelerator.wait_for_everyone()
-    return score
+    return scores
 
 
 class _Record:

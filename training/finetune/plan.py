@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 from training.errors import RunError
@@ -27,13 +28,35 @@ class Settings:
     phases: tuple[Phase, ...] = (Phase(3, 3e-4), Phase(2, 1e-4))
     batch_size: int = 128  # examples a step, over all processes
     share: float = 1.0  # of the training data
-    prompt_format: str = "text"
+    prompt_format: str | None = "text"  # None: pairs of one's own
     precision: str = "auto"  # of the forward pass: fp32, bf16, or bf16 where CUDA has it
     weight_decay: float = 0.0
     evaluate_every: int | None = None  # steps; None: at the end of each epoch
     monitored: int = 500  # test questions answered at each evaluation
     patience: int = 0  # evaluations without a better score before the run ends; 0: never
     seed: int = 0
+    optimiser: str = "adamw"
+    warmup_steps: int = 0  # of the run, over which learning rates rise linearly
+    label_smoothing: float = 0.0
+    lora: int = 0  # rank of the updates of attention weights; 0: all weights learn
+    best: str = "exact_match"  # the score whose best model is kept
+    prefix: str = ""  # of each source text of one's own
+    max_source_tokens: int | None = None  # longer texts are cut; None: none is
+    max_target_tokens: int | None = None
+
+    @property
+    def limits(self) -> tuple[int | None, int | None]:
+        return self.max_source_tokens, self.max_target_tokens
+
+
+@dataclass(frozen=True)
+class PairFiles:
+    """Where pairs of one's own are: files of `training.pairs` and their columns."""
+
+    training: Path
+    validation: Path | None = None  # None: a part of the training pairs is held out
+    source: str = "source"
+    target: str = "target"
 
 
 @dataclass(frozen=True)
@@ -44,6 +67,9 @@ class Layout:
     gradient_checkpointing: bool = False
 
 
+OPTIMISERS = ("adamw", "adafactor")
+# By which the best model may be chosen; of a loss the lowest is best.
+SCORES = ("exact_match", "rouge_1", "rouge_2", "rouge_l", "bleu", "chrf", "validation_loss")
 DEFAULT_PRESET = "research"
 # The research's runs. Batches are over all processes: two A100 took 64 each of the 128.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -58,6 +84,7 @@ class Plan:
 
     phases: tuple[Phase, ...]
     steps_per_epoch: int
+    warmup_steps: int = 0
 
     @property
     def steps(self) -> int:
@@ -71,11 +98,12 @@ class Plan:
         return steps % self.steps_per_epoch == 0
 
     def lr(self, step: int) -> float:
-        """Return the learning rate of a step, without warm-up, as in the research."""
+        """Return the learning rate of a step."""
         start = 0
+        rising = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
         for phase, end in zip(self.phases, self._ends(), strict=True):
             if step < end:
-                return phase.lr * (end - step) / (end - start)
+                return rising * phase.lr * (end - step) / (end - start)
             start = end
         return 0.0
 

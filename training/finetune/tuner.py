@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from statistics import fmean
@@ -13,11 +14,14 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from transformers import T5ForConditionalGeneration
 
 from training import checkpoint
 from training.divergence import require_finite, require_finite_weights
-from training.finetune.examples import Examples, Indices
+from training.finetune.examples import IGNORED, Examples, Indices
+from training.finetune.lora import add_updates, merged
 from training.finetune.plan import Layout, Plan, Settings
 
 _CLIP_NORM = 1.0
@@ -41,12 +45,12 @@ class Tuner:
         self.tokenizer = tokenizer
         if layout.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
-        optimiser = torch.optim.AdamW(
-            model.parameters(), weight_decay=settings.weight_decay, fused=True
-        )
+        if settings.lora:
+            add_updates(model, settings.lora, settings.seed)
+        optimiser = _optimiser(settings, [one for one in model.parameters() if one.requires_grad])
         self._model, self._optimiser = accelerator.prepare(model.train(), optimiser)
         self.step = 0
-        self.best = -1.0  # the best score so far
+        self.best: float | None = None  # the best score so far; losses negative
         self.worse = 0  # evaluations since the best
         self._losses: list[float] = []  # of the steps since they were last asked for
 
@@ -70,7 +74,7 @@ class Tuner:
                 for name, value in examples.collate(part).items()
             }
             with nullcontext() if last else self._accelerator.no_sync(self._model):
-                loss = self._model(**batch, use_cache=False).loss
+                loss = self._loss(batch)
                 # Parts differ in their tokens, and gradients are averaged over processes.
                 share = examples.label_tokens(part) / tokens
                 self._accelerator.backward(loss * share * self._accelerator.num_processes)
@@ -83,6 +87,28 @@ class Tuner:
         self._optimiser.zero_grad(set_to_none=True)
         self._losses.append(loss_of_step)
         self.step += 1
+
+    def _loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return the mean loss over the label tokens of a batch."""
+        made = self._model(**batch, use_cache=False)
+        if not self._settings.label_smoothing:
+            return made.loss  # type: ignore[no-any-return]
+        return cross_entropy(
+            made.logits.flatten(0, 1),
+            batch["labels"].flatten(),
+            ignore_index=IGNORED,
+            label_smoothing=self._settings.label_smoothing,
+        )
+
+    def judge(self, scores: Mapping[str, float]) -> bool:
+        """Count an evaluation; return True if its model is the best so far, or as good."""
+        name = self._settings.best
+        score = scores.get(name, 0.0) * (-1 if name.endswith("loss") else 1)
+        # Of equals the later is kept: it has learnt longer, at lower learning rates.
+        kept = self.best is None or score >= self.best
+        self.worse = 0 if self.best is None or score > self.best else self.worse + 1
+        self.best = score if kept else self.best
+        return kept
 
     def mean_loss(self) -> float:
         """Return the mean loss of the steps since the last call."""
@@ -106,7 +132,7 @@ class Tuner:
     def write_model(self, folder: Path) -> None:
         """Write a checkpoint that transformers, evaluation and export read. Raises `Diverged`."""
         require_finite_weights(self.step, self._model.parameters())
-        state = self._accelerator.get_state_dict(self._model)
+        state = merged(self._accelerator.get_state_dict(self._model))
         if self._accelerator.is_main_process:
             plain = self._accelerator.unwrap_model(self._model)
             checkpoint.save(
@@ -143,3 +169,10 @@ class Tuner:
         self._accelerator.load_state(str(found[-1]))
         progress: dict[str, Any] = json.loads((found[-1] / _PROGRESS).read_text())
         self.step, self.best, self.worse = (progress[name] for name in ("step", "best", "worse"))
+
+
+def _optimiser(settings: Settings, weights: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """Return the optimiser of the settings; its learning rate is set at each step."""
+    if settings.optimiser == "adafactor":
+        return torch.optim.Adafactor(weights, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(weights, weight_decay=settings.weight_decay, fused=True)
