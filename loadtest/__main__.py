@@ -146,14 +146,15 @@ def _parser() -> argparse.ArgumentParser:
         type=_objective,
         metavar="FIGURE=TIME",
         help="report the highest rate that keeps it, such as p99=100ms; exit with status "
-        f"{_FAILED} if --rates do not all keep it, or, without --rates, if none does",
+        f"{_FAILED} if --rates do not all keep it, or, without --rates, if none does "
+        "(default: none)",
     )
     rate.add_argument(
         "--compare",
         type=Path,
         metavar="SUMMARY",
         help="summary.json of an earlier run: fail if the highest rate that keeps the objective "
-        f"is lower than there by more than {objective.TOLERANCE:.0%}%",
+        f"is lower than there by more than {objective.TOLERANCE:.0%}% (default: none)",
     )
     rate.set_defaults(run=_rate)
 

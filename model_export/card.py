@@ -152,8 +152,7 @@ def _training(training: Mapping[str, Any] | None) -> str:
             f"- {_seen(training)} ({training['steps']:,} steps), "
             f"final training loss {training['loss']:.4f}.",
             f"- Hardware: {training['hardware']}.",
-            f"- Data: generated with `{json.dumps(training['data']['generated'])}`, "
-            f"SHA-256 `{training['data']['sha256'][:16]}...`.",
+            f"- Data: {_origin(training['data'])}, SHA-256 `{training['data']['sha256'][:16]}...`.",
             f"- Settings: `{settings}`",
         ]
     )
@@ -183,3 +182,10 @@ def _failures(wrong: list[Mapping[str, str]]) -> str:
         f"got {case['answer']}"
         for case in wrong
     )
+
+
+def _origin(data: Mapping[str, Any]) -> str:
+    """Return where training data come from: the generator, or columns of a file of one's own."""
+    if "generated" in data:
+        return f"generated with `{json.dumps(data['generated'])}`"
+    return f"columns `{data['source']}` and `{data['target']}` of a file"

@@ -29,7 +29,7 @@ def score(
         return task.scores([])
     model, tokenizer = checkpoint.load(folder, device=accelerator.device)
     examples = Examples(task.monitored, tokenizer, task.pair, limits)
-    by_length: Indices = np.argsort(examples.sources.lengths, kind="stable")
+    by_length = np.argsort(examples.sources.lengths, kind="stable")
     mine = by_length[accelerator.process_index :: accelerator.num_processes]
     batches = [mine[start : start + _BATCH] for start in range(0, len(mine), _BATCH)]
     written: list[tuple[int, str]] = []
@@ -57,6 +57,5 @@ def _texts(
 def _loss(model: T5ForConditionalGeneration, examples: Examples, batch: Indices) -> torch.Tensor:
     """Return the sum of the losses of the label tokens."""
     inputs = {name: value.to(model.device) for name, value in examples.collate(batch).items()}
-    mean: torch.Tensor = model(**inputs, use_cache=False).loss
-    total: torch.Tensor = mean.float() * examples.label_tokens(batch)
-    return total
+    mean: torch.Tensor = model(**inputs, use_cache=False).loss.float()
+    return mean * examples.label_tokens(batch)
