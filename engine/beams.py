@@ -142,8 +142,8 @@ class BeamRows:
         length = self._generated(likeliest.path)
         if self._decoding.early_stopping == "never" and penalty > 0:
             length = self._task.most - forced  # a beam that ends last and loses nothing
-        reachable: float = likeliest.score / length**penalty
-        return reachable <= self._finished[-1][0]
+        best_possible: float = likeliest.score / length**penalty
+        return best_possible <= self._finished[-1][0]
 
     def _end(self) -> Chosen:
         ended, self.rows = self.rows, []

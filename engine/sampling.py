@@ -17,7 +17,7 @@ MOST_RANKED = 64  # tokens that are put in order at first where `top_k` sets no 
 
 def uniforms(seed: int, sample: int, positions: int) -> list[float]:
     """Return a number above 0 and below 1 for each position of a prompt's `sample`th answer."""
-    generator = np.random.Generator(np.random.Philox(key=[seed, sample]))
+    generator = np.random.Generator(np.random.Philox(key=np.array([seed, sample], np.uint64)))
     # In the middle of steps of 2^-23: fp32 has all of them, and neither 0 nor 1 is among them.
     steps = generator.integers(0, 1 << 23, positions)
     numbers: list[float] = ((steps + 0.5) / (1 << 23)).tolist()

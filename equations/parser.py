@@ -1,7 +1,8 @@
 """A text to what it asks about: one equation in one variable, or a whole question.
 
 `equations.reading` reads whatever people type. The dataset's own wording, which most programs send,
-has only one reading and takes a shorter path here: one match for the whole text, one for each term.
+has only one reading and takes a shorter path here, also without its spaces (`3x+5=20`): one match
+for the whole text, one for each term.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from equations.linear import Equation, Term
 from equations.reading.question import Question, read
 
 _TERM = rf"(?:[0-9]{{1,{MAX_DIGITS}}}(?:\*?[A-Za-z])?|[A-Za-z])"
-_SUM = rf"-?{_TERM}(?: [+-] {_TERM})*"
-_PLAIN = re.compile(rf"(?:Solve )?({_SUM}) = ({_SUM})(?: for ([A-Za-z])\.)?")
-_TERMS = re.compile(r"(-?) ?([0-9]*)\*?([A-Za-z]?)(?: \+ | (?=-)|\Z)")
+_SIGN = r"(?: [+-] |(?<![0-9][eE])[+-])"  # `2e+3` may be a number with an exponent
+_SUM = rf"-?{_TERM}(?:{_SIGN}{_TERM})*"
+_PLAIN = re.compile(rf"(?:Solve )?({_SUM})(?: = |=)({_SUM})(?: for ([A-Za-z])\.)?")
+_TERMS = re.compile(r"(-?) ?([0-9]*)\*?([A-Za-z]?)(?: \+ |\+| ?(?=-)|\Z)")
 
 
 class SeveralUnknowns(EquationError):

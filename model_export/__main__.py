@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,12 @@ from commandline.ranges import COUNT, number
 from engine.bundle import NO_PROMPT, BundleError, Limits
 from equations.errors import EquationError
 from equations.formats import CONFIG_KEY, FORMATS, detect
+from model_export.provenance import RunError, commit, training_of
 
 _QUESTIONS = Path("data/interpolate/algebra__linear_1d.txt")
 _MAX_SOURCE_TOKENS = 400  # 16 terms of each kind at 12 digits, and the end token, come to 385
 # No power of two: KV cache slots that far apart would share cache lines' sets.
 _MAX_NEW_TOKENS = 500
-
-
-class RunError(ValueError):
-    """A run folder lacks a file that a bundle needs."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -74,7 +70,7 @@ def _export(arguments: argparse.Namespace) -> None:
         target_format=target_format,
         limits=Limits(arguments.max_source_tokens, arguments.max_new_tokens),
         precision=arguments.precision,
-        provenance={"commit": _commit(), "training": _training(arguments.run, arguments)},
+        provenance={"commit": commit(), "training": training_of(arguments.run, arguments.hardware)},
     )
     manifest = write_bundle(
         checkpoint, arguments.out, identity, sources, write_card, least_equal=arguments.least_equal
@@ -177,45 +173,15 @@ def _evaluation(path: Path) -> dict[str, Any]:
         raise RunError(f"{path}: no figures by split; evaluate with --report")
     kept = ("questions", "exact", "exact_match", "interval", "second_try", "verdicts")
     splits = {
-        split: {key: figures[key] for key in kept} for split, figures in report["splits"].items()
+        split: {key: figures[key] for key in kept} | _calibration_error(figures)
+        for split, figures in report["splits"].items()
     }
     return {**report, "splits": splits}
 
 
-def _training(run: Path, arguments: argparse.Namespace) -> dict[str, Any] | None:
-    """Return the training record of a run's folder; `None` for a checkpoint without one."""
-    if not (run / "log.jsonl").exists():
-        return None
-    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    losses = [entry for entry in log if "loss" in entry]
-    if not losses:
-        raise RunError(f"{run / 'log.jsonl'}: no training loss; train first")
-    settings = json.loads((run / "settings.json").read_text())
-    return {
-        "settings": settings,
-        "steps": losses[-1]["step"],
-        **_seen(losses[-1]["step"], settings),
-        "loss": losses[-1]["loss"],
-        "hardware": arguments.hardware,
-        "data": json.loads((run / "data.json").read_text()),
-    }
-
-
-def _seen(steps: int, settings: dict[str, Any]) -> dict[str, int]:
-    """Return how much a run has learnt from: tokens, of batches of about as many, or examples."""
-    if "batch_tokens" in settings:
-        return {"tokens": steps * settings["batch_tokens"]}
-    return {"examples": steps * settings["batch_size"]}
-
-
-def _commit() -> str | None:
-    """Return the commit of the exporting code; `None` without git or a repository."""
-    command = ["git", "rev-parse", "HEAD"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return result.stdout.strip()
+def _calibration_error(figures: Mapping[str, Any]) -> dict[str, float]:
+    known = figures["confidence"]
+    return {} if known is None else {"calibration_error": known["expected_calibration_error"]}
 
 
 def _require_fit(sources: Sequence[Sequence[int]], limit: int) -> None:

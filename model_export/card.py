@@ -26,6 +26,8 @@ mathematics dataset (Saxton et al. 2019).
 _SMALL_LIMITS = """\
 - A question may have at most 16 terms with the variable and 16 without. Numbers may have at most
   12 digits, after fractions and decimals are multiplied out. A worked form ends at {most} tokens.
+- Numbers of 12 digits are read, but mostly answered wrongly, and the verdict says so. Version 2.0.0
+  solved 16 of 80 equations with a number of 12 digits, and 319 of 320 with one of 8 to 11.
 - A fraction is read from the two sums that the model writes, and reduced by the reader.
 - Which steps solve a system is planned by the reader; each sum, product and division of a step is
   written by the model. A question of several steps is wrong where one of them is.
@@ -112,9 +114,11 @@ def write_card(manifest: Manifest) -> str:
 
 
 def _evaluation(evaluation: Mapping[str, Any]) -> str:
+    with_errors = any("calibration_error" in split for split in evaluation["splits"].values())
     rows = [
-        "| split | questions | exact match | 95% interval | with alternatives |",
-        "|---|---|---|---|---|",
+        "| split | questions | exact match | 95% interval | with alternatives |"
+        + (" confidence off by |" if with_errors else ""),
+        "|---|---|---|---|---|" + ("---|" if with_errors else ""),
     ]
     for split, figures in evaluation["splits"].items():
         low, high = figures["interval"]
@@ -123,9 +127,16 @@ def _evaluation(evaluation: Mapping[str, Any]) -> str:
             f"| {split} | {figures['questions']:,} | **{_percent(figures)}** | "
             f"{100 * low:.2f} to {100 * high:.2f} | "
             f"{_percent(second) if second else '-'} |"
+            + (f" {_error(figures)} |" if with_errors else "")
         )
     made = f"{evaluation['description']} Made by `{evaluation['command']}`."
     return "\n".join([*rows, "", made])
+
+
+def _error(figures: Mapping[str, Any]) -> str:
+    """Return the expected calibration error of a split, `-` where answers have no confidence."""
+    error = figures.get("calibration_error")
+    return "-" if error is None else f"{error:.3f}"
 
 
 def _percent(figures: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, compose, helper, inliner, numpy_helper, parser
 
-from engine.bundle import DECODER, ENCODER, FORMAT, REFERENCE, BundleError, Manifest
+from engine.bundle import DECODER, ENCODER, REFERENCE, BundleError, Manifest
 from engine.contracts import Tokens
 from engine.cpu import available_cpus
 from engine.sessions import open_sessions
@@ -55,13 +55,15 @@ Pack (source, lengths) => (packed, token) {
 def write_single(bundle: Path, manifest: Manifest, out: Path) -> None:
     """Write the graphs in `bundle` as the file `out`.
 
-    Raises `BundleError` for a bundle of an older format, whose cache does not grow.
+    Raises `BundleError` for graphs of format 4, upgraded or not, whose cache does not grow.
     """
-    if manifest.format != FORMAT:
-        raise BundleError(
-            f"{bundle}: format {manifest.format}; expected {FORMAT}: export its checkpoint again"
-        )
     encoder, decoder = (onnx.load(bundle / name) for name in (ENCODER, DECODER))
+    key = next(value for value in decoder.graph.input if value.name == "key.0")
+    if columns := key.type.tensor_type.shape.dim[2].dim_value:
+        raise BundleError(
+            f"{bundle / DECODER}: a cache of {columns} columns; expected one that grows: export "
+            "the checkpoint again"
+        )
     _packing(encoder)
     encoder, decoder = map(inliner.inline_local_functions, (encoder, decoder))
     decoder = compose.add_prefix(decoder, "step.", rename_functions=False)

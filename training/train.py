@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from equations.parser import SeveralUnknowns, parse
-from equations.prompt import OutOfRange, write_digits
 from training import curve, data, forward
 from training.batches import Batch, Batches
 from training.divergence import require_finite, require_finite_weights
 from training.errors import RunError
 from training.evaluate import exact_match
+from training.held_out import held_out_prompts
 from training.model import PRESETS, SmallT5, save_plain
 from training.run_folder import Log, claim
 from training.vocabulary import Vocabulary
@@ -77,7 +75,10 @@ def train(
     log = Log(run_folder / "log.jsonl", trainer.step)
 
     batches = Batches(
-        trainer.model.vocabulary, settings.batch_tokens, settings.seed, _held_out(data_folder)
+        trainer.model.vocabulary,
+        settings.batch_tokens,
+        settings.seed,
+        held_out_prompts(data_folder),
     )
     problems = data.read(data.split_file(data_folder, data.TEST_SPLIT))[:monitored]
     if not problems:
@@ -106,16 +107,6 @@ def train(
         if saving:
             trainer.save(run_folder / "checkpoint.pt")
     bar.close()
-
-
-def _held_out(data_folder: Path) -> set[str]:
-    """Return the prompts of the questions that models are scored on, systems aside."""
-    found = set()
-    for split in data.evaluation_splits(data_folder):
-        for problem in data.read(data.split_file(data_folder, split)):
-            with suppress(OutOfRange, SeveralUnknowns):
-                found.add(write_digits(parse(problem.question).with_integers()))
-    return found
 
 
 class _Trainer:

@@ -14,13 +14,13 @@ class CyberSolveError(Exception):
     """A call without an answer. `problem` is the server's problem, if it sent one.
 
     `outcomes` of a failed `solve_many` or `generate_many` are the results of earlier batches, in
-    order. To continue, send the texts from `len(outcomes)` on.
+    order. To continue, send the questions or texts from `len(outcomes)` on.
     """
 
     def __init__(self, message: str, problem: Problem | None = None) -> None:
         super().__init__(message)
         self.problem = problem
-        self.outcomes: tuple[Any, ...] = ()
+        self.outcomes: tuple[Any, ...] = ()  # Answer or Generation, or Problem
 
     @property
     def request_id(self) -> str | None:

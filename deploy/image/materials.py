@@ -46,14 +46,14 @@ def python_packages(installed: Iterable[Distribution]) -> Iterator[Component]:
     """Yield the packages of this environment, with the licence that each states."""
     for package in sorted(installed, key=lambda package: package.name.lower()):
         name = package.name.lower().replace("_", "-")
-        licence = package.metadata.json.get("license_expression")
+        stated = package.metadata.get_all("License-Expression") or []
         yield {
             "type": "application" if name == _SERVICE else "library",
             "bom-ref": f"pypi/{name}",
             "name": package.name,
             "version": package.version,
             "purl": f"pkg:pypi/{name}@{package.version}",
-            **({"licenses": [{"expression": licence}]} if licence else {}),
+            "licenses": [{"expression": licence} for licence in stated],
         }
 
 

@@ -53,7 +53,7 @@ static Status *check_cached(
 }
 
 /* joint (batch, 1, 3 * heads * d_kv), keys and values (batch, heads, columns, d_kv), past (batch),
- * biases (heads, distances) by distance back, the farthest first, or, in bundles of format 4,
+ * biases (heads, distances) by distance back, the farthest first, or, in graphs of format 4,
  * (columns, heads, 1, columns) by past and column -> mixed (batch, 1, heads * d_kv), and keys and
  * values with one more column; nothing is copied where these are bound to the memory that came in. */
 static Status *compute_cached(void *kernel, Context *context) {

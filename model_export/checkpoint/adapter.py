@@ -62,14 +62,26 @@ def read_adapter(folder: Path) -> Adapter:
 
 
 def _base(settings: Mapping[str, Any], path: Path) -> Path:
+    """Return the folder of the base model, which may be in the hub's cache on this machine."""
     named = str(settings.get("base_model_name_or_path"))
-    for folder in (path.parent / named, Path(named)):
-        if folder.is_dir():
+    for folder in (path.parent / named, Path(named), _cached(named)):
+        if folder is not None and folder.is_dir():
             return folder
     raise CheckpointError(
-        f"{path}: the base model {named:.100} is no folder here; download it and put its folder "
-        "under base_model_name_or_path"
+        f"{path}: the base model {named:.100} is neither a folder here nor in the hub's cache; "
+        f"download it first: hf download {named:.100}"
     )
+
+
+def _cached(name: str) -> Path | None:
+    """Return the folder of a model that was downloaded from the hub. Asks no network."""
+    try:
+        from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415  for adapters alone
+
+        found = try_to_load_from_cache(name, "config.json")
+    except (ImportError, ValueError):  # a path is no name
+        return None
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def _scale(settings: Mapping[str, Any], path: Path) -> float:

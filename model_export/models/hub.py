@@ -6,18 +6,21 @@ The environment variables of `huggingface_hub` apply: `HF_ENDPOINT`, `HF_HOME`, 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
 from model_export.models.errors import ModelNotFound
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")  # of a model on the hub: OWNER/NAME or NAME
+_ADAPTER = "adapter_config.json"  # of a LoRA adapter, which names its base model
 _ALWAYS = (
     "config.json",
     "generation_config.json",
-    "adapter_config.json",
+    _ADAPTER,
     "adapter_model.safetensors",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -44,7 +47,8 @@ def is_name(model: str) -> bool:
 def download(name: str, revision: str | None = None) -> Path:
     """Return the folder of a model's files, downloading those that are not on this machine yet.
 
-    `revision` is a branch, tag or commit; by default the main branch. Raises `ModelNotFound`.
+    `revision` is a branch, tag or commit; by default the main branch. The base model of a LoRA
+    adapter is downloaded too. Raises `ModelNotFound`.
     """
     try:
         from huggingface_hub import HfApi, snapshot_download
@@ -56,7 +60,7 @@ def download(name: str, revision: str | None = None) -> Path:
         ) from error
     try:
         files = wanted(HfApi().list_repo_files(name, revision=revision))
-        return Path(snapshot_download(name, revision=revision, allow_patterns=files))
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=files))
     except HfHubHTTPError as error:
         raise ModelNotFound(_refusal(name, revision, error.response.status_code)) from error
     except (HTTPError, OSError, ValueError) as error:  # no connection, offline mode, a bad name
@@ -64,6 +68,17 @@ def download(name: str, revision: str | None = None) -> Path:
             f"{name}: there is no folder of that name, and the hub cannot be reached "
             f"({_first_line(error)}); give the folder of a checkpoint or of a bundle"
         ) from error
+    if _ADAPTER in files and "config.json" not in files and (base := _base_of(folder / _ADAPTER)):
+        download(base)  # to the hub's cache, where the reader of adapters looks for it
+    return folder
+
+
+def _base_of(adapter: Path) -> str | None:
+    """Return the hub's name of an adapter's base model; faults are the reader's to name."""
+    with suppress(AttributeError, ValueError):
+        name = str(json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path"))
+        return name if is_name(name) else None
+    return None
 
 
 def wanted(files: Collection[str]) -> list[str]:

@@ -12,7 +12,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from service.api.examples import EXAMPLES, Example
+from service.api.example import Example
+from service.api.examples import EXAMPLES
 from service.api.middleware.access import is_open
 from service.api.open_inference.frame import BINARY, BINARY_SCHEMA, HEADER, HEADER_SCHEMA
 from service.api.open_inference.schemas import InferRequest

@@ -50,7 +50,7 @@ backend replicas
 
 
 def nginx(slots: Sequence[Slot], port: int, folder: Path) -> list[str]:
-    """Knows of no health checks: a refused connection makes it try another replica."""
+    """Knows of no health checks: a replica that drains answers 503, and it tries another one."""
     servers = "\n".join(f"    server 127.0.0.1:{slot.port} fail_timeout=1s;" for slot in slots)
     (folder / "nginx.conf").write_text(
         f"""
@@ -75,6 +75,7 @@ http {{
       proxy_pass http://replicas;
       proxy_http_version 1.1;
       proxy_set_header Connection "";
+      proxy_next_upstream error timeout http_503 non_idempotent;
     }}
   }}
 }}

@@ -10,6 +10,7 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 
+from engine.bundle import FORMAT, READABLE
 from tests.deploy.manifests import (
     KSERVE,
     OPTIONAL,
@@ -170,6 +171,14 @@ def test_kserve_serves_under_the_name_that_clients_use(folder: str) -> None:
     labels = service["metadata"]["labels"].items()  # KServe gives its pods those of the resource
     assert monitor["selector"]["matchLabels"].items() <= labels
     assert monitor["podMetricsEndpoints"][0]["portNumber"] == pod.settings.metrics_port
+
+
+def test_the_runtime_of_kserve_takes_the_formats_that_the_service_reads() -> None:
+    resources = built("kserve/runtime")
+    formats = of(resources, "ServingRuntime")["spec"]["supportedModelFormats"]
+    assert {int(one["version"]) for one in formats} == set(READABLE)
+    asked = of(resources, "InferenceService")["spec"]["predictor"]["model"]["modelFormat"]
+    assert int(asked["version"]) == FORMAT
 
 
 @pytest.mark.ops

@@ -11,6 +11,8 @@ from engine.ort import OrtEngine, OrtModel
 from model_export.checkpoint.reading import read_checkpoint
 from model_export.reference import Reference
 from service.settings import Settings
+from training.data import Problem
+from training.served import Bundle
 
 
 def test_this_machine_generates_the_recorded_tokens() -> None:
@@ -46,3 +48,18 @@ def test_the_checkpoint_beside_it_is_what_it_was_made_from() -> None:
     answers = reference.answers([case["source"] for case in cases])
     same = sum(a.tokens == case["tokens"] for a, case in zip(answers, cases, strict=True))
     assert same >= 0.9 * len(cases)
+
+
+def test_it_is_scored_on_systems_as_it_serves_them() -> None:
+    problems = [
+        Problem("Suppose 3*b - 5 = 10. Solve b*x = 15 for x.", "3"),
+        Problem("Solve x + y = 5, x - y = 2 for y.", "3/2"),
+        Problem("Solve 3*x = 12 for x.", "4"),
+        Problem("Solve 1234567890123*x = 1, x + y = 1 for x.", "1/1234567890123"),
+    ]
+    made = Bundle(Settings().model).predict(problems)
+    assert [prediction.exact for prediction in made] == [True, True, True, False]
+    assert [prediction.confidence is None for prediction in made] == [False, False, False, True]
+    # Confidences are fitted on single texts, whose score they are read off.
+    assert [prediction.score is None for prediction in made] == [True, True, False, True]
+    assert [prediction.text.count(" ; ") for prediction in made] == [1, 0, 0, 0]

@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from service.api.examples import EXAMPLES, Example
+from service.api.example import Example
+from service.api.examples import EXAMPLES
 from tests.end_to_end.conftest import Server
 
 MODEL = {"model_name": "cybersolve-mini", "model_version": "2.0.0"}

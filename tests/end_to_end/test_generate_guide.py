@@ -27,7 +27,7 @@ def translator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = shared_folder(
         tmp_path_factory, "phrases", lambda folder: write_phrases_bundle(folder / "bundle")
     )
-    running = start(CYBERSOLVE_MODEL=str(folder / "bundle"))
+    running = start(CYBERSOLVE_MODEL=str(folder / "bundle"), CYBERSOLVE_CACHED_ANSWERS="0")
     yield running
     running.stop()
 

@@ -139,5 +139,6 @@ def test_a_nucleus_wider_than_what_is_ranked_is_ranked_whole() -> None:
     """Where the last of the ranked tokens still belongs to it, more may follow."""
     flat, nucleus = [0.0] * 10, Decoding(do_sample=True, top_p=0.5)
     assert choose(nucleus, flat, math.log(100), 0.99, width=100) is None
-    assert choose(nucleus, flat, math.log(12), 0.99, width=100) == 5  # seven tokens make up 0.5
-    assert choose(nucleus, flat, math.log(10), 0.99, width=10) == 4
+    # Of thirteen equal tokens seven make up a half, and of eleven six.
+    assert choose(nucleus, flat, math.log(13), 0.99, width=100) == 6
+    assert choose(nucleus, flat, math.log(11), 0.99, width=11) == 5

@@ -80,7 +80,7 @@ def test_training_and_the_command_read_it_merged(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "value", "expected"),
     [
-        ("base_model_name_or_path", "google/flan-t5-base", "google/flan-t5-base is no folder here"),
+        ("base_model_name_or_path", "google/none", "google/none is neither a folder here nor in"),
         ("use_dora", True, "use_dora is True, which is not merged here"),
         ("modules_to_save", ["lm_head"], r"modules_to_save is \['lm_head'\]"),
         ("peft_type", "IA3", "peft_type is 'IA3'; expected LORA"),

@@ -1,16 +1,25 @@
 """The exported graphs against PyTorch, over the features of the T5 family."""
 
 import json
+import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+import onnx
 import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from engine.bundle import MANIFEST, REFERENCE, BundleError, Limits, Manifest, load_manifest
+from engine.bundle import (
+    DECODER,
+    MANIFEST,
+    REFERENCE,
+    BundleError,
+    Limits,
+    Manifest,
+    load_manifest,
+)
 from engine.contracts import Hypothesis, Prompt
 from engine.generate import generate
 from engine.ort import OrtEngine, OrtModel
@@ -140,10 +149,16 @@ def test_one_file_answers_as_the_bundle_does(bundle: Path, tmp_path: Path) -> No
     assert compare_with_reference(file, bundle, manifest) == (4, 4)
 
 
-def test_one_file_is_not_made_of_an_older_bundle(bundle: Path, tmp_path: Path) -> None:
-    older = replace(load_manifest(bundle), format=4)
-    with pytest.raises(BundleError, match="format 4; expected 5: export its checkpoint again"):
-        write_single(bundle, older, tmp_path / "single.onnx")
+def test_one_file_is_not_made_of_a_cache_of_a_fixed_size(bundle: Path, tmp_path: Path) -> None:
+    """Format 4 had one, and keeps it when it is upgraded."""
+    older = tmp_path / "older"
+    shutil.copytree(bundle, older)
+    decoder = onnx.load(older / DECODER)
+    key = next(value for value in decoder.graph.input if value.name == "key.0")
+    key.type.tensor_type.shape.dim[2].dim_value = 8
+    onnx.save(decoder, older / DECODER)
+    with pytest.raises(BundleError, match=r"decoder\.onnx: a cache of 8 columns; expected one"):
+        write_single(older, load_manifest(bundle), tmp_path / "single.onnx")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])

@@ -1,6 +1,7 @@
 """The model card, from the report of an evaluation."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,16 @@ def test_a_card_shows_every_split(tmp_path: Path) -> None:
     assert "Questions of d. Made by `python -m training evaluate m`." in card
     assert "PyTorch's tokens (fp32) for 997 of 1,000 questions" in card
     assert "  - beyond-12: `Solve 2*x = 8 for x.` expected 4, got 3" in card
+
+
+def test_a_card_says_how_far_off_confidences_are_where_there_are_any(tmp_path: Path) -> None:
+    sure = replace(RIGHT, confidence=0.9)
+    results = [("interpolate", [sure, sure]), ("beyond-12", [WRONG])]
+    publish(results, FACTS, failures=1, folder=tmp_path)
+    card = write_card(manifest(_evaluation(tmp_path / "report.json")))
+    assert "with alternatives | confidence off by |\n|---|---|---|---|---|---|\n" in card
+    assert "| interpolate | 2 | **100.00%** | 34.24 to 100.00 | 100.00% | 0.100 |" in card
+    assert "| beyond-12 | 1 | **0.00%** | 0.00 to 79.35 | 100.00% | - |" in card
 
 
 def test_a_manifest_keeps_little_of_a_report(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from engine.bundle import load_manifest
 from tests.model_export.family import flan
@@ -75,3 +78,23 @@ def test_without_a_network_one_line_says_so(tmp_path: Path) -> None:
         "refused: someone/tiny-t5: there is no folder of that name, and the hub"
     )
     assert "give the folder of a checkpoint or of a bundle" in found
+
+
+def test_an_adapter_is_downloaded_with_its_base_model(repository: Path, tmp_path: Path) -> None:
+    """Its configuration names the base as the hub does; the second start needs no network."""
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    settings = {"peft_type": "LORA", "r": 2, "lora_alpha": 4}
+    named = {**settings, "base_model_name_or_path": "someone/tiny-t5"}
+    (adapter / "adapter_config.json").write_text(json.dumps(named))
+    stem = "base_model.model.decoder.block.0.layer.0.SelfAttention.q"
+    factors = {f"{stem}.lora_A.weight": np.ones((2, 32)), f"{stem}.lora_B.weight": np.ones((24, 2))}
+    save_file(
+        {name: value.astype(np.float32) for name, value in factors.items()},
+        adapter / "adapter_model.safetensors",
+    )
+    repositories = {"someone/tiny-t5": repository, "me/lora": adapter}
+    with serving(repositories) as (endpoint, _):
+        first = bundle_of("me/lora", endpoint, tmp_path)
+    assert load_manifest(Path(first)).name == "me/lora"
+    assert bundle_of("me/lora", NOWHERE, tmp_path) == first

@@ -52,8 +52,8 @@ def test_int8_is_calibrated_on_the_same_weights(folder: Path, tmp_path: Path) ->
     sources = [case["source"] for case in cases(folder)]
     card = lambda _: "card\n"  # noqa: E731
     manifest = write_bundle(folder, tmp_path / "out", identity, sources, card, least_equal=0.0)
-    # Random weights often part at the first near tie; until there they are about as likely.
-    assert 0 < manifest.provenance["parity"]["logprob_difference"] < 0.2
+    # Random weights part at near ties. With ranges a fifth as large, no answer is equal.
+    assert manifest.provenance["parity"]["equal"] >= 2
 
 
 def test_it_converts_without_torch(folder: Path, tmp_path: Path) -> None:

@@ -49,13 +49,13 @@ def test_a_text_is_written_and_explained(page: Page) -> None:
 def test_settings_are_sent_and_the_other_answers_shown(page: Page) -> None:
     page.get_by_text("Settings").click()
     page.get_by_label("Beams").fill("4")
-    page.get_by_label("Answers").fill("2")
+    page.get_by_role("spinbutton", name="Answers").fill("2")
     write(page, TEXT)
     others = page.get_by_role("list", name="Other answers")
     assert others.inner_text() == "Das Haus ist winzig."
     page.get_by_label("Sample, rather").check()
     page.get_by_label("Seed").fill("1")
-    page.get_by_label("Answers").fill("")
+    page.get_by_role("spinbutton", name="Answers").fill("")
     write(page, TEXT)
     assert page.locator("dt", has_text="Seed").locator("+ dd").inner_text() == "1"
 
