@@ -145,8 +145,8 @@ def _parser() -> argparse.ArgumentParser:
         "--objective",
         type=_objective,
         metavar="FIGURE=TIME",
-        help="report the highest rate that keeps it, such as p99=100ms (default: none); exit with status "
-        f"{_FAILED} if --rates do not all keep it, or, without --rates, if none does",
+        help="report the highest rate that keeps it, such as p99=100ms (default: none); exit "
+        f"with status {_FAILED} if --rates do not all keep it, or, without --rates, if none does",
     )
     rate.add_argument(
         "--compare",
