@@ -136,12 +136,13 @@ class Admission:
     def closed(self) -> bool:
         return not self._accepts_jobs
 
-    async def drain(self) -> None:
-        """Reject new requests, and return once those in progress have ended.
-
-        Their jobs are still accepted, until `close`.
-        """
+    def refuse_requests(self) -> None:
+        """Reject new requests; the jobs of those in progress are still accepted, until `close`."""
         self._accepts_requests = False
+
+    async def drain(self) -> None:
+        """Reject new requests, and return once those in progress have ended."""
+        self.refuse_requests()
         await self._none_in_progress.wait()
 
     def close(self) -> None:

@@ -97,6 +97,7 @@ class Info:
     max_body_bytes: int
     default_timeout_ms: float
     provenance: Mapping[str, Any]
+    processes: int = 1  # HTTP processes that share the port; a server before 1.1 has one
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,8 @@ def _read_token(body: Mapping[str, Any]) -> Token:
 
 
 def read_info(body: Mapping[str, Any]) -> Info:
-    return Info(**{name: body[name] for name in Info.__dataclass_fields__})
+    known = {name: body[name] for name in Info.__dataclass_fields__ if name in body}
+    return Info(**known)
 
 
 def read_problem(body: Mapping[str, Any], request_id: str) -> Problem:

@@ -92,6 +92,9 @@ class ShardServer(DrainingServer):
         elif isinstance(order, Announce):
             self.announce()
         elif isinstance(order, ShutDown):
+            # Now, not at the next tick: the other processes and `/readyz` refuse already.
+            self._announce_shutdown()
+            self._runtime.admission.refuse_requests()
             self.should_exit, self.force_exit = True, self.should_exit
         elif isinstance(order, NoMoreConnections):
             self._no_more_connections.set()

@@ -115,7 +115,7 @@ def test_an_engine_that_cannot_start_ends_the_command(tmp_path: Path) -> None:
 def test_a_model_that_cannot_be_run_is_status_3(command: list[str]) -> None:
     result = cybersolve(*command, CYBERSOLVE_MODEL="/nowhere")
     assert result.returncode == 3
-    assert result.stderr.splitlines()[-1].startswith("error: /nowhere is")
+    assert result.stderr.splitlines()[-1].startswith("error: /nowhere: no such folder")
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
@@ -274,11 +274,11 @@ def test_a_key_is_shown_once_and_its_line_lets_it_in(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "complaint"),
     [
-        ({"CYBERSOLVE_MODEL": "/nowhere"}, "error: /nowhere is not a bundle"),
+        ({"CYBERSOLVE_MODEL": "/nowhere"}, "error: /nowhere: no such folder"),
         (
-            {"CYBERSOLVE_MODEL": "google/flan-t5-small"},
-            "error: google/flan-t5-small is not a bundle: there is no such folder; expected the "
-            "folder of a bundle, not a hub's name",
+            {"CYBERSOLVE_MODEL": "google/flan-t5-small", "HF_HUB_OFFLINE": "1"},
+            "error: google/flan-t5-small: there is no folder of that name, and the hub cannot be "
+            "reached",
         ),
         ({"CYBERSOLVE_PORT": "70000"}, "error: CYBERSOLVE_PORT is 70000; expected 0 to 65535"),
         ({"CYBERSOLVE_METRICS_PORT": "65536"}, "error: CYBERSOLVE_METRICS_PORT is 65536"),

@@ -95,6 +95,8 @@ def test_requests_that_outlast_the_drain_get_503_within_the_bound(
 def test_under_a_load_that_goes_on_each_request_has_one_end(tmp_path: Path, processes: int) -> None:
     """Callers that ask without a pause: 200 before, 503 after, and then no connection; who was
     being answered when the signal came has the answer.
+
+    Of two processes one may still answer when the other already refuses.
     """
 
     async def ask(server: Server, caller: Caller, seed: int) -> list[int]:
@@ -118,7 +120,9 @@ def test_under_a_load_that_goes_on_each_request_has_one_end(tmp_path: Path, proc
             server.process.terminate()
             for statuses in await asyncio.gather(*asking):
                 turn = statuses.count(200)
-                assert statuses == [200] * turn + [503] * (len(statuses) - turn)
+                assert set(statuses) <= {200, 503}
+                if processes == 1:
+                    assert statuses == [200] * turn + [503] * (len(statuses) - turn)
 
     with serving(tmp_path, processes=processes, workers=processes) as server:
         asyncio.run(scenario(server))

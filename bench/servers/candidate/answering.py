@@ -63,6 +63,7 @@ class Answering:
         )
         return {
             "answer": written.answer,
+            "solution": None if written.answer is None else {equation.variable: written.answer},
             "variable": equation.variable,
             "verdict": verification.verdict,
             "reason": reason,
