@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from functools import partial
 from typing import Protocol
 
 from fastapi import Request
@@ -78,24 +77,26 @@ async def _merged(
 
     Raises the first error of any of them.
     """
-    news: asyncio.Queue[tuple[int, _Item | BaseException | None]] = asyncio.Queue()
+    # Of one item, so that a stream that always has more waits for its reader: without a wait the
+    # event loop would not come to anything else, the client's departure included.
+    news: asyncio.Queue[tuple[int, _Item | Exception | None]] = asyncio.Queue(maxsize=1)
 
     async def drain(index: int, stream: AsyncGenerator[_Item, None]) -> None:
-        async with aclosing(stream):
-            async for item in stream:
-                news.put_nowait((index, item))
-
-    def ended(index: int, task: asyncio.Task[None]) -> None:
-        news.put_nowait((index, None if task.cancelled() else task.exception()))
+        end: Exception | None = None
+        try:
+            async with aclosing(stream):
+                async for item in stream:
+                    await news.put((index, item))
+        except Exception as error:
+            end = error
+        await news.put((index, end))
 
     tasks = [asyncio.create_task(drain(*numbered)) for numbered in enumerate(streams)]
-    for index, task in enumerate(tasks):
-        task.add_done_callback(partial(ended, index))
     try:
         left = len(tasks)
         while left:
             index, item = await news.get()
-            if isinstance(item, BaseException):
+            if isinstance(item, Exception):
                 raise item
             if item is None:
                 left -= 1
