@@ -292,13 +292,10 @@ def test_a_model_that_solves_nothing_is_not_asked_to(page: Page) -> None:
         "**/info", lambda route: route.fulfill(json={**route.fetch().json(), "solves": False})
     )
     page.reload()
-    page.get_by_text("solves no equations").wait_for()
+    page.get_by_label("Text for the model").wait_for()
     assert not page.get_by_label("Linear equation").is_visible()
-    page.get_by_role("tab", name="Model").press("ArrowRight")
+    page.get_by_role("tab", name="Write").press("ArrowRight")
     assert page.get_by_role("tabpanel", name="Live").is_visible()
-    page.get_by_role("tab", name="Live").press("ArrowRight")
-    page.get_by_role("link", name="POST /generate").click()
-    page.locator("#post--generate").wait_for()
 
 
 def test_what_a_stranger_puts_in_a_link_is_text(page: Page, watch: Watch) -> None:
