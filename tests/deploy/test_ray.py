@@ -191,7 +191,7 @@ def test_parquet_goes_in_and_comes_out(
     pq.write_table(pa.table({"id": range(120), "question": questions[:120]}), some)
     target = source.with_name("out.parquet")
     run(some, target)
-    rows = pq.read_table(target).to_pylist()
+    rows = pq.read_table(target).to_pylist(maps_as_pydicts="strict")
     assert [row.pop("id") for row in rows] == list(range(120))
     for row, result in zip(rows, expected, strict=False):
         assert {name: value for name, value in row.items() if value is not None} == {
