@@ -62,7 +62,7 @@ class KVSlots:
         fixed = next(value.shape[2] for value in decoder.get_inputs() if value.name == "key.0")
         had = fixed if isinstance(fixed, int) else min(_FIRST_COLUMNS, columns)  # format 4: fixed
         self._cache = self._block(had, shape.d_kv, self._element)
-        # What cross-attention reads: keys and values, and scales where these are integers.
+        # Cross-attention reads keys and values, and scales where these are integers.
         self._cross_parts = [(_CROSS, shape.d_kv, ELEMENTS[kinds["cross_key.0"]])]
         if "cross_key_scales.0" in kinds:
             self._cross_parts.append((_SCALES, 1, np.float32))

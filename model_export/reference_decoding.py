@@ -27,7 +27,7 @@ def reference_answers(
 ) -> list[list[Reference]]:
     """Return the answers of `model` to prompts of the same settings, of up to `most` tokens.
 
-    Of texts whose forced tokens differ in number there can be no batch: give them one by one.
+    Texts whose forced tokens differ in number cannot share a batch: give them one by one.
     """
     (decoding,) = {prompt.decoding for prompt in prompts}
     (forced,) = {len(prompt.forced) for prompt in prompts}

@@ -107,7 +107,7 @@ _FLAN_LARGE = {
     "d_model": 1024, "d_kv": 64, "d_ff": 2816, "num_layers": 24, "num_decoder_layers": 24,
     "num_heads": 16, "vocab_size": 32128,
 }  # fmt: skip
-# What most T5s are asked: to summarise, rewrite or translate a paragraph.
+# Most T5s are asked to summarise, rewrite or translate a paragraph.
 _LONG_LENGTHS, _LONG_STEPS = (256, 512), 96
 RANDOM = {
     "tiny": RandomShape(_TINY),

@@ -128,7 +128,7 @@ GenerateResult = Annotated[GenerateAnswer | BatchProblem, Field(discriminator="k
 
 
 class GenerateResults(BaseModel):
-    """What is answered to `texts`."""
+    """The answers to `texts`."""
 
     results: list[GenerateResult] = Field(
         description="In the order of the texts: an answer or a problem each, told by `kind`."

@@ -100,7 +100,7 @@ class GenerationSettings(DecodingSettings):
 
     @property
     def wants_tokens(self) -> bool:
-        """Whether the answer has its tokens one by one."""
+        """Return whether the answer has its tokens one by one."""
         return self.logprobs is not None
 
     def cut_at(self, longest: int) -> int | None:
