@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+import httpx
+
 from tests.faults.caller import Answer, Caller, NoAnswer, callers, encoded, questions, request
 from tests.faults.malformed import requests
 from tests.faults.server import Server, gone
@@ -295,14 +297,24 @@ class Chaos:
             await self._replaced(pid)
 
     async def leave_log_unread(self) -> None:
+        """Leave the log unread until the service drops lines of it."""
         raw = request(BATCH, encoded(_FLOOD))
 
         async def one(caller: Caller) -> None:
-            for _ in range(2):
-                await self.ledger.settle(BATCH, caller, caller.send(raw))
+            await self.ledger.settle(BATCH, caller, caller.send(raw))
 
+        dropped = await self._dropped_lines()
         with self.log.paused():
-            await self._all(2, one)
+            # A batch may be refused, by the queue or by another fault. Then it leaves no questions
+            # in the log, so how many it takes is not known before.
+            while await self._dropped_lines() == dropped:
+                await self._all(2, one)
+
+    async def _dropped_lines(self) -> float:
+        while True:
+            with suppress(httpx.TransportError):  # without handles, that port accepts none either
+                return await asyncio.to_thread(self.health.metric, "log_lines_dropped_total")
+            await asyncio.sleep(_LOOK_S)
 
     # -- rounds ----------------------------------------------------------------------------------
 
