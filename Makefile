@@ -86,7 +86,7 @@ train: $(VENV)/dev.stamp  ## train the bundled model anew in runs/mini, or resum
 	$(BIN)/python -m training train --data data-fresh --compile $(ARGS)
 
 export: $(VENV)/dev.stamp  ## the checkpoint of runs/mini as the bundle in models/, with its figures
-	$(BIN)/python -m model_export export runs/mini --out $(BUNDLE) --version 2.0.1 \
+	$(BIN)/python -m model_export export runs/mini --out $(BUNDLE) --version 2.1.0 \
 		--questions data-fresh/interpolate/algebra__linear_1d.txt
 	test -d data-calibration || $(BIN)/python -m training data --evaluation 600 --test 2000 \
 		--seed 2 --out data-calibration

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-MODEL = {"name": "cybersolve-mini", "version": "2.0.1"}
+MODEL = {"name": "cybersolve-mini", "version": "2.1.0"}
 TIMING_MS = {"queue": 0.152, "inference": 5.826, "total": 9.312}
 
 

@@ -128,7 +128,7 @@ _BATCH = (
 _INFO = Example(
     "bundled", "The bundled model on a CPU", 200,
     {
-        "name": "cybersolve-mini", "version": "2.0.1", "solves": True, "precision": "int8",
+        "name": "cybersolve-mini", "version": "2.1.0", "solves": True, "precision": "int8",
         "provider": "CPUExecutionProvider", "kernels": "avx512vnni", "parameters": 7249408,
         "max_source_tokens": 400, "max_new_tokens": 500, "max_batch_questions": 1000,
         "max_body_bytes": 1_000_000, "default_timeout_ms": 30000.0, "processes": 1,
@@ -141,7 +141,7 @@ _INFER = (
     Example(
         "two_outputs", "One question, two of the outputs", 200,
         {
-            "model_name": "cybersolve-mini", "model_version": "2.0.1", "id": "7",
+            "model_name": "cybersolve-mini", "model_version": "2.1.0", "id": "7",
             "outputs": [
                 {"name": "answer", "datatype": "BYTES", "shape": [1], "data": ["5"]},
                 {"name": "verdict", "datatype": "BYTES", "shape": [1], "data": ["correct"]},

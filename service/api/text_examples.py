@@ -83,7 +83,7 @@ _SERVED = {
 _COMPLETION = {
     "id": "cmpl-0123456789abcdef0123456789abcdef", "object": "text_completion",
     "created": 1795717073, "model": "cybersolve-mini",
-    "system_fingerprint": "cybersolve-mini-2.0.1-int8",
+    "system_fingerprint": "cybersolve-mini-2.1.0-int8",
 }  # fmt: skip
 _COMPLETIONS = (
     Example(

@@ -12,7 +12,7 @@ from service.api.example import Example
 from service.api.examples import EXAMPLES
 from tests.end_to_end.conftest import Server
 
-MODEL = {"model_name": "cybersolve-mini", "model_version": "2.0.1"}
+MODEL = {"model_name": "cybersolve-mini", "model_version": "2.1.0"}
 CASES = [(path, example) for path, examples in EXAMPLES.items() for example in examples]
 
 

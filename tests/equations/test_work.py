@@ -56,6 +56,19 @@ def test_a_fraction_shows_what_is_left() -> None:
     assert ends == {"2 k0~0^0 k-1~-1^1 /"}
 
 
+@pytest.mark.parametrize(
+    ("question", "remainder"),
+    [("3x = 6", ""), ("30x = 60", " k0~0^0"), ("211x = 422", " k0~0^0 k0~0^1")],
+)
+def test_low_digits_of_a_last_remainder_are_written_before_the_form_ends(
+    question: str, remainder: str
+) -> None:
+    """Up to two, and one fewer than the coefficient has."""
+    ends = {work.write(parse(question), Random(seed)).partition("q0=")[2] for seed in range(20)}
+    assert f"2{remainder}" in ends
+    assert all(end.count("k") == remainder.count("k") for end in ends)
+
+
 def test_products_are_added_digit_by_digit() -> None:
     equation = Equation((Term(47, True, False, 13), Term(5, True, True)), (), "x")
     assert render(equation) == "13*47*x - 5*x = 0"
