@@ -46,7 +46,7 @@ def test_an_image_has_the_kernels_of_its_processor(
     image = request.getfixturevalue(fixture)
     assert output_of(image, "uname", "-m").strip() == machine
     script = "from engine import kernels; print(kernels.level())"
-    level = output_of(image, "python", "-c", script).strip()
+    level = output_of(image, "python", "-c", script).splitlines()[-1]  # ONNX Runtime warns of QEMU
     print(f"{machine}: {level}")
     assert level in KERNELS[machine]
 
