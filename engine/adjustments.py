@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from engine.contracts import Decoding
 
 BANNED = -math.inf
-# Of a token: what is added to its score, and then what a negative score is multiplied by and
-# another is divided by.
+# Maps a token to two numbers: the first is added to its score; then the second multiplies a
+# negative score and divides any other.
 Adjustments = dict[int, tuple[float, float]]
 
 

@@ -18,10 +18,11 @@ before it goes on; the planner takes what it is sent. One equation in one variab
 
 `rehearse` runs a plan with exact steps, for what can be known of it before a model is asked.
 
-How a system is solved: an equation with one unknown is a question as it stands. A value found is
-put into the other equations as a factor of its terms, which the model multiplies in. Where every
-equation has several unknowns, the model writes the net sums of each (`Step.divide` is false: two
-sums a question), and `a1 x + b1 y = c1`, `a2 x + b2 y = c2` becomes the question
+How a system is solved: an equation with one unknown is a question as it stands. Two such equations
+in one variable are two questions, and the system has no solution if their answers differ. A value
+found is put into the other equations as a factor of its terms, which the model multiplies in. Where
+every equation has several unknowns, the model writes the net sums of each (`Step.divide` is false:
+two sums a question), and `a1 x + b1 y = c1`, `a2 x + b2 y = c2` becomes the question
 `(a1*b2 - a2*b1) x = c1*b2 - c2*b1`. With more than two unknowns the same products are net sums.
 """
 
@@ -100,20 +101,19 @@ class _Plan:
     def _find_more(self) -> Generator[list[Step], Sequence[Work], None]:
         """Find the value of one more variable, or an equation that says nothing. Raises `_Stop`."""
         unknowns = [self._unknowns(equation) for equation in self._equations]
-        single = {
-            names[0]: index
-            for index, names in reversed(list(enumerate(unknowns)))
+        single = [
+            (names[0], index)
+            for index, names in enumerate(unknowns)
             if names is not None and len(names) == 1
-        }
-        if any(name in single for name in self._wanted):
-            single = {name: index for name, index in single.items() if name in self._wanted}
+        ]
+        if any(name in self._wanted for name, _ in single):
+            single = [(name, index) for name, index in single if name in self._wanted]
         if single:
-            steps = [
-                Step(self._one_variable(self._equations[i], name)) for name, i in single.items()
-            ]
-            found = yield from self._solve(list(single), steps)
-            for name in single.keys() - found:  # nothing is left of the equation
-                self._equations[single[name]] = SystemEquation((), ())
+            steps = [Step(self._one_variable(self._equations[i], name)) for name, i in single]
+            answered = yield from self._solve([name for name, _ in single], steps)
+            for (_, index), has_value in zip(single, answered, strict=True):
+                if not has_value:  # nothing is left of the equation
+                    self._equations[index] = SystemEquation((), ())
             return
         block = determined_block([(i, names) for i, names in enumerate(unknowns) if names])
         if not block:
@@ -138,23 +138,23 @@ class _Plan:
 
     def _solve(
         self, names: list[str], steps: list[Step]
-    ) -> Generator[list[Step], Sequence[Work], set[str]]:
-        """Ask for values; return the names that have one now. Raises `_Stop`."""
+    ) -> Generator[list[Step], Sequence[Work], list[bool]]:
+        """Ask for the value of each name; return whether the step gave one. Raises `_Stop`."""
         works = yield steps
-        found = set()
         for name, work in zip(names, works, strict=True):
             lines = work.lines(name) or []
             if work.answer is None:
                 lines = lines[:1]  # what follows is said of a single equation
-            self._lines += dict.fromkeys(lines)  # `x = 3` once
+            self._lines += [line for line in dict.fromkeys(lines) if line not in self._lines]
             if work.answer is not None:
-                self._values[name] = Fraction(work.answer)
-                found.add(name)
+                value = Fraction(work.answer)
+                if self._values.setdefault(name, value) != value:
+                    raise _Stop(Outcome.NONE)
             elif work.coefficient != 0 or work.constant is None:
                 raise _Stop(NO_ANSWER)
             elif work.constant:
                 raise _Stop(Outcome.NONE)
-        return found
+        return [work.answer is not None for work in works]
 
     def _one_variable(self, equation: SystemEquation, name: str) -> Equation:
         """Return the equation with known values as multipliers, `name` its only unknown."""
@@ -252,7 +252,7 @@ class _Plan:
                     combined.append(other)
                 elif len(left) == 1:
                     step = Step(row.eliminated(other, name, left[0]))
-                    if (yield from self._solve(left, [step])):
+                    if any((yield from self._solve(left, [step]))):
                         return
                 else:
                     combined.append((yield from self._combine(row, other, name, left)))

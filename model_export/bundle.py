@@ -23,7 +23,8 @@ from model_export.reference import Answer, Reference
 # The least share of answers equal to PyTorch's. Where two tokens are both right, int8 sometimes
 # takes the other one; the evaluation measures what that costs in accuracy.
 _LEAST_EQUAL = {"fp32": 1.0, "fp16": 0.95, "int8": 0.75}
-# Of one token's natural log-probability. Rounding to fp16 and int8 may move a few of them far.
+# The largest difference from PyTorch in the natural log-probability of one token. fp16 and int8 are
+# unbounded, because rounding may move a few of them far.
 _MOST_DIFFERENCE = {"fp32": 1e-2}
 _CALIBRATION_PROMPTS = 256
 

@@ -48,12 +48,13 @@ def convert(
     precision: str = "fp32",
     name: str | None = None,
     version: str = "1.0.0",
-    limits: Limits = LIMITS,
+    limits: Limits | None = None,
 ) -> Manifest:
     """Write the checkpoint in the folder `source` as the bundle `out`, replacing an older one.
 
     In int8, one of `precision`'s three, products round each row by its own largest input, which
-    needs no calibration. `name` is that of the folder if not given.
+    needs no calibration. `name` is that of the folder if not given. `limits` are `LIMITS` if not
+    given, or more where the checkpoint writes worked forms and says that they may be longer.
 
     Raises `CheckpointError`, and `ConversionError` if the engine's answers are not finite.
     """
@@ -64,7 +65,7 @@ def convert(
         version=version,
         prompt_format=prompt_format,
         target_format="text" if prompt_format == NO_PROMPT else FORMATS[prompt_format].target,
-        limits=limits,
+        limits=limits or _limits(checkpoint, prompt_format),
         precision=precision,
         provenance={"training": None, "parity": None},
     )
@@ -89,6 +90,14 @@ def _prompt_format(checkpoint: Checkpoint) -> str:
             f"{', '.join(FORMATS)}"
         )
     return str(recorded)
+
+
+def _limits(checkpoint: Checkpoint, prompt_format: str) -> Limits:
+    """Return limits that cut no worked form short."""
+    longest = checkpoint.generation.max_new_tokens
+    if longest is None or prompt_format == NO_PROMPT or not FORMATS[prompt_format].writes_work:
+        return LIMITS
+    return replace(LIMITS, max_new_tokens=max(LIMITS.max_new_tokens, longest))
 
 
 def _answers(

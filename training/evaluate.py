@@ -26,7 +26,6 @@ from training.model import MAX_NEW_TOKENS
 from training.prediction import Prediction, Predictor, judged
 from training.served import Bundle
 from training.teacher_forced import with_teacher_forced
-from training.vocabulary import EOS_ID
 
 _BATCH = 250
 # Of an answer, bare or with its work, where the checkpoint sets no limit.
@@ -124,7 +123,7 @@ def generate(
     the natural logarithm of that text's probability, its end token included.
     """
     limit = model.generation_config.max_new_tokens
-    likelihood = _Likelihood()
+    likelihood = _Likelihood(model.generation_config.eos_token_id)
     rows = greedy(
         model,
         sources,
@@ -138,12 +137,13 @@ def generate(
 class _Likelihood:
     """Add up the log-probabilities of the tokens that greedy decoding chooses, per row."""
 
-    def __init__(self) -> None:
+    def __init__(self, end: int) -> None:
+        self._end = end
         self.logprobs = torch.zeros(())  # (rows,)
 
     def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
         chosen = scores.float().log_softmax(-1).amax(-1)
-        writing = ~(ids == EOS_ID).any(-1)  # finished rows are padded, which is no choice
+        writing = ~(ids == self._end).any(-1)  # finished rows are padded, which is no choice
         self.logprobs = self.logprobs.to(chosen) + chosen * writing
         return scores
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import GenerationConfig, T5Config, T5ForConditionalGeneration
 
+from equations.formats import CONFIG_KEY
 from training import forward
 from training.saving import write_checkpoint
 from training.vocabulary import EOS_ID, PAD_ID, Vocabulary
@@ -143,6 +144,7 @@ def _config(preset: Preset, vocabulary: Vocabulary) -> T5Config:
         pad_token_id=PAD_ID,
         eos_token_id=EOS_ID,
         decoder_start_token_id=PAD_ID,
+        **{CONFIG_KEY: "digits"},  # so that a conversion knows that it solves
         # Rows this short train faster so: 185 against 243 ms a step of preset mini on two cores.
         attn_implementation="eager",
     )

@@ -11,12 +11,12 @@ from dataclasses import replace
 
 import torch
 from tokenizers import Tokenizer
+from torch.nn.utils.rnn import pad_sequence
 from transformers import T5ForConditionalGeneration
 
 from equations.formats import FORMATS
 from training.errors import RunError
 from training.prediction import Prediction
-from training.vocabulary import PAD_ID
 
 _BATCH = 32  # the research's
 
@@ -54,17 +54,23 @@ def _forced(
     answers: Sequence[str],
 ) -> list[tuple[str, float]]:
     """Return the likeliest tokens as text, and the log-probability of the right answer."""
-    source, labels = (
-        torch.nn.utils.rnn.pad_sequence(
-            [torch.tensor(tokenizer.encode(text).ids) for text in texts],
-            batch_first=True,
-            padding_value=PAD_ID,
-        ).to(model.device)
-        for texts in (questions, answers)
+    padding = model.generation_config.pad_token_id
+    source, read = _padded(tokenizer, questions, padding)
+    labels, counted = _padded(tokenizer, answers, padding)
+    source, read, labels, counted = (
+        tensor.to(model.device) for tensor in (source, read, labels, counted)
     )
-    mask = (source != PAD_ID).long()
-    logits = model(input_ids=source, attention_mask=mask, labels=labels).logits.float()
+    logits = model(input_ids=source, attention_mask=read, labels=labels).logits.float()
     chosen = logits.log_softmax(-1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
-    logprobs = (chosen * (labels != PAD_ID)).sum(-1).tolist()
+    logprobs = (chosen * counted).sum(-1).tolist()
     texts = [tokenizer.decode(row, skip_special_tokens=True) for row in logits.argmax(-1).tolist()]
     return list(zip(texts, logprobs, strict=True))
+
+
+def _padded(
+    tokenizer: Tokenizer, texts: Sequence[str], padding: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return token ids and a mask that is 0 where they are padding: (texts, length) each."""
+    rows = [torch.tensor(tokenizer.encode(text).ids) for text in texts]
+    ids = pad_sequence(rows, batch_first=True, padding_value=padding)
+    return ids, pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)

@@ -3,12 +3,14 @@
 buildah builds the real Dockerfile. Its base image is debootstrapped from this machine's own Debian
 mirror, cut down as `debian:bookworm-slim` is, and tagged with that name. What comes out is run in a
 mount namespace of its own: root file system read-only, user and environment as the image says.
+Images for ARM64 are built and run likewise: the kernel hands their programs to QEMU.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -22,11 +24,13 @@ REVISION = "0123abc"  # of the images that tests build
 TOOLS = ("buildah", "debootstrap", "unshare", "chroot")
 _DOCUMENTATION = ("doc", "man", "locale", "info")
 _CA = "/run/build-ca.crt"
+_EMULATOR = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
+VOLUME = "/mnt"  # where an image finds the folder that it is given
 # Mounts end with the namespace, and the namespace with the process.
 _ENTER = """
 mount --bind "$1" "$1" && mount -t proc proc "$1/proc" && mount -t tmpfs tmpfs "$1/tmp" \
-&& mount --bind /dev "$1/dev" && mount -o remount,bind,ro "$1" && shift \
-&& exec chroot --userspec="$1" "${@:2}"
+&& mount --bind /dev "$1/dev" && { [ -z "$2" ] || mount --bind "$2" "$1/mnt"; } \
+&& mount -o remount,bind,ro "$1" && exec chroot --userspec="$3" "$1" "${@:4}"
 """
 
 
@@ -37,6 +41,15 @@ def missing() -> str:
     if absent:
         return f"needs {', '.join(absent)} (apt-get install buildah debootstrap)"
     return "" if os.geteuid() == 0 else "needs root"
+
+
+def missing_for_arm() -> str:
+    """Why images for ARM64 cannot be built here; empty if they can."""
+    if missing() or platform.machine() == "aarch64":
+        return missing()
+    # With the flag F the kernel holds the emulator open, and so finds it inside an image.
+    flags = _EMULATOR.read_text().partition("flags: ")[2] if _EMULATOR.exists() else ""
+    return "" if "F" in flags.partition("\n")[0] else "needs qemu-user-static in binfmt_misc"
 
 
 @dataclass(frozen=True)
@@ -51,15 +64,17 @@ class Image:
         output = run(["du", "--summarize", "--bytes", str(self.root / below)])
         return int(output.split()[0])
 
-    def start(self, command: Sequence[str] = (), **environment: str) -> subprocess.Popen[str]:
-        """Run `command`, or what the image runs by itself."""
+    def start(
+        self, command: Sequence[str] = (), volume: Path | None = None, **environment: str
+    ) -> subprocess.Popen[str]:
+        """Run `command`, or what the image runs by itself, with the folder `volume` at `VOLUME`."""
         variables = dict(entry.split("=", 1) for entry in self.config["Env"]) | environment
         given = [f"{name}={value}" for name, value in variables.items()]
         words = command or [*self.config["Entrypoint"], *self.config["Cmd"]]
         environed = ["/usr/bin/env", "-i", *given, *words]
-        user, root = self.config["User"], str(self.root)
+        places = [str(self.root), str(volume or ""), self.config["User"]]
         return subprocess.Popen(
-            ["unshare", "--mount", "bash", "-c", _ENTER, "enter", root, user, root, *environed],
+            ["unshare", "--mount", "bash", "-c", _ENTER, "enter", *places, *environed],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -67,26 +82,30 @@ class Image:
 
 
 class Builder:
-    """buildah with its storage in `folder`. Its base image is made on construction (a minute)."""
+    """buildah with its storage in `folder`. Its base image is made on construction (a minute).
 
-    def __init__(self, folder: Path) -> None:
+    `architecture` is the processor of the images, as Debian and OCI name it; by default this one.
+    """
+
+    def __init__(self, folder: Path, architecture: str | None = None) -> None:
         self._folder = folder
+        self._for = ["--arch", architecture] if architecture else []
         self._flags = ["--root", str(folder / "storage"), "--runroot", str(folder / "run")]
         # vfs copies every layer and works everywhere; overlay is faster where it is allowed.
         self._flags += ["--storage-driver", os.environ.get("STORAGE_DRIVER", "vfs")]
         base = folder / "base"
-        _debootstrap(base)
+        _debootstrap(base, *self._for)
         (folder / "Base").write_text("FROM scratch\nCOPY . /\n")
-        self._buildah("build", "--file", str(folder / "Base"), "--tag", BASE, str(base))
+        self._buildah("build", *self._for, "--file", str(folder / "Base"), "--tag", BASE, str(base))
         shutil.rmtree(base)
 
     def build(self, name: str, *arguments: str) -> Image:
         """Build the Dockerfile with `arguments`; raises `CalledProcessError` with its output."""
         self._buildah(
-            "build", "--pull-never", "--layers", "--format", "docker", "--tag", name,
+            "build", *self._for, "--pull-never", "--layers", "--format", "docker", "--tag", name,
             "--build-arg", f"BASE={BASE}", *self._certificates(), *arguments, str(ROOT),
         )  # fmt: skip
-        container = self._buildah("from", "--pull-never", name).strip()
+        container = self._buildah("from", *self._for, "--pull-never", name).strip()
         root = Path(self._buildah("mount", container).strip())
         description = json.loads(self._buildah("inspect", "--type", "image", name))
         return Image(description["Docker"]["config"], root)
@@ -117,14 +136,14 @@ def run(command: list[str], environment: dict[str, str] | None = None) -> str:
     return result.stdout
 
 
-def _debootstrap(base: Path) -> None:
+def _debootstrap(base: Path, *options: str) -> None:
     """Debian bookworm's smallest system, with this machine's package sources."""
     columns = "$(REPO_URI) $(CODENAME) $(COMPONENT)"
     listed = run(["apt-get", "indextargets", "--format", columns, "Created-By: Packages"])
     sources = [line.split() for line in listed.splitlines() if "bookworm" in line]
     mirror = [uri for uri, suite, _ in sources if suite == "bookworm"][:1]
     path = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
-    run(["debootstrap", "--variant=minbase", "bookworm", str(base), *mirror], path)
+    run(["debootstrap", "--variant=minbase", *options, "bookworm", str(base), *mirror], path)
     if sources:
         lines = [f"deb {uri} {suite} {component}\n" for uri, suite, component in sources]
         (base / "etc/apt/sources.list").write_text("".join(lines))

@@ -22,7 +22,11 @@ from tests.end_to_end.conftest import START_S
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 DASHBOARD = DEPLOY / "grafana" / "dashboards" / "cybersolve.json"
 RULES = DEPLOY / "prometheus" / "rules"
+COMPONENTS = DEPLOY / "kubernetes" / "components"
+NAMESPACE = "production"  # of the targets, as Kubernetes would label them
 _COMPARISON = re.compile(r"\s+(?:==|!=|<=|>=|<|>)\s+[-\d.]+$", re.MULTILINE)
+_LABELS = re.compile(r"label_values\((\w+)(?:{(.*)})?, (\w+)\)")
+_WITH_LABEL = r'count by (\3) (\1{\3!="", \2})'
 _ABSENT = re.compile(r"absent\((.*)\)")
 # What Grafana puts in, with the data source's scrape interval of 5 s.
 _VARIABLES = {
@@ -53,22 +57,41 @@ def panels() -> list[dict[str, Any]]:
 
 def scaling_queries() -> list[str]:
     """What KEDA asks."""
-    text = (DEPLOY / "kubernetes/components/keda/scaledobject.yaml").read_text()
+    text = (COMPONENTS / "keda/scaledobject.yaml").read_text()
     return [trigger["metadata"]["query"] for trigger in yaml.safe_load(text)["spec"]["triggers"]]
+
+
+def adapter_queries() -> Iterator[str]:
+    """What Prometheus' adapter asks, first for the series that there are, and then for figures."""
+    rules = yaml.safe_load((COMPONENTS / "hpa/adapter-rules.yaml").read_text())["rules"]
+    for rule in rules["external"]:
+        yield rule["seriesQuery"]
+        yield rule["metricsQuery"].replace("<<.LabelMatchers>>", f'namespace="{NAMESPACE}"')
 
 
 def expressions() -> Iterator[tuple[str, str]]:
     """Every expression that ships, with the name of the panel or rule that it belongs to."""
-    for query in scaling_queries():
+    for query in (*scaling_queries(), *adapter_queries()):
         yield "autoscaling", query
     for rule in rules():
         yield rule.get("alert") or rule["record"], measured(rule["expr"])
     for panel in panels():
         for target in panel["targets"]:
-            expression = target["expr"]
-            for name, value in _VARIABLES.items():
-                expression = expression.replace(name, value)
-            yield f"panel {panel['title']!r}", expression
+            yield f"panel {panel['title']!r}", _as_grafana_asks(target["expr"])
+    dashboard = json.loads(DASHBOARD.read_text())
+    for mark in dashboard["annotations"]["list"]:
+        yield f"mark {mark['name']!r}", _as_grafana_asks(mark["expr"])
+    for variable in dashboard["templating"]["list"]:
+        if variable["type"] == "query":
+            query = _as_grafana_asks(variable["query"]["query"])
+            yield f"variable {variable['name']!r}", _LABELS.sub(_WITH_LABEL, query)
+
+
+def _as_grafana_asks(expression: str) -> str:
+    """Return an expression with the values of Grafana's variables."""
+    for name, value in _VARIABLES.items():
+        expression = expression.replace(name, value)
+    return expression
 
 
 class Prometheus:
@@ -91,7 +114,8 @@ class Prometheus:
 def prometheus(folder: Path, targets: list[str]) -> Iterator[Prometheus]:
     """Prometheus, in `folder`, with everything in `deploy/prometheus` but the targets."""
     shutil.copytree(DEPLOY / "prometheus", folder / "config")
-    described = json.dumps([{"targets": targets}])  # JSON is YAML
+    labels = {"namespace": NAMESPACE}
+    described = json.dumps([{"targets": targets, "labels": labels}])  # JSON is YAML
     (folder / "config" / "targets" / "cybersolve.yml").write_text(described)
     port = free_port()
     with (folder / "log").open("w") as log:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -18,8 +19,9 @@ from engine.bundle import load_manifest, read_manifest
 from loadtest.server import free_port
 from service.settings import Settings
 from service.sizing import providers
-from tests.deploy.images import BASE, REVISION, Builder, Image, missing
-from tests.end_to_end.conftest import START_S
+from tests import phrases
+from tests.deploy.images import BASE, REVISION, VOLUME, Builder, Image, missing
+from tests.end_to_end.conftest import ROOT, START_S
 
 pytestmark = [
     pytest.mark.image,
@@ -28,25 +30,35 @@ pytestmark = [
 MOST_BYTES = 400_000_000
 
 
-@pytest.fixture(scope="module")
-def served(image: Image) -> Iterator[tuple[Image, int]]:
-    """The image's own command, on loopback alone and on a port that is free."""
+@contextmanager
+def serving(image: Image, volume: Path | None = None, **environment: str) -> Iterator[int]:
+    """Run the image's own command on loopback alone, and yield its port, which is free before."""
     port = free_port()
-    process = image.start(CYBERSOLVE_HOST="127.0.0.1", CYBERSOLVE_PORT=str(port))
+    process = image.start(
+        volume=volume, CYBERSOLVE_HOST="127.0.0.1", CYBERSOLVE_PORT=str(port), **environment
+    )
     deadline = time.monotonic() + START_S
-    while True:
-        assert time.monotonic() < deadline, "never ready"
-        assert process.poll() is None, process.stdout.read() if process.stdout else ""
-        try:
-            if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
-                break
-        except httpx.TransportError:
-            time.sleep(0.05)
-    yield image, port
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=START_S)
+    try:
+        while True:
+            assert time.monotonic() < deadline, "never ready"
+            assert process.poll() is None, process.stdout.read() if process.stdout else ""
+            try:
+                if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
+                    break
+            except httpx.TransportError:
+                time.sleep(0.05)
+        yield port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=START_S)
     assert "Application shutdown complete" in output
     assert "telemetry" not in output  # ONNX Runtime complains where it cannot keep its identifier
+
+
+@pytest.fixture(scope="module")
+def served(image: Image) -> Iterator[tuple[Image, int]]:
+    with serving(image) as port:
+        yield image, port
 
 
 def test_it_answers_a_question(served: tuple[Image, int]) -> None:
@@ -142,6 +154,34 @@ def test_the_model_of_a_gpu_image_is_one_that_a_gpu_runs(builder: Builder) -> No
         env={**os.environ, "CYBERSOLVE_MODEL": str(model)}, capture_output=True, check=True,
     )  # fmt: skip
     assert b"x = 5" in solved.stdout
+
+
+@pytest.fixture(scope="module")
+def converting(builder: Builder) -> Image:
+    return builder.build("cybersolve-convert", "--build-arg", "PROVIDER=convert")
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "path", "asked", "written"),
+    [
+        (ROOT / "models/cybersolve-mini-checkpoint", "solve", {"question": "3x = 12"}, "4"),
+        (phrases.CHECKPOINT, "generate", {"text": phrases.TEXT}, "Das Haus ist klein."),
+    ],
+    ids=["equations", "text"],
+)
+def test_an_image_that_converts_serves_a_checkpoint(
+    converting: Image, checkpoint: Path, path: str, asked: dict[str, str], written: str
+) -> None:
+    """In int8, from a volume that it may only read into a cache that it may write."""
+    settings = {
+        "CYBERSOLVE_MODEL": VOLUME, "CYBERSOLVE_MODEL_CACHE": "/tmp/models",  # noqa: S108
+        "CYBERSOLVE_PRECISION": "int8",
+    }  # fmt: skip
+    with serving(converting, checkpoint, **settings) as port:
+        url = f"http://127.0.0.1:{port}"
+        body = httpx.post(f"{url}/{path}", json=asked).raise_for_status().json()
+        assert written in (body.get("answer"), body.get("text"))
+        assert httpx.get(f"{url}/info").json()["precision"] == "int8"
 
 
 def test_an_unknown_provider_does_not_build(builder: Builder) -> None:

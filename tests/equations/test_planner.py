@@ -89,6 +89,20 @@ def test_a_system_without_one_solution_says_so(question: str, reason: str) -> No
     assert planned.reason == reason
 
 
+@pytest.mark.parametrize(
+    ("question", "lines"),
+    [
+        ("x = 1, x = 2", ["x = 1", "x = 2", "no solution"]),
+        ("x = 7, x + y = 5, x - y = 1", ["x = 7", "y = -2", "-y = -6", "y = 6", "no solution"]),
+        ("x = 1, x = 1", ["x = 1"]),
+    ],
+)
+def test_equations_in_one_variable_are_all_asked(question: str, lines: list[str]) -> None:
+    planned, _ = ask(question)
+    assert planned.lines == lines
+    assert planned.reason == ("no solution" if "no solution" in lines else None)
+
+
 def test_a_product_of_unknowns_is_no_question() -> None:
     terms = (Product(1, ("x", "y"), negative=False),)
     planned, rounds = drive(System((SystemEquation(terms, terms),)), "x")

@@ -55,7 +55,7 @@ def test_a_bundle_is_written_without_torch(precision: str, tmp_path: Path) -> No
 def test_int8_needs_no_texts(tmp_path: Path) -> None:
     """Rows scaled by themselves answer as the shipped bundle does, whose scales are calibrated."""
     manifest = convert(SHIPPED, tmp_path / "out", precision="int8", limits=Limits(400, 500))
-    assert manifest.precision == "int8"
+    assert (manifest.precision, manifest.limits) == ("int8", Limits(400, 500))
     cases = json.loads((BUNDLE / REFERENCE).read_text())
     found = engine_answers(tmp_path / "out", manifest, [case["source"] for case in cases])
     equal = sum(answer.tokens == case["tokens"] for answer, case in zip(found, cases, strict=True))
@@ -63,9 +63,10 @@ def test_int8_needs_no_texts(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_ours_still_solves(tmp_path: Path) -> None:
-    manifest = convert(SHIPPED, tmp_path / "out", name="ours", limits=Limits(400, 32))
-    assert manifest.name == "ours"
-    assert manifest.limits == Limits(400, 32)
+    """It records its prompt format, and that a worked form may have 512 tokens."""
+    manifest = convert(SHIPPED, tmp_path / "out", name="ours")
+    assert (manifest.name, manifest.solves, manifest.prompt_format) == ("ours", True, "digits")
+    assert manifest.limits == Limits(512, 512)
 
 
 def test_answers_that_are_no_numbers_are_refused(tmp_path: Path) -> None:

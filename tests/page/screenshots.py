@@ -49,7 +49,7 @@ def draw(browser: Browser, url: str) -> None:
     page.locator("article.answer").wait_for()
     save(page, "light")
     page = opened(browser, url, "dark", height=720)
-    ask(page, "7(y + 2 = 5y − 4")
+    ask(page, "7(y + 2) = 5y − = 4")
     page.locator("mark").wait_for()
     save(page, "dark")
     page = opened(browser, url, "light", height=1120)

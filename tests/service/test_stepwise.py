@@ -170,7 +170,14 @@ def test_the_confidence_is_that_of_all_steps_together(ask: Callable[..., Solutio
             "infinitely many solutions",
             ["0*y = 0", "infinitely many solutions"],
         ),
-        ("x = 1, x = 2", "no solution", None),  # the steps end in a value that cannot be right
+        ("x = 1, x = 2", "no solution", ["x = 1", "x = 2", "no solution"]),
+        (
+            "x + y = 5, x - y = 1, 2x + y = 9",
+            "no solution",
+            ["2*y = 4", "y = 2", "x = 3", "2*x = 7", "x = 7/2", "no solution"],
+        ),
+        # The steps end in a value that cannot be right: the first two equations are not asked.
+        ("Solve x = 1, x = 2, y = 3 for y.", "no solution", None),
     ],
 )
 def test_where_no_value_can_be_right_the_answer_says_so(

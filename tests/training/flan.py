@@ -38,10 +38,13 @@ def write_flan(folder: Path, tokenizer: Tokenizer, size: int, **shape: object) -
     return folder
 
 
-def characters() -> Tokenizer:
-    """A token a character, `</s>` appended: small enough for tests of the loop."""
+def characters(first: str = "<pad>") -> Tokenizer:
+    """A token a character, `</s>` appended: small enough for tests of the loop.
+
+    The token `first` has id 0.
+    """
     special = ["<pad>", "</s>", UNKNOWN]
-    tokens = [*special, *string.printable]
+    tokens = [first, *(token for token in (*special, *string.printable) if token != first)]
     tokenizer = Tokenizer(
         models.WordLevel({token: i for i, token in enumerate(tokens)}, unk_token=UNKNOWN)
     )
@@ -49,6 +52,6 @@ def characters() -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     tokenizer.decoder = decoders.Fuse()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="$A </s>", special_tokens=[("</s>", 1)]
+        single="$A </s>", special_tokens=[("</s>", tokens.index("</s>"))]
     )
     return tokenizer

@@ -19,6 +19,8 @@ from training.evaluate import generate, load_model
 from training.model import PRESETS, SmallT5, save_plain
 from training.vocabulary import EOS_ID, Vocabulary
 
+OTHER_END = 3  # the first token of worked forms
+
 
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -45,23 +47,26 @@ def flan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("limit", [1, 8])
+@pytest.mark.parametrize(("limit", "end"), [(1, EOS_ID), (8, EOS_ID), (8, OTHER_END)])
 def test_the_logprob_is_that_of_a_teacher_forced_pass(
-    ours: Path, problems: list[Problem], limit: int
+    ours: Path, problems: list[Problem], limit: int, end: int
 ) -> None:
     """Over the tokens that may be written, the end token included, and no padding."""
     model, tokenizer = load(ours)
     model.generation_config.max_new_tokens = limit
+    model.generation_config.eos_token_id = end
     with torch.no_grad():
-        model.lm_head.weight[EOS_ID] *= -6  # often the likeliest: rows end at many lengths
+        model.lm_head.weight[end] *= -6  # often the likeliest: rows end at many lengths
     forbidden = model.generation_config.suppress_tokens
+    assert end not in forbidden
+    forbidden += [EOS_ID] * (end != EOS_ID)
     sources = [tokenizer.encode(write_digits(parse(p.question))).ids for p in problems[:60]]
     written = generate(model, tokenizer, sources)
     lengths = set()
     for source, (text, logprob) in zip(sources, written, strict=True):
         tokens = [tokenizer.token_to_id(token) for token in text.split()]
         lengths.add(len(tokens))
-        target = torch.tensor([tokens + [EOS_ID] * (len(tokens) < limit)])
+        target = torch.tensor([tokens + [end] * (len(tokens) < limit)])
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([source]), labels=target).logits[0]
         logits[:, forbidden] = -torch.inf

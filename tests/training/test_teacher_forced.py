@@ -19,17 +19,26 @@ from training.report import report
 from training.teacher_forced import with_teacher_forced
 
 
+@pytest.mark.parametrize("first", ["<pad>", "1"])
 def test_the_right_answer_s_probability_is_the_loss_and_needs_no_neighbours(
-    tmp_path: Path, problems: list[Problem]
+    tmp_path: Path, problems: list[Problem], first: str
 ) -> None:
-    folder = write_flan(tmp_path, characters(), 120)
+    """Also in a vocabulary whose id 0 is no padding."""
+    tokenizer = characters(first)
+    tokens = {
+        f"{role}_token_id": tokenizer.token_to_id(token)
+        for role, token in (("pad", "<pad>"), ("eos", "</s>"))
+    }
+    folder = write_flan(tmp_path, tokenizer, 120, **tokens)
     model = load_model(folder, teacher_forced=True)
     made = model.predict(problems[:40])  # more than one batch
-    examples = Examples(problems[:40], characters(), Equations("text", {}, [], []).pair)
+    examples = Examples(problems[:40], tokenizer, Equations("text", {}, [], []).pair)
     for index, prediction in enumerate(made):
         chosen = torch.tensor([index]).numpy()
+        inputs = examples.collate(chosen)
+        assert inputs["attention_mask"].all()
         with torch.no_grad():
-            loss = model.model(**examples.collate(chosen)).loss.item()  # type: ignore[attr-defined]
+            loss = model.model(**inputs).loss.item()  # type: ignore[attr-defined]
         expected = -loss * examples.label_tokens(chosen)
         assert prediction.expected_logprob == pytest.approx(expected, abs=1e-3)
         assert prediction.teacher_forced is not None

@@ -65,6 +65,8 @@ def test_training_learns_and_leaves_a_checkpoint(dataset: Path, tmp_path: Path) 
     assert curve[-1] < curve[0] - 0.5
     model, _ = checkpoint.load(tmp_path / "model")
     assert model.config.d_model == PRESETS["test"].d_model
+    recorded = json.loads((tmp_path / "model/config.json").read_text())["prompt_format"]
+    assert recorded == "digits"
 
 
 def test_a_run_folder_keeps_to_its_settings(dataset: Path, tmp_path: Path) -> None:

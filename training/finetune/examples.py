@@ -16,7 +16,6 @@ from tqdm import tqdm
 
 from training.errors import RunError
 from training.pairs import Pair
-from training.vocabulary import PAD_ID
 
 Item = TypeVar("Item")
 IGNORED = -100  # label that the loss ignores; the research counted padding
@@ -91,12 +90,12 @@ class Examples:
 
     def collate(self, indices: Indices) -> dict[str, Tensor]:
         """Return T5's inputs: (batch, length) each, int64, padded at the end."""
-        source = pad_sequence([self.sources.row(i) for i in indices], True, PAD_ID)
-        labels = pad_sequence([self.targets.row(i) for i in indices], True, IGNORED)
+        sources = [self.sources.row(i) for i in indices]
         return {
-            "input_ids": source,
-            "attention_mask": (source != PAD_ID).long(),
-            "labels": labels,
+            "input_ids": pad_sequence(sources, True),
+            # By length: id 0 is a token of some vocabularies, as of MADLAD-400's.
+            "attention_mask": pad_sequence([torch.ones_like(row) for row in sources], True),
+            "labels": pad_sequence([self.targets.row(i) for i in indices], True, IGNORED),
         }
 
 

@@ -96,7 +96,7 @@ class Task:
     def tensor(self, name: str, shape: Sequence[int], outcomes: Sequence[_Outcome]) -> Tensor:
         """Return one output for all texts; a missing value is an empty text or 0.
 
-        Where the texts have several answers, the last dimension has them.
+        The last dimension has a text's answers if there are several.
         """
         output = self.outputs[name]
         nothing: Element = "" if output.datatype is Datatype.BYTES else 0
