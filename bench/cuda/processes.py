@@ -60,8 +60,9 @@ class Processes:
         timer.start()
         try:
             assert process.stdout is not None
-            for line in process.stdout:
-                on_result(json.loads(line))
+            with process.stdout as results:
+                for line in results:
+                    on_result(json.loads(line))
             status = process.wait()
         finally:
             timer.cancel()

@@ -57,10 +57,11 @@ def test_it_holds_cuda_and_one_model_in_fp16(gpu: Image) -> None:
 
 
 def test_its_cuda_lacks_nothing_but_the_driver(gpu: Image) -> None:
-    """ONNX Runtime's CUDA library finds every library that it names, as `preload_dlls` finds them."""
+    """ONNX Runtime's CUDA library finds every library that it names."""
+    library = "capi/libonnxruntime_providers_cuda.so"
     script = (
         "import ctypes, pathlib, onnxruntime as ort; ort.preload_dlls();"
-        "ctypes.CDLL(str(pathlib.Path(ort.__file__).parent / 'capi/libonnxruntime_providers_cuda.so'))"
+        f"ctypes.CDLL(str(pathlib.Path(ort.__file__).parent / '{library}'))"
     )
     status, output = run(gpu, "python", "-c", script)
     assert status != 0

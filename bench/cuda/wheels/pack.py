@@ -17,7 +17,11 @@ from bench.cuda.wheels.pieces import split
 
 _PYTHON = "3.12"
 # pip matches a tag exactly; wheels are built for any of these.
-_PLATFORMS = tuple(f"manylinux_2_{minor}_x86_64" for minor in (28, 27, 24, 17)) + (
+_PLATFORMS = (
+    "manylinux_2_28_x86_64",
+    "manylinux_2_27_x86_64",
+    "manylinux_2_24_x86_64",
+    "manylinux_2_17_x86_64",
     "manylinux2014_x86_64",
 )
 # PyTorch's environment has these, in versions that fit its driver.
