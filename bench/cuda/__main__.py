@@ -60,7 +60,7 @@ class _Comparison:
     ) -> None:
         self._arguments = arguments
         self._steps = steps
-        self._deadline = time.monotonic() + arguments.seconds - _RESERVE_S
+        self._deadline: float = time.monotonic() + arguments.seconds - _RESERVE_S
         self._cases: Sequence[Case] = plan.SMALL_CASES if arguments.small else plan.CASES
         self._cache: Path = arguments.cache.resolve()
         self._cache.mkdir(parents=True, exist_ok=True)
