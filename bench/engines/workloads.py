@@ -11,29 +11,26 @@ import hashlib
 import json
 import random
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import GenerationConfig, T5Config, T5ForConditionalGeneration
+from tokenizers import Tokenizer
 
 from bench.engines.answers import certain
 from bench.engines.flops import ModelShape, flops
+from bench.engines.random_weights import RANDOM, write_checkpoint
 from engine.bundle import TOKENIZER, Limits
 from equations.formats import FORMATS
 from model_export.assembly import Identity
 from model_export.bundle import write_bundle
 from training.checkpoint import resave
 from training.data import GENERATED, TEST_SPLIT, generate, read, split_file
-from training.model import save_plain
 
 _SEED = 7
 _SPARE = 1.05  # questions drawn for each one kept
 _PARITY_TOKENS = 4096  # of the first sources, from which int8's ranges are taken
-_PAD, _UNKNOWN, _END = "<pad>", "<unk>", "</s>"
 
 
 @dataclass(frozen=True)
@@ -80,44 +77,6 @@ def _generated(folder: Path, count: int) -> Path:
     return split_file(folder, TEST_SPLIT)
 
 
-@dataclass(frozen=True)
-class RandomShape:
-    """A T5 of random weights, and the texts it is given: `lengths` are the fewest and the most
-    tokens of a source; every answer takes `steps`.
-    """
-
-    dimensions: Mapping[str, int]
-    lengths: tuple[int, int] = (20, 40)  # the dataset's questions, as FLAN-T5's tokenizer counts
-    steps: int = 6
-
-
-_TINY = {
-    "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 1, "num_decoder_layers": 2,
-    "num_heads": 2, "vocab_size": 60,
-}  # fmt: skip
-_FLAN_SMALL = {
-    "d_model": 512, "d_kv": 64, "d_ff": 1024, "num_layers": 8, "num_decoder_layers": 8,
-    "num_heads": 6, "vocab_size": 32128,
-}  # fmt: skip
-_FLAN_BASE = {
-    "d_model": 768, "d_kv": 64, "d_ff": 2048, "num_layers": 12, "num_decoder_layers": 12,
-    "num_heads": 12, "vocab_size": 32128,
-}  # fmt: skip
-_FLAN_LARGE = {
-    "d_model": 1024, "d_kv": 64, "d_ff": 2816, "num_layers": 24, "num_decoder_layers": 24,
-    "num_heads": 16, "vocab_size": 32128,
-}  # fmt: skip
-# Most T5s are asked to summarise, rewrite or translate a paragraph.
-_LONG_LENGTHS, _LONG_STEPS = (256, 512), 96
-RANDOM = {
-    "tiny": RandomShape(_TINY),
-    "flan-small": RandomShape(_FLAN_SMALL),
-    "flan-large": RandomShape(_FLAN_LARGE),
-    "flan-small-long": RandomShape(_FLAN_SMALL, _LONG_LENGTHS, _LONG_STEPS),
-    "flan-base-long": RandomShape(_FLAN_BASE, _LONG_LENGTHS, _LONG_STEPS),
-}
-
-
 def random_weights(
     name: str, cache: Path, count: int, precisions: Sequence[str] = ("fp32", "int8")
 ) -> Workload:
@@ -126,45 +85,13 @@ def random_weights(
     checkpoint = cache / name / "checkpoint"
     end = shape.dimensions["vocab_size"] - 1
     if not (checkpoint / TOKENIZER).exists():
-        config = T5Config(
-            **shape.dimensions, dropout_rate=0.0, feed_forward_proj="gated-gelu",
-            tie_word_embeddings=False, pad_token_id=0, eos_token_id=end, decoder_start_token_id=0,
-        )  # fmt: skip
-        write_random(config, _fresh(checkpoint), shape.steps)
+        write_checkpoint(shape, _fresh(checkpoint))
     chance = random.Random(_SEED)
     sources = [
         [chance.randrange(3, end) for _ in range(chance.randint(*shape.lengths))]
         for _ in range(_drawn(count))
     ]
     return prepare(name, checkpoint, sources, cache / name, count, precisions=precisions)
-
-
-def write_random(config: T5Config, folder: Path, steps: int) -> None:
-    """Write a checkpoint of random weights that never ends a row before `steps` steps.
-
-    The last id is the end token. Its head is zero, so it is never the most likely, and no engine
-    spends time on suppressing it.
-    """
-    torch.manual_seed(_SEED)
-    model = T5ForConditionalGeneration(config).eval()
-    size = config.vocab_size
-    assert config.eos_token_id == size - 1
-    # A new parameter: transformers ties the head to the embeddings until they differ.
-    head = torch.randn(size, config.d_model)
-    head[size - 1] = 0
-    model.lm_head.weight = torch.nn.Parameter(head)
-    model.generation_config = GenerationConfig(
-        pad_token_id=config.pad_token_id,
-        eos_token_id=config.eos_token_id,
-        decoder_start_token_id=config.decoder_start_token_id,
-        max_new_tokens=steps,
-    )
-    words = [_PAD, _UNKNOWN, *(f"w{i}" for i in range(2, size - 1)), _END]
-    ids = {word: index for index, word in enumerate(words)}
-    tokenizer = Tokenizer(models.WordLevel(ids, unk_token=_UNKNOWN))
-    tokenizer.add_special_tokens([_PAD, _UNKNOWN, _END])
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    save_plain(model, tokenizer, folder)
 
 
 def prepare(

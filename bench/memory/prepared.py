@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper
 from transformers import T5Config
 
-from bench.engines.workloads import write_random
+from bench.engines.random_weights import write_random
 from engine.bundle import MANIFEST, TOKENIZER, Limits, load_manifest
 from engine.tokens import TextCodec
 from equations.formats import FORMATS

@@ -16,8 +16,9 @@ from bench.engines.candidate.serving import Pool
 from bench.engines.comparison import Comparison
 from bench.engines.entries import OURS, Entry, Layout, entries
 from bench.engines.machine import Sgemm
+from bench.engines.random_weights import write_random
 from bench.engines.scenarios import Batches, Stream
-from bench.engines.workloads import Workload, prepare, write_random
+from bench.engines.workloads import Workload, prepare
 
 SCENARIOS = (
     Batches("batch-3", 3, 2),

@@ -21,6 +21,8 @@ COMMANDS = [
     ("bench.engines", ""),
     ("bench.servers", ""),
     ("bench.cuda", ""),
+    ("bench.cuda.wheels", "pack"),
+    ("bench.cuda.wheels", "install"),
     ("bench.memory", ""),
     *(("service.cli", name) for name in ("serve", "solve", "batch")),
 ]
@@ -29,8 +31,7 @@ COMMANDS = [
 def main_of(module: str) -> Callable[[list[str]], int]:
     if module == "service.cli":
         return service.cli.main
-    name = module if module == "bench.cuda" else f"{module}.__main__"
-    found: Callable[[list[str]], int] = importlib.import_module(name).main
+    found: Callable[[list[str]], int] = importlib.import_module(f"{module}.__main__").main
     return found
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import ctranslate2
 from ctranslate2.converters import TransformersConverter
 
-from bench.engines.candidate.rows import Rows
+from bench.engines.candidate.rows import Generate, Rows
 
 _CANDIDATES = "vmap.txt"
 
@@ -46,7 +45,7 @@ def load(
     *,
     device: str = "cpu",
     beams: int = 1,
-) -> Callable[[Rows], Rows]:
+) -> Generate:
     """Return a function that answers one batch, thread-safe for `workers` batches at a time."""
     translator = ctranslate2.Translator(
         str(folder),
@@ -59,11 +58,11 @@ def load(
     ids = {word: index for index, word in enumerate(words)}
     mapped = (folder / _CANDIDATES).exists()
 
-    def generate(sources: Rows) -> Rows:
+    def generate(sources: Rows, steps: int = max_new_tokens) -> Rows:
         results = translator.translate_batch(
             [[words[token] for token in source] for source in sources],
             beam_size=beams,
-            max_decoding_length=max_new_tokens,
+            max_decoding_length=steps,
             max_input_length=0,
             use_vmap=mapped,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import onnxruntime as ort
@@ -11,7 +10,7 @@ import torch
 from optimum.exporters.onnx import main_export
 from optimum.onnxruntime import ORTModelForSeq2SeqLM
 
-from bench.engines.candidate.rows import Rows, padded, until_end
+from bench.engines.candidate.rows import Generate, Rows, padded, until_end
 
 
 def convert(plain: Path, cache: Path, dtype: str = "fp32") -> Path:
@@ -36,9 +35,7 @@ def convert(plain: Path, cache: Path, dtype: str = "fp32") -> Path:
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
-def load(
-    folder: Path, threads: int, max_new_tokens: int, device: str = "cpu"
-) -> Callable[[Rows], Rows]:
+def load(folder: Path, threads: int, max_new_tokens: int, device: str = "cpu") -> Generate:
     torch.set_num_threads(threads)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -50,14 +47,14 @@ def load(
     model.generation_config.suppress_tokens = None  # as for PyTorch: it only costs time
     pad, end = model.config.pad_token_id, model.config.eos_token_id
 
-    def generate(sources: Rows) -> Rows:
+    def generate(sources: Rows, steps: int = max_new_tokens) -> Rows:
         ids, mask = padded(sources, pad)
         rows = model.generate(
             input_ids=torch.tensor(ids, device=device),
             attention_mask=torch.tensor(mask, device=device),
             do_sample=False,
             num_beams=1,
-            max_new_tokens=max_new_tokens,
+            max_new_tokens=steps,
         )
         return until_end(rows[:, 1:].tolist(), end)
 

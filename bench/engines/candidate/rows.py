@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 Rows = list[list[int]]
+
+
+class Generate(Protocol):
+    """An engine's function from a batch of sources to their answers, in the same order."""
+
+    def __call__(self, sources: Rows, steps: int = ...) -> Rows:
+        """Answer in at most `steps` tokens, by default as many as the engine was loaded for."""
+        ...
 
 
 def padded(sources: Sequence[Sequence[int]], pad: int) -> tuple[Rows, Rows]:

@@ -1,0 +1,1 @@
+"""Engines compared on a GPU by one command with a time limit: parity, placement, then times."""

@@ -1,0 +1,1 @@
+"""Files that engines read, made by processes of their own."""

@@ -1,0 +1,93 @@
+"""Checkpoints of T5s with random weights, in the shapes of well-known models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import GenerationConfig, T5Config, T5ForConditionalGeneration
+
+from training.model import save_plain
+
+_SEED = 7
+_PAD, _UNKNOWN, _END = "<pad>", "<unk>", "</s>"
+
+
+@dataclass(frozen=True)
+class RandomShape:
+    """A T5 of random weights, and the texts it is given: `lengths` are the fewest and the most
+    tokens of a source; every answer takes `steps`.
+    """
+
+    dimensions: Mapping[str, int]
+    lengths: tuple[int, int] = (20, 40)  # the dataset's questions, as FLAN-T5's tokenizer counts
+    steps: int = 6
+
+
+_TINY = {
+    "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 1, "num_decoder_layers": 2,
+    "num_heads": 2, "vocab_size": 60,
+}  # fmt: skip
+_FLAN_SMALL = {
+    "d_model": 512, "d_kv": 64, "d_ff": 1024, "num_layers": 8, "num_decoder_layers": 8,
+    "num_heads": 6, "vocab_size": 32128,
+}  # fmt: skip
+_FLAN_BASE = {
+    "d_model": 768, "d_kv": 64, "d_ff": 2048, "num_layers": 12, "num_decoder_layers": 12,
+    "num_heads": 12, "vocab_size": 32128,
+}  # fmt: skip
+_FLAN_LARGE = {
+    "d_model": 1024, "d_kv": 64, "d_ff": 2816, "num_layers": 24, "num_decoder_layers": 24,
+    "num_heads": 16, "vocab_size": 32128,
+}  # fmt: skip
+# Most T5s are asked to summarise, rewrite or translate a paragraph.
+_LONG_LENGTHS, _LONG_STEPS = (256, 512), 96
+RANDOM = {
+    "tiny": RandomShape(_TINY),
+    "flan-small": RandomShape(_FLAN_SMALL),
+    "flan-base": RandomShape(_FLAN_BASE),
+    "flan-large": RandomShape(_FLAN_LARGE),
+    "flan-small-long": RandomShape(_FLAN_SMALL, _LONG_LENGTHS, _LONG_STEPS),
+    "flan-base-long": RandomShape(_FLAN_BASE, _LONG_LENGTHS, _LONG_STEPS),
+}
+
+
+def write_checkpoint(shape: RandomShape, folder: Path) -> None:
+    """Write a checkpoint of `shape` that never ends a row early, into the empty `folder`."""
+    config = T5Config(
+        **shape.dimensions, dropout_rate=0.0, feed_forward_proj="gated-gelu",
+        tie_word_embeddings=False, pad_token_id=0, decoder_start_token_id=0,
+        eos_token_id=shape.dimensions["vocab_size"] - 1,
+    )  # fmt: skip
+    write_random(config, folder, shape.steps)
+
+
+def write_random(config: T5Config, folder: Path, steps: int) -> None:
+    """Write a checkpoint of random weights that never ends a row before `steps` steps.
+
+    The last id is the end token. Its head is zero, so it is never the most likely, and no engine
+    spends time on suppressing it.
+    """
+    torch.manual_seed(_SEED)
+    model = T5ForConditionalGeneration(config).eval()
+    size = config.vocab_size
+    assert config.eos_token_id == size - 1
+    # A new parameter: transformers ties the head to the embeddings until they differ.
+    head = torch.randn(size, config.d_model)
+    head[size - 1] = 0
+    model.lm_head.weight = torch.nn.Parameter(head)
+    model.generation_config = GenerationConfig(
+        pad_token_id=config.pad_token_id,
+        eos_token_id=config.eos_token_id,
+        decoder_start_token_id=config.decoder_start_token_id,
+        max_new_tokens=steps,
+    )
+    words = [_PAD, _UNKNOWN, *(f"w{i}" for i in range(2, size - 1)), _END]
+    ids = {word: index for index, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token=_UNKNOWN))
+    tokenizer.add_special_tokens([_PAD, _UNKNOWN, _END])
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    save_plain(model, tokenizer, folder)

@@ -1,0 +1,145 @@
+"""What is packed for a machine without a network, and how it is installed there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.cuda.wheels import install
+from bench.cuda.wheels.pack import pins, without
+from bench.cuda.wheels.pieces import split
+
+_LOCK = """\
+# written by a tool
+numpy==2.4.6 \\
+    --hash=sha256:aa
+    # via cybersolve
+nvidia-cublas==13.1 \\
+    --hash=sha256:bb
+uvicorn==0.54.0 ; sys_platform != 'win32' \\
+    --hash=sha256:cc \\
+    --hash=sha256:dd
+    # via cybersolve
+"""
+
+
+def write_wheel(folder: Path, name: str, files: dict[str, str]) -> None:
+    """Write a wheel of `files` that pip installs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    info = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
+        for path, text in files.items():
+            wheel.writestr(path, text)
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{info}/RECORD", "")
+
+
+@pytest.fixture
+def pieces(tmp_path: Path) -> Path:
+    """Pieces of an archive as `pack` writes it, with tiny wheels."""
+    made, out = tmp_path / "made", tmp_path / "pieces"
+    out.mkdir()
+    kernels = {"engine/kernels/library.abi3.so": "compiled"}
+    write_wheel(made / "wheels/site", "newpackage", {"newpackage.py": "of = 'site'", **kernels})
+    write_wheel(made / "wheels/site", "pytest", {"pytest.py": "raise ImportError('replaced')"})
+    write_wheel(made / "wheels/baselines", "older", {"newpackage.py": "of = 'baselines'"})
+    source = made / "source/engine/kernels/__init__.py"
+    source.parent.mkdir(parents=True)
+    source.write_text("")
+    with tarfile.open(made / "pieces.tar", "w") as archive:
+        archive.add(made / "wheels", "wheels")
+        archive.add(made / "source", "source")
+    assert len(split(made / "pieces.tar", out, 4000)) > 2
+    return out
+
+
+@pytest.fixture
+def torch_with_cuda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of packages with PyTorch and the libraries of CUDA 13 beside it."""
+    packages = tmp_path / "packages"
+    (packages / "torch").mkdir(parents=True)
+    (packages / "torch/__init__.py").write_text("")
+    libraries = packages / "nvidia/cu13/lib"
+    libraries.mkdir(parents=True)
+    (libraries / "libcublas.so.13").write_text("")
+    monkeypatch.syspath_prepend(packages)
+    loaded = sys.modules.pop("torch", None)
+    yield packages
+    if loaded is not None:
+        sys.modules["torch"] = loaded
+
+
+def run(launcher: Path, script: str) -> str:
+    done = subprocess.run([launcher, "-c", script], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_pieces_are_joined_and_installed(
+    pieces: Path, torch_with_cuda: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "target"
+    python = install.install(pieces, target)
+    printed = "import newpackage, os; print(newpackage.of, os.environ['LD_LIBRARY_PATH'])"
+    of, libraries = run(python, printed).split()
+    aliases, cuda = libraries.split(":")[:2]
+    assert (of, cuda) == ("site", str(torch_with_cuda / "nvidia/cu13/lib"))
+    assert (Path(aliases) / "libcublas.so.12").resolve() == Path(cuda) / "libcublas.so.13"
+    assert run(target / "python-baselines", printed).startswith("baselines ")
+    # What the environment has stays its own.
+    assert not (target / "site/pytest.py").exists()
+    # The compiled kernels come from our wheel, as the source has none.
+    assert (target / "source/engine/kernels/library.abi3.so").read_text() == "compiled"
+
+
+def test_pieces_may_arrive_over_several_calls(
+    pieces: Path, torch_with_cuda: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target, later = tmp_path / "target", tmp_path / "later"
+    later.mkdir()
+    (pieces / "piece-001").rename(later / "piece-001")
+    words = [str(pieces), "--into", str(target)]
+    assert install.main(words) == 1
+    assert re.search(r"error: 1 of \d+ missing: piece-001\n", capsys.readouterr().err)
+    (later / "pieces.json").write_bytes((pieces / "pieces.json").read_bytes())
+    assert install.main([str(later), "--into", str(target)]) == 0
+    assert "bench.cuda --baselines-python" in capsys.readouterr().out
+
+
+def test_a_damaged_piece_is_named(pieces: Path, tmp_path: Path) -> None:
+    (pieces / "piece-000").write_bytes(b"cut off")
+    with pytest.raises(install.InstallError, match="piece-000: damaged; expected SHA-256 "):
+        install.install(pieces, tmp_path / "target")
+
+
+def test_a_kept_piece_of_an_earlier_pack_is_missing(
+    pieces: Path, torch_with_cuda: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "target"
+    install.install(pieces, target)
+    other = tmp_path / "other.tar"
+    other.write_bytes(b"x" * 5000)
+    split(other, pieces, 4000)
+    (pieces / "piece-001").unlink()
+    with pytest.raises(install.InstallError, match="1 of 2 missing: piece-001"):
+        install.install(pieces, target)
+
+
+def test_the_list_of_pieces_is_needed(tmp_path: Path) -> None:
+    with pytest.raises(install.InstallError, match=r"pieces\.json: missing; expected the list"):
+        install.install(tmp_path, tmp_path / "target")
+
+
+def test_requirements_are_those_of_the_lock_without_what_pytorch_brings() -> None:
+    kept = without(_LOCK, re.compile(r"nvidia-|numpy$"))
+    assert kept == _LOCK.splitlines()[6:9]
+    assert pins(_LOCK, ["uvicorn", "numpy"]) == ["uvicorn==0.54.0", "numpy==2.4.6"]
