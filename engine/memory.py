@@ -55,7 +55,7 @@ def free_memory() -> int:
     code = cuda_runtime().cudaMemGetInfo(ctypes.byref(free), ctypes.byref(total))
     if code:
         raise RuntimeError(f"CUDA runtime: error {code} while asking for the free memory")
-    return free.value
+    return int(free.value)
 
 
 def row_bytes(shape: Architecture, limits: Limits, decoder: ort.InferenceSession) -> int:
@@ -70,7 +70,7 @@ def row_bytes(shape: Architecture, limits: Limits, decoder: ort.InferenceSession
     token = 2 * shape.decoder_layers * shape.heads * shape.d_kv * element
     columns = 2 * limits.max_source_tokens + 1.5 * limits.max_new_tokens
     widths = [value.shape[2] for value in decoder.get_outputs() if value.name == "logits"]
-    return round(columns * token) + _LOGITS * _FLOAT * sum(widths)
+    return int(columns * token + _LOGITS * _FLOAT * sum(widths))
 
 
 def rows_that_fit(row: int, free: int, wanted: int) -> int:
