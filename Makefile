@@ -13,7 +13,7 @@ LOCK = $(COMPILE) pyproject.toml
 SLIM = --excludes requirements/serve-excludes.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help serve test browser-test screenshots ops-test image-test kernel-test wheel wheel-test ray-test baselines-test finetune-test soak \
+.PHONY: help serve test browser-test screenshots ops-test image-test kernel-test cuda-kernels wheel wheel-test ray-test baselines-test finetune-test soak \
 	openapi client loadtest lint bench bench-levels bench-servers train export evaluate lock clean
 
 help:  ## list the verbs
@@ -41,6 +41,9 @@ image-test: $(VENV)/dev.stamp  ## build the images and ask the result a question
 
 kernel-test: $(VENV)/dev.stamp  ## kernels under sanitizers, and ARM64's emulated (a minute)
 	$(BIN)/pytest -m kernels -o faulthandler_timeout=600
+
+cuda-kernels: $(VENV)/serve.stamp  ## the kernels for a GPU, compiled by nvcc (no GPU is needed)
+	$(BIN)/python -m engine.kernels.cuda
 
 ray-test: $(VENV)/ray.stamp  ## the service and bulk files on a local Ray cluster (minutes)
 	$(BIN)/pytest -m ray -o faulthandler_timeout=600

@@ -182,12 +182,16 @@ class Answer:
         return self.hypotheses[0]
 
 
+class OutOfMemory(RuntimeError):
+    """The device has no memory for this step or for these prompts; fewer rows may have."""
+
+
 class Engine(Protocol):
     """Sequence-to-sequence decoding, step by step; prompts join and leave between steps.
 
     One thread at a time calls it. `key` is the caller's name for a prompt. A prompt's answer does
     not depend on the other rows. Any method may raise; all rows are then lost, and the engine can
-    be used again after `clear`.
+    be used again after `clear`. `OutOfMemory` says that fewer rows may succeed.
     """
 
     @property

@@ -147,11 +147,16 @@ def _check(code: int) -> None:
         raise RuntimeError(f"CUDA runtime: error {code} while copying between rows")
 
 
-@cache
 def _cuda() -> Copier:
+    return _Cuda(cuda_runtime())
+
+
+@cache
+def cuda_runtime() -> ctypes.CDLL:
+    """Return the CUDA runtime that ONNX Runtime has loaded. Raises `RuntimeError` without one."""
     for library in _CUDART:
         try:
-            return _Cuda(ctypes.CDLL(library))
+            return ctypes.CDLL(library)
         except OSError:
             continue
     raise RuntimeError(f"no CUDA runtime: expected one of {', '.join(_CUDART)}")

@@ -17,6 +17,7 @@ from engine.bundle import Architecture
 from engine.contracts import Answer, Hypothesis, Prompt
 from engine.device_arrays import ELEMENTS, DeviceArray, zeros
 from engine.paths import Chosen
+from engine.step_calls import StepCalls
 from engine.tasks import Tasks
 
 Ids = npt.NDArray[np.int64]
@@ -34,6 +35,9 @@ class KVSlots:
 
     The cache has columns for the longest answer so far, not for the longest that is allowed.
     Keys and values are stored on `device` (`cpu` or `cuda`), in the decoder's own float type.
+
+    With `captured_sources`, the longest source, a step is captured as a CUDA graph, which needs all
+    arrays at the same addresses in every step: they have their largest size from the beginning.
     """
 
     def __init__(
@@ -46,10 +50,11 @@ class KVSlots:
         choosing: Sequence[ort.InferenceSession] = (),
         decode: Callable[[Sequence[int]], str],
         device: str = "cpu",
+        captured_sources: int | None = None,
     ) -> None:
         self._shape = shape
-        self._decoder = decoder
         self._device = device
+        self._fixed = captured_sources is not None
         self.capacity = capacity
         self.columns = columns
         self._keys: list[Hashable] = []
@@ -60,14 +65,15 @@ class KVSlots:
         }
         self._element = ELEMENTS[kinds["key.0"]]
         fixed = next(value.shape[2] for value in decoder.get_inputs() if value.name == "key.0")
-        had = fixed if isinstance(fixed, int) else min(_FIRST_COLUMNS, columns)  # format 4: fixed
+        had = columns if self._fixed else min(_FIRST_COLUMNS, columns)
+        had = fixed if isinstance(fixed, int) else had  # format 4: fixed
         self._cache = self._block(had, shape.d_kv, self._element)
         self._steps_before_full = had  # of the cache, at least; `_grow` counts them anew
         # Cross-attention reads keys and values, and scales where these are integers.
         self._cross_parts = [(_CROSS, shape.d_kv, ELEMENTS[kinds["cross_key.0"]])]
         if "cross_key_scales.0" in kinds:
             self._cross_parts.append((_SCALES, 1, np.float32))
-        self._cross = self._cross_blocks(_LENGTH_STEP)
+        self._cross = self._cross_blocks(_rounded_length(captured_sources or 1))
         self._token: Ids = np.zeros((capacity, 1), np.int64)
         self._past = np.zeros(capacity, np.int32)
         self._source_lengths = np.zeros(capacity, np.int32)
@@ -79,7 +85,16 @@ class KVSlots:
         self._most = np.zeros(capacity, np.int32)  # the most tokens a row may decode
         self._forced: Ids = np.full((capacity, columns), _FREE, np.int64)
         self._numbers = np.arange(capacity)
-        self._bindings: dict[int, ort.IOBinding] = {}
+        self._calls = StepCalls(
+            decoder,
+            self._bind,
+            inputs={"token": self._token, "past": self._past,
+                    "source_lengths": self._source_lengths},
+            outputs={"best": self._best, "logprobs": self._logprobs},
+            idle={"past": 0, "source_lengths": 1},
+            device=device,
+            captured=self._fixed,
+        )  # fmt: skip
         # Prompts whose settings change the choice; other rows take the first of their likeliest.
         self._tasks: Tasks | None = None
         self._has_task = np.zeros(capacity, np.bool_)
@@ -148,16 +163,16 @@ class KVSlots:
         """
         had_rows = len(self._keys)
         longest = max(longest, int(self._source_lengths[:had_rows].max(initial=0)))
-        length = -(-longest // _LENGTH_STEP) * _LENGTH_STEP
+        length = _rounded_length(longest)
         had = self._cross[0].shape[3]
-        if had // 4 < length <= had:
+        if had // 4 < length <= had or (self._fixed and length <= had):
             return
         room = self._cross_blocks(length)
         for slots, old in zip(room, self._cross, strict=True):
             for row in range(had_rows):
                 slots.copy(row, old, row, int(self._source_lengths[row]))
         self._cross = room
-        self._bindings.clear()
+        self._calls.forget()
 
     def _grow(self) -> None:
         """Make room in the cache for one more column of every row."""
@@ -169,7 +184,7 @@ class KVSlots:
             for row in range(rows):
                 cache.copy(row, self._cache, row, int(self._past[row]))
             self._cache = cache
-            self._bindings.clear()
+            self._calls.forget()
         self._steps_before_full = had - longest
 
     def remove(self, keys: Collection[Hashable]) -> None:
@@ -219,7 +234,7 @@ class KVSlots:
             self._grow()
         self._steps_before_full -= 1
         active = len(self._keys)
-        self._decoder.run_with_iobinding(self._binding())
+        self._calls.run(active)
         past = self._past[:active]
         positions = self._numbers[:active], past
         best = self._best[:active]
@@ -259,37 +274,20 @@ class KVSlots:
             self._free(choice.ended)
         return finished
 
-    def _binding(self) -> ort.IOBinding:
-        """Return the graph's inputs and outputs bound to the memory of the active rows."""
-        active = self.active
-        if active in self._bindings:
-            return self._bindings[active]
-        binding = self._bindings[active] = self._decoder.io_binding()
-
-        def value(array: npt.NDArray[np.generic]) -> ort.OrtValue:
-            return ort.OrtValue.ortvalue_from_numpy(array)  # shares the array's memory
-
-        for name, array in (
-            ("token", self._token[:active]),
-            ("past", self._past[:active]),
-            ("source_lengths", self._source_lengths[:active]),
-        ):
-            binding.bind_ortvalue_input(name, value(array))
+    def _bind(self, binding: ort.IOBinding, rows: int) -> None:
+        """Bind the caches, what cross-attention reads and the logits, of the first rows."""
         for layer in range(self._shape.decoder_layers):
             for part, name in enumerate(("key", "value")):
                 index = 2 * layer + part
-                self._cache.bind(binding.bind_input, f"{name}.{layer}", index, active)
-                self._cache.bind(binding.bind_output, f"new_{name}.{layer}", index, active)
+                self._cache.bind(binding.bind_input, f"{name}.{layer}", index, rows)
+                self._cache.bind(binding.bind_output, f"new_{name}.{layer}", index, rows)
                 for slots, (suffix, _, _) in zip(self._cross, self._cross_parts, strict=True):
                     cross = f"cross_{name}{suffix}.{layer}"
-                    slots.bind(binding.bind_input, cross, index, active)
-        binding.bind_ortvalue_output("best", value(self._best[:active]))
-        binding.bind_ortvalue_output("logprobs", value(self._logprobs[:active]))
+                    slots.bind(binding.bind_input, cross, index, rows)
         if self._tasks is not None:
             _, *sizes = self._logits.shape()
             address = self._logits.data_ptr()
-            binding.bind_output("logits", self._device, 0, np.float32, [active, *sizes], address)
-        return binding
+            binding.bind_output("logits", self._device, 0, np.float32, [rows, *sizes], address)
 
     # -- decoded tokens --------------------------------------------------------------------------
 
@@ -324,6 +322,11 @@ class KVSlots:
             runners_up=others.tolist(),
             runner_up_logprobs=other_logprobs.tolist(),
         )
+
+
+def _rounded_length(tokens: int) -> int:
+    """Return the length of cross-attention slots for sources of so many tokens."""
+    return -(-tokens // _LENGTH_STEP) * _LENGTH_STEP
 
 
 def _most(prompt: Prompt, columns: int) -> int:

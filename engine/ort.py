@@ -7,7 +7,7 @@ rows, each at its own position.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -17,8 +17,9 @@ import numpy as np
 from engine.bundle import CANDIDATES, DECODER, DRAW, ENCODER, TOKENIZER, Manifest
 from engine.contracts import Answer, Prompt, Tokens
 from engine.device_arrays import DeviceArray
-from engine.kernels import use
+from engine.kernels import CUDA_GRAPHS, ON_GPU, LevelMissing, use, use_on_gpu
 from engine.kv_slots import KVSlots
+from engine.memory import free_memory, row_bytes, rows_that_fit, told_out_of_memory
 from engine.sessions import device_of, open_sessions
 from engine.tokens import TextCodec
 
@@ -31,7 +32,8 @@ class OrtModel:
     """The graphs of the bundle in `folder`, loaded once for any number of engines.
 
     `threads` share the arithmetic of one call. `provider` is `auto`, `cpu` or `cuda`. `kernels` is
-    the level of our kernels on a CPU, one of `kernels.CHOICES`.
+    the level of our kernels on a CPU or, with provider `cuda`, those on a GPU, one of
+    `kernels.CHOICES`.
 
     Raises `sessions.ProviderMissing` and `kernels.LevelMissing`.
     """
@@ -49,11 +51,17 @@ class OrtModel:
         self.limits = manifest.limits
         names = (ENCODER, DECODER, *((CANDIDATES, DRAW) if manifest.has_settings else ()))
         self._folder = folder
+        on_gpu = kernels in ON_GPU
+        if on_gpu and provider != "cuda":
+            raise LevelMissing(f"kernels {kernels}: they run on a GPU; expected provider cuda")
+        self.captured = kernels == CUDA_GRAPHS
         self.provider, (self.encoder, self.decoder, *self.choosing) = open_sessions(
             [folder / name for name in names],
             threads=threads,
             provider=provider,
-            kernels=use(kernels),
+            kernels=None if on_gpu else use(kernels),
+            gpu_kernels=use_on_gpu(kernels),
+            captured=folder / DECODER if self.captured else None,
         )
         self.device = device_of(self.provider)
 
@@ -67,10 +75,20 @@ class OrtModel:
 
 
 class OrtEngine:
-    """Implement `engine.contracts.Engine`: decode up to `rows` answers of a model at a time."""
+    """Implement `engine.contracts.Engine`: decode up to `rows` answers of a model at a time.
 
-    def __init__(self, model: OrtModel, *, rows: int) -> None:
+    On a GPU there are no more rows than its memory holds, by `free()`, its free bytes. Raises
+    `OutOfMemory` where it holds none.
+    """
+
+    def __init__(
+        self, model: OrtModel, *, rows: int, free: Callable[[], int] = free_memory
+    ) -> None:
         self._model = model
+        if model.device == "cuda":
+            _encode_most(model)  # its memory stays ONNX Runtime's, and is not free any more
+            row = row_bytes(model.architecture, model.limits, model.decoder)
+            rows = rows_that_fit(row, free(), rows)
         self._rows = KVSlots(
             model.architecture,
             model.decoder,
@@ -79,6 +97,7 @@ class OrtEngine:
             choosing=model.choosing,
             decode=model.decode,
             device=model.device,
+            captured_sources=model.limits.max_source_tokens if model.captured else None,
         )
 
     @property
@@ -89,6 +108,7 @@ class OrtEngine:
     def active(self) -> int:
         return self._rows.active
 
+    @told_out_of_memory
     def join(self, prompts: Mapping[Hashable, Prompt]) -> None:
         rows = sum(prompt.rows for prompt in prompts.values())
         if rows > self.rows - self.active:
@@ -102,18 +122,9 @@ class OrtEngine:
                 begin += len(prompt.source)
 
     def _encode(self, sources: Sequence[Tokens]) -> list[DeviceArray]:
-        """Return the keys and values of all sources in turn, on the model's device; in 8 bits their
-        scales too.
-        """
-        binding = self._model.encoder.io_binding()
-        tokens = np.fromiter(chain.from_iterable(sources), np.int64)
-        binding.bind_cpu_input("source", tokens)
-        binding.bind_cpu_input("source_lengths", np.array([*map(len, sources)], np.int32))
-        for name in self._rows.cross_outputs:
-            binding.bind_output(name, self._model.device)
-        self._model.encoder.run_with_iobinding(binding)
-        return [DeviceArray(value, self._model.device) for value in binding.get_outputs()]
+        return _encode(self._model, self._rows.cross_outputs, sources)
 
+    @told_out_of_memory
     def step(self) -> dict[Hashable, Answer]:
         return self._rows.step() if self.active else {}
 
@@ -125,6 +136,30 @@ class OrtEngine:
 
     def clear(self) -> None:
         self._rows.clear()
+
+
+def _encode(
+    model: OrtModel, outputs: Sequence[str], sources: Sequence[Tokens]
+) -> list[DeviceArray]:
+    """Return the keys and values of all sources in turn, on the model's device; in 8 bits their
+    scales too.
+    """
+    binding = model.encoder.io_binding()
+    tokens = np.fromiter(chain.from_iterable(sources), np.int64)
+    binding.bind_cpu_input("source", tokens)
+    binding.bind_cpu_input("source_lengths", np.array([*map(len, sources)], np.int32))
+    for name in outputs:
+        binding.bind_output(name, model.device)
+    model.encoder.run_with_iobinding(binding)
+    return [DeviceArray(value, model.device) for value in binding.get_outputs()]
+
+
+@told_out_of_memory
+def _encode_most(model: OrtModel) -> None:
+    """Encode as much as one call may have, of the longest sources."""
+    longest = min(model.limits.max_source_tokens, _MOST_ENCODED)
+    sources = [(model.architecture.eos_id,) * longest] * (_MOST_ENCODED // longest)
+    _encode(model, [value.name for value in model.encoder.get_outputs()], sources)
 
 
 def _calls(prompts: Mapping[Hashable, Prompt]) -> Iterator[list[tuple[Hashable, Prompt]]]:

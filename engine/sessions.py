@@ -27,12 +27,19 @@ class ProviderMissing(ValueError):
 
 
 def open_sessions(
-    paths: Sequence[Path], *, threads: int, provider: str, kernels: Path | None = None
+    paths: Sequence[Path],
+    *,
+    threads: int,
+    provider: str,
+    kernels: Path | None = None,
+    gpu_kernels: Path | None = None,
+    captured: Path | None = None,
 ) -> tuple[str, Sessions]:
     """Return ONNX Runtime's name of the provider, and a session for each graph.
 
     `threads`, the caller's included, share one call. `provider` is `cpu`, `cuda`, or `auto`: CUDA
-    where it works, else the CPU. On the CPU the library `kernels` implements our operators.
+    where it works, else the CPU. The libraries `kernels` and `gpu_kernels` implement our operators
+    on the CPU and on a GPU. There, calls of the graph in `captured` become CUDA graphs.
 
     Raises `ProviderMissing`.
     """
@@ -47,7 +54,9 @@ def open_sessions(
         )
     ort.preload_dlls()  # the CUDA libraries that pip installed
     try:
-        return _CUDA, [_open(path, threads, _CUDA, None) for path in paths]
+        return _CUDA, [
+            _open(path, threads, _CUDA, gpu_kernels, capture=path == captured) for path in paths
+        ]
     except ProviderMissing as error:
         if provider == "cuda":
             raise
@@ -83,7 +92,9 @@ def require_all_on(session: ort.InferenceSession, path: Path, provider: str) -> 
         )
 
 
-def _open(path: Path, threads: int, provider: str, kernels: Path | None) -> ort.InferenceSession:
+def _open(
+    path: Path, threads: int, provider: str, kernels: Path | None, *, capture: bool = False
+) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -91,6 +102,8 @@ def _open(path: Path, threads: int, provider: str, kernels: Path | None) -> ort.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # In fp32 all of a float counts: TF32 would round products to ten bits.
     settings = {"use_tf32": "0"} if provider == _CUDA else {}
+    if capture:
+        settings["enable_cuda_graph"] = "1"
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if kernels is not None:
         options.register_custom_ops_library(str(kernels))

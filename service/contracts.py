@@ -134,12 +134,13 @@ class Report:
     )  # all tokens so far of streaming rows
     finished: list[Finished] = field(default_factory=list)
     failed: list[int] = field(default_factory=list)  # rows under way when the engine raised
+    crowded: list[int] = field(default_factory=list)  # rows that its memory does not hold
     withdrawn_s: list[float] = field(default_factory=list)  # engine time of withdrawn rows
 
     @property
     def urgent(self) -> bool:
         """Return whether a caller waits for it."""
-        return bool(self.finished or self.failed or self.written)
+        return bool(self.finished or self.failed or self.crowded or self.written)
 
 
 @dataclass(frozen=True)

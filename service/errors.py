@@ -47,6 +47,13 @@ class EngineFailed(ServiceError):
         super().__init__("the engine failed")
 
 
+class EngineFull(ServiceError):
+    """The engine's device had no memory for this request's batch; a smaller batch follows."""
+
+    def __init__(self) -> None:
+        super().__init__("the engine's memory is full")
+
+
 class EngineNotStarted(Exception):
     """An engine did not start this time; says why, in one line for the log."""
 

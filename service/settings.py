@@ -21,7 +21,10 @@ _PORTS = ("port", "metrics_port")
 _HIGHEST_PORT = 65_535
 PROVIDERS = ("auto", "cpu", "cuda")
 # The levels of `engine.kernels`.
-KERNELS = ("auto", "none", "avx512vnni", "avx512", "avxvnni", "avx2", "i8mm", "dotprod")
+KERNELS = (
+    "auto", "none", "avx512vnni", "avx512", "avxvnni", "avx2", "i8mm", "dotprod", "cuda",
+    "cuda-graphs",
+)  # fmt: skip
 LOG_FORMATS = ("text", "json")
 PRECISIONS = ("fp32", "fp16", "int8")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -67,7 +70,9 @@ class Settings:
     kernels: str = _setting(
         "auto",
         "level of the CPU kernels: `avx512vnni`, `avx512`, `avxvnni`, `avx2`, `i8mm`, `dotprod`; "
-        "`auto`: the fastest that the processor can run; `none`: ONNX Runtime's own operators",
+        "`auto`: the fastest that the processor can run; `none`: ONNX Runtime's own operators, as "
+        "by default on a GPU; there, `cuda`: our kernels, `cuda-graphs`: these in CUDA graphs, "
+        "neither yet seen to run on one",
     )
     processes: int = _setting(
         1,

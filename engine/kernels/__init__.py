@@ -13,10 +13,15 @@ from importlib.util import find_spec
 from itertools import count, takewhile
 from pathlib import Path
 
+from engine.kernels import cuda
+
 # From the fastest on: those of x86-64, then of ARM64.
 LEVELS = ("avx512vnni", "avx512", "avxvnni", "avx2", "i8mm", "dotprod")
 NONE = "none"
-CHOICES = ("auto", NONE, *LEVELS)
+# On a GPU: our kernels there; and the decoder's step with them as CUDA graphs. `auto` is `none`.
+CUDA, CUDA_GRAPHS = "cuda", "cuda-graphs"
+ON_GPU = (CUDA, CUDA_GRAPHS)
+CHOICES = ("auto", NONE, *LEVELS, *ON_GPU)
 
 
 class LevelMissing(ValueError):
@@ -46,6 +51,8 @@ def level(requested: str = "auto") -> str:
     Raises `LevelMissing` for a level that this processor cannot run.
     """
     here = levels()
+    if requested in ON_GPU:
+        raise LevelMissing(f"kernels {requested}: they run on a GPU; expected provider cuda")
     if requested == "auto":
         return here[0] if here else NONE
     if requested == NONE or requested in here:
@@ -65,3 +72,18 @@ def use(requested: str = "auto") -> Path | None:
         return None
     assert ctypes.CDLL(str(path)).cybersolve_use(chosen.encode()), "levels() has it: this is a bug"
     return path
+
+
+def use_on_gpu(requested: str) -> Path | None:
+    """Return the library that sessions on a GPU register for `requested`, one of `CHOICES`.
+
+    Returns `None` where it is not one of `ON_GPU`. Raises `LevelMissing` without the library.
+    """
+    if requested not in ON_GPU:
+        return None
+    if not cuda.LIBRARY.is_file():
+        raise LevelMissing(
+            f"kernels {requested}: this installation has none for a GPU; "
+            "compile them with python -m engine.kernels.cuda, which needs nvcc"
+        )
+    return cuda.LIBRARY

@@ -6,6 +6,8 @@
 #ifndef CYBERSOLVE_LEVEL_H
 #define CYBERSOLVE_LEVEL_H
 
+#include "task.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -132,8 +134,6 @@ typedef struct {
     int64_t *drawn;
     float *logprobs, *totals;
 } Draw;
-
-typedef void (*Task)(void *work, size_t index);
 
 typedef struct {
     const char *name;

@@ -5,7 +5,9 @@
 #ifndef CYBERSOLVE_ORT_H
 #define CYBERSOLVE_ORT_H
 
-#include "level.h"
+#include "task.h"
+
+#include <stdint.h>
 
 enum { ORT_INTERFACE = 25 }; /* the first version that has all of this */
 
@@ -22,7 +24,7 @@ typedef struct {
     const char *(*get_version)(void);
 } ApiBase;
 
-typedef enum { FLOAT = 1, INT8 = 3, INT32 = 6, INT64 = 7 } ElementType;
+typedef enum { FLOAT = 1, INT8 = 3, INT32 = 6, INT64 = 7, FLOAT16 = 10 } ElementType;
 
 /* An operator, as ONNX Runtime asks after it. */
 typedef struct Operator Operator;
@@ -57,8 +59,8 @@ static inline Status *ort_error(Api *api, const char *message) {
 static inline Status *ort_new_domain(Api *api, const char *name, Domain **domain) {
     return ORT_CALL(26, const char *, Domain **)(name, domain);
 }
-static inline Status *ort_add_operator(Api *api, Domain *domain, const Operator *operator) {
-    return ORT_CALL(27, Domain *, const Operator *)(domain, operator);
+static inline Status *ort_add_operator(Api *api, Domain *domain, const Operator *op) {
+    return ORT_CALL(27, Domain *, const Operator *)(domain, op);
 }
 static inline Status *ort_add_domain(Api *api, Options *options, Domain *domain) {
     return ORT_CALL(28, Options *, Domain *)(options, domain);
@@ -79,6 +81,10 @@ static inline Status *ort_output(
     Api *api, Context *context, size_t index, const int64_t *shape, size_t rank, Value **value) {
     return ORT_CALL(91, Context *, size_t, const int64_t *, size_t, Value **)(
         context, index, shape, rank, value);
+}
+/* The CUDA stream that a call must put its work on. */
+static inline Status *ort_stream(Api *api, const Context *context, void **stream) {
+    return ORT_CALL(193, const Context *, void **)(context, stream);
 }
 static inline Status *ort_constant(
     Api *api, const Info *info, size_t index, int *is_constant, const Value **value) {

@@ -22,6 +22,7 @@ from service.api.schemas import Problem
 from service.errors import (
     DeadlineExceeded,
     EngineFailed,
+    EngineFull,
     NotReady,
     Overloaded,
     ServiceError,
@@ -43,7 +44,8 @@ TAGS = [
 _COMPONENT = "#/components/schemas/"
 _REQUEST_ID = "0123456789abcdef0123456789abcdef"
 _ERRORS: tuple[ServiceError, ...] = (
-    Overloaded(retry_after_s=1.0), EngineFailed(), NotReady(), ShuttingDown(), DeadlineExceeded(),
+    Overloaded(retry_after_s=1.0), EngineFailed(), EngineFull(), NotReady(), ShuttingDown(),
+    DeadlineExceeded(),
 )  # fmt: skip
 _RETRY_AFTER = {"description": "Seconds after which to ask again.", "schema": {"type": "integer"}}
 

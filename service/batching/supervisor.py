@@ -21,7 +21,7 @@ from service.contracts import (
     Started,
     Timings,
 )
-from service.errors import EngineFailed, EngineNotStarted, EngineRefused, ServiceError
+from service.errors import EngineFailed, EngineFull, EngineNotStarted, EngineRefused, ServiceError
 
 _LOG = logging.getLogger(__name__)
 _MAX_DELAY_S = 30.0  # the longest backoff between two attempts to start an engine
@@ -241,6 +241,7 @@ class EngineSupervisor:
             self._owner.settle(job, Answered(finished.answer, timings))
             self._delay_s = self._first_delay_s
         self._fail(report.failed)
+        self._fail(report.crowded, EngineFull)
         self._must_report = bool(self._jobs)
         self._owner.dispatch()
 
@@ -260,7 +261,7 @@ class EngineSupervisor:
                 encode_s, decode_s, sum(len(one.tokens) for one in finished.answer.hypotheses)
             )
 
-    def _fail(self, keys: list[int]) -> None:
+    def _fail(self, keys: list[int], error: type[ServiceError] = EngineFailed) -> None:
         for key in keys:
             if (job := self._pop(key)) is not None:
-                self._owner.settle(job, EngineFailed())
+                self._owner.settle(job, error())

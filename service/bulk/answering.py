@@ -16,7 +16,7 @@ from typing import Any
 
 from engine.bundle import BundleError
 from equations.errors import EquationError
-from service.errors import EngineFailed, NotReady, Overloaded, ServiceError
+from service.errors import EngineFailed, EngineFull, NotReady, Overloaded, ServiceError
 from service.runtime import Model, Runtime
 from service.settings import Settings
 from service.solving import Fallback, Solution
@@ -24,7 +24,7 @@ from service.solving import Fallback, Solution
 Pause = Callable[[float], Awaitable[None]]
 _TIMEOUT_S = 3600.0  # no client waits for a single row, and the supervisor detects a hung engine
 _TRIES = 5  # for a question whose engine failed; about 15 s for the engine to restart
-_PASSING = (EngineFailed, NotReady, Overloaded)
+_PASSING = (EngineFailed, EngineFull, NotReady, Overloaded)
 
 
 @asynccontextmanager

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from engine.bundle import BundleError
-from engine.kernels import NONE, LevelMissing, level
+from engine.contracts import OutOfMemory
+from engine.kernels import NONE, ON_GPU, LevelMissing, level
 from engine.loading import load_engine, warm_up
 from engine.sessions import ProviderMissing, device_of
 from service.batching.policy import BatchLimits
@@ -41,11 +42,14 @@ def _serve(plan: EnginePlan, channel: socket.socket) -> None:
             provider=plan.provider,
             kernels=plan.kernels,
         )
-    except (BundleError, LevelMissing, ProviderMissing) as error:
+    except (BundleError, LevelMissing, OutOfMemory, ProviderMissing) as error:
         channel.sendall(packed(EngineRefused(str(error))))
         return
     warm_up(engine, plan.model)
-    kernels = level(plan.kernels) if device_of(provider) == "cpu" else NONE
+    if device_of(provider) == "cpu":
+        kernels = level(plan.kernels)
+    else:
+        kernels = plan.kernels if plan.kernels in ON_GPU else NONE
     channel.sendall(packed(Started(engine.rows, provider, kernels)))
     loop = DecodeLoop(
         engine,

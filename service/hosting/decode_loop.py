@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
-from engine.contracts import Answer, Engine, Prompt
+from engine.contracts import Answer, Engine, OutOfMemory, Prompt
 from service.batching.policy import BatchLimits, Size, joining
 from service.contracts import Finished, Join, Joined, Order, Report
+from service.hosting.room import Room
 
 _LOG = logging.getLogger(__name__)
 _TOGETHER_S = 0.002  # the longest that an answer waits to be reported with others
@@ -46,6 +48,7 @@ class DecodeLoop:
     ) -> None:
         self._engine = engine
         self._limits = limits
+        self._room = Room(engine.rows)
         self._receive = receive
         self._tell = report
         self._clock = clock
@@ -83,6 +86,9 @@ class DecodeLoop:
 
     def _take(self, order: Order) -> None:
         if isinstance(order, Join):
+            if order.prompt.rows > self._engine.rows:  # fewer than asked for: see `engine.memory`
+                self._report.crowded.append(order.key)
+                return
             self._waiting[order.key] = order.prompt
             if order.streaming:
                 self._streaming.add(order.key)
@@ -94,7 +100,10 @@ class DecodeLoop:
                 self._report.withdrawn_s.append(self._row_s - row.row_s_before)
 
     def _step(self) -> None:
-        """Let prompts join and run one step. An exception of the engine fails only its rows."""
+        """Let prompts join and run one step. An exception of the engine fails only its rows.
+
+        After `OutOfMemory` fewer rows join.
+        """
         started_s = self._clock()
         try:
             self._join(started_s)
@@ -106,19 +115,33 @@ class DecodeLoop:
                 self._finish(key, answer, now_s)
             for key in self._streaming & self._under_way.keys():
                 self._report.written[key] = self._engine.written(key)
+        except OutOfMemory as error:
+            self._report.crowded += self._lose_all()
+            self._room.exceeded()
+            _LOG.warning("out of memory (%s); %d rows at once from now on", error, self._room.rows)
+            return
         except Exception:
             _LOG.exception("the engine failed on %d rows", len(self._under_way))
-            self._report.failed += self._under_way
-            self._streaming -= self._under_way.keys()
-            self._under_way.clear()
-            self._engine.clear()
+            self._report.failed += self._lose_all()
             return
+        self._room.sufficed(rows)
         self._report.steps.append((rows, now_s - started_s))
+
+    def _lose_all(self) -> list[int]:
+        """Give up all rows; return the keys of their prompts."""
+        lost = list(self._under_way)
+        self._streaming -= self._under_way.keys()
+        self._under_way.clear()
+        self._engine.clear()
+        return lost
 
     def _join(self, now_s: float) -> None:
         sizes = [Size(len(prompt.source), prompt.rows) for prompt in self._waiting.values()]
-        free = self._engine.rows - self._engine.active
-        chosen = list(islice(self._waiting, joining(sizes, free, self._limits)))
+        active = self._engine.active
+        # The oldest prompt may have all rows that it needs, if it has the engine for itself.
+        rows = self._room.rows if active or not sizes else max(self._room.rows, sizes[0].rows)
+        limits = replace(self._limits, rows=min(rows, self._limits.rows))
+        chosen = list(islice(self._waiting, joining(sizes, rows - active, limits)))
         if not chosen:
             return
         prompts: dict[Hashable, Prompt] = {key: self._waiting.pop(key) for key in chosen}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from model_export.bundle import write_bundle
 from tests.conftest import shared_folder
 from tests.training.flan import characters, write_flan
 
+SOURCES = Path(__file__).resolve().parents[2] / "engine/kernels/cuda"
 COLUMNS = 12  # the most tokens of an answer
 _SIZE = 103  # of the tokenizer
 
@@ -46,3 +49,25 @@ def writer_torch(writer: Path) -> T5ForConditionalGeneration:
 def writer_engine(writer: Path, request: pytest.FixtureRequest) -> OrtModel:
     bundle = writer / "bundle"
     return OrtModel(bundle, load_manifest(bundle), threads=1, provider="cpu", kernels=request.param)
+
+
+@pytest.fixture(scope="session")
+def emulated_cuda(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the kernels for a GPU, compiled from the same sources for this processor.
+
+    `cuda_emulation` runs a block's threads in turn; ONNX Runtime takes the library for its CPU.
+    """
+    if not shutil.which("g++"):
+        pytest.skip("needs g++")
+
+    def fill(folder: Path) -> None:
+        subprocess.run(
+            [
+                "g++", "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas",
+                "-shared", "-fPIC", f"-I{Path(__file__).parent / 'cuda_emulation'}",
+                "-o", str(folder / "library.so"), "-x", "c++", *map(str, SOURCES.glob("*.cu")),
+            ],
+            check=True,
+        )  # fmt: skip
+
+    return shared_folder(tmp_path_factory, "emulated-cuda", fill) / "library.so"

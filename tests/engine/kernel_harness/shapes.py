@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -16,7 +17,8 @@ from tests.engine.kernel_harness.cases import Case
 _FLOATS = TensorProto.FLOAT
 _INTEGERS = TensorProto.INT8
 _TYPES = {
-    "float32": _FLOATS, "int8": _INTEGERS, "int32": TensorProto.INT32, "int64": TensorProto.INT64,
+    "float32": _FLOATS, "float16": TensorProto.FLOAT16, "int8": _INTEGERS,
+    "int32": TensorProto.INT32, "int64": TensorProto.INT64,
 }  # fmt: skip
 _TOKENS = TensorProto.INT64
 # The type and rank of each output; of other operators floats, rank 3.
@@ -34,6 +36,13 @@ _LARGEST_INPUT = 40.0  # of normal numbers, after a norm of normal factors
 
 def definition(case: Case) -> list[np.ndarray]:
     """What ONNX Runtime gives for the operator by its definition."""
+    return computed(case)
+
+
+def computed(
+    case: Case, *, library: Path | None = None, domain: str = operators.DOMAIN
+) -> list[np.ndarray]:
+    """What ONNX Runtime gives for the operator: by the kernels of `library`, or its definition."""
     graph = GraphBuilder()
     for name, value in case.inputs.items():
         graph.input(name, _TYPES[str(value.dtype)], list(value.shape))
@@ -41,14 +50,17 @@ def definition(case: Case) -> list[np.ndarray]:
         graph.weight(name, value)
     made = graph.ops(
         case.kind, *case.inputs, *case.constants, outputs=case.outputs,
-        domain=operators.DOMAIN, **case.attributes,
+        domain=domain, **case.attributes,
     )  # fmt: skip
     outputs = _OUTPUTS.get(case.kind, [(_FLOATS, 3)])
     for place, (value, (dtype, rank)) in enumerate(zip(made, outputs, strict=True)):
-        shape = [f"{place}.{axis}" for axis in range(rank)]
-        graph.output(value, f"out{place}", dtype, shape)
+        kind = TensorProto.FLOAT16 if domain == operators.HALF_DOMAIN else dtype
+        graph.output(value, f"out{place}", kind, [f"{place}.{axis}" for axis in range(rank)])
+    options = ort.SessionOptions()
+    if library is not None:
+        options.register_custom_ops_library(str(library))
     model = graph.model(case.kind, "").SerializeToString()
-    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     found: list[np.ndarray] = session.run(None, dict(case.inputs))
     return found
 
@@ -67,7 +79,7 @@ def wanted(case: Case) -> tuple[list[np.ndarray], float]:
     return outputs, 2 * one * (1 + float(np.abs(outputs[0]).max()) * ("Gated" in case.kind))
 
 
-class _Numbers:
+class Numbers:
     """Random inputs, the same in every run."""
 
     def __init__(self, seed: int) -> None:
@@ -80,7 +92,7 @@ class _Numbers:
         return self._random.integers(low, high, count).astype(np.int32)
 
 
-def product(numbers: _Numbers, kind: str, rows: int, inputs: int, columns: int) -> Case:
+def product(numbers: Numbers, kind: str, rows: int, inputs: int, columns: int) -> Case:
     gated = kind.startswith("NormGatedLinear")
     pairs = [quantised(numbers.normal(inputs, columns) / 8) for _ in range(2 if gated else 1)]
     weights = [in_blocks(integers) for integers, _ in pairs]
@@ -97,7 +109,7 @@ def product(numbers: _Numbers, kind: str, rows: int, inputs: int, columns: int) 
     return Case(kind, x, constants, {"epsilon": 1e-6})
 
 
-def encoder(numbers: _Numbers, lengths: list[int], heads: int, d_kv: int) -> Case:
+def encoder(numbers: Numbers, lengths: list[int], heads: int, d_kv: int) -> Case:
     return Case(
         "EncoderAttention",
         {
@@ -109,7 +121,7 @@ def encoder(numbers: _Numbers, lengths: list[int], heads: int, d_kv: int) -> Cas
     )
 
 
-def cross(numbers: _Numbers, rows: int, length: int, heads: int, d_kv: int) -> Case:
+def cross(numbers: Numbers, rows: int, length: int, heads: int, d_kv: int) -> Case:
     return Case(
         "CrossAttention",
         {
@@ -123,7 +135,7 @@ def cross(numbers: _Numbers, rows: int, length: int, heads: int, d_kv: int) -> C
     )
 
 
-def cross_int8(numbers: _Numbers, rows: int, length: int, heads: int, d_kv: int) -> Case:
+def cross_int8(numbers: Numbers, rows: int, length: int, heads: int, d_kv: int) -> Case:
     floats = cross(numbers, rows, length, heads, d_kv)
     keys = (rows, heads, length)
     read: dict[str, np.ndarray] = {}
@@ -135,14 +147,14 @@ def cross_int8(numbers: _Numbers, rows: int, length: int, heads: int, d_kv: int)
     return Case("CrossAttentionInt8", inputs, {}, {"num_heads": heads})
 
 
-def heads_in_8_bits(numbers: _Numbers, tokens: int, parts: int, heads: int, d_kv: int) -> Case:
+def heads_in_8_bits(numbers: Numbers, tokens: int, parts: int, heads: int, d_kv: int) -> Case:
     x = 3 * numbers.normal(tokens, parts, heads, d_kv)
     x[tokens // 2, 0] = 0.0  # has no largest number to scale by
     return Case("QuantiseHeads", {"x": x}, {}, {"num_heads": heads}, 2)
 
 
 def cached(
-    numbers: _Numbers, rows: int, columns: int, heads: int, d_kv: int, distances: int = 6
+    numbers: Numbers, rows: int, columns: int, heads: int, d_kv: int, distances: int = 6
 ) -> Case:
     return Case(
         "CachedAttention",
@@ -158,11 +170,11 @@ def cached(
     )
 
 
-def likeliest(numbers: _Numbers, rows: int, tokens: int) -> Case:
+def likeliest(numbers: Numbers, rows: int, tokens: int) -> Case:
     return Case("Likeliest", {"logits": numbers.normal(rows, 1, tokens)}, {}, {"size": 1}, 2)
 
 
-def choosing(numbers: _Numbers, rows: int, tokens: int, count: int) -> list[Case]:
+def choosing(numbers: Numbers, rows: int, tokens: int, count: int) -> list[Case]:
     """Candidates and draws among the logits of three rows, some of whose tokens are adjusted."""
     many = min(3, tokens - 1)
     shared = {
@@ -185,7 +197,7 @@ def choosing(numbers: _Numbers, rows: int, tokens: int, count: int) -> list[Case
 
 def edge_cases() -> list[Case]:
     """Rows, columns and lengths around the sizes of vectors, tiles and blocks."""
-    numbers = _Numbers(7)
+    numbers = Numbers(7)
     return [
         *(
             product(numbers, kind, rows, inputs, columns)
@@ -244,14 +256,14 @@ def _changed(case: Case, name: str, value: np.ndarray) -> Case:
 
 def lying_cases() -> Iterator[tuple[Case, str]]:
     """Operators whose shapes disagree, each with what the error must say."""
-    numbers = _Numbers(8)
+    numbers = Numbers(8)
     yield from _lying_products(numbers)
     yield from _lying_encoder(numbers)
     yield from _lying_decoder(numbers)
     yield from _lying_choosing(numbers)
 
 
-def _lying_products(numbers: _Numbers) -> Iterator[tuple[Case, str]]:
+def _lying_products(numbers: Numbers) -> Iterator[tuple[Case, str]]:
     plain = product(numbers, "NormLinear", 3, 16, 40)
     yield _changed(plain, "x", numbers.normal(1, 3, 12)), "number of inputs"
     yield _changed(plain, "x", numbers.normal(1, 3, 20)), "number of inputs"
@@ -282,7 +294,7 @@ def _lying_products(numbers: _Numbers) -> Iterator[tuple[Case, str]]:
     yield _changed(gated, "scales", numbers.normal(2, 48)), "a block for each 16 columns"
 
 
-def _lying_encoder(numbers: _Numbers) -> Iterator[tuple[Case, str]]:
+def _lying_encoder(numbers: Numbers) -> Iterator[tuple[Case, str]]:
     rows = encoder(numbers, [3, 4], 2, 8)
     yield _changed(rows, "joint", numbers.normal(7, 47)), "joint must be"
     yield _changed(rows, "joint", numbers.normal(7, 0)), "from 1 to 256 numbers"
@@ -297,7 +309,7 @@ def _lying_encoder(numbers: _Numbers) -> Iterator[tuple[Case, str]]:
     yield _changed(rows, "biases", numbers.normal(0, 2)), "distances odd"
 
 
-def _lying_decoder(numbers: _Numbers) -> Iterator[tuple[Case, str]]:
+def _lying_decoder(numbers: Numbers) -> Iterator[tuple[Case, str]]:
     read = cross(numbers, 2, 5, 2, 8)
     yield _changed(read, "query", numbers.normal(2, 1, 15)), "query must be"
     yield _changed(read, "query", numbers.normal(1, 1, 16)), "query must be"
@@ -341,7 +353,7 @@ def _lying_decoder(numbers: _Numbers) -> Iterator[tuple[Case, str]]:
     yield _changed(choice, "logits", numbers.normal(2, 1, 1)), "logits must be"
 
 
-def _lying_choosing(numbers: _Numbers) -> Iterator[tuple[Case, str]]:
+def _lying_choosing(numbers: Numbers) -> Iterator[tuple[Case, str]]:
     candidates, draw = choosing(numbers, 2, 9, 4)
     for case in (candidates, draw):
         yield _changed(case, "logits", numbers.normal(3, 9)), "logits must be"

@@ -1,0 +1,143 @@
+"""Captured calls on the processor: what a CUDA graph repeats is the same each time.
+
+No GPU is needed to see that every call of one graph id has the same shapes and addresses, and that
+rounding the rows up changes no answer.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+import pytest
+
+from engine.bundle import CANDIDATES, DECODER, DRAW, ENCODER, load_manifest
+from engine.contracts import Decoding, Prompt
+from engine.generate import generate
+from engine.kv_slots import KVSlots
+from engine.ort import OrtEngine, OrtModel
+from engine.sessions import open_sessions
+from engine.step_calls import rounded_rows
+
+ROWS = 6
+Bound = tuple[object, ...]
+
+
+class Binding:
+    """A binding that keeps what is bound."""
+
+    def __init__(self, real: ort.IOBinding) -> None:
+        self.real = real
+        self.bound: set[Bound] = set()
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        def bind(*what: Any) -> None:
+            self.bound.add((name, *(tuple(one) if isinstance(one, list) else one for one in what)))
+            getattr(self.real, name)(*what)
+
+        return bind
+
+
+class Recording:
+    """A decoder that keeps what each of its calls was bound to, by the id of its CUDA graph."""
+
+    def __init__(self, real: ort.InferenceSession) -> None:
+        self._real = real
+        self.calls: dict[str, list[frozenset[Bound]]] = defaultdict(list)
+
+    def get_inputs(self) -> Any:
+        return self._real.get_inputs()
+
+    def get_outputs(self) -> Any:
+        return self._real.get_outputs()
+
+    def io_binding(self) -> Binding:
+        return Binding(self._real.io_binding())
+
+    def run_with_iobinding(self, binding: Binding, options: ort.RunOptions) -> None:
+        graph = options.get_run_config_entry("gpu_graph_id")
+        self.calls[graph].append(frozenset(binding.bound))
+        self._real.run_with_iobinding(binding.real, options)
+
+
+class CapturedModel(OrtModel):
+    """A model as on a GPU with `cuda-graphs`, on the processor by the emulated kernels."""
+
+    def __init__(self, folder: Path, library: Path) -> None:
+        manifest = load_manifest(folder)
+        self.architecture, self.limits = manifest.architecture, manifest.limits
+        self._folder = folder
+        names = (ENCODER, DECODER, CANDIDATES, DRAW)
+        self.provider, (self.encoder, decoder, *self.choosing) = open_sessions(
+            [folder / name for name in names], threads=1, provider="cpu", kernels=library
+        )
+        self.decoder = Recording(decoder)
+        self.device, self.captured = "cpu", True
+
+
+@pytest.fixture(scope="session")
+def captured(writer: Path, emulated_cuda: Path) -> CapturedModel:
+    return CapturedModel(writer / "bundle", emulated_cuda)
+
+
+def prompts() -> Iterator[Prompt]:
+    """Return prompts of many lengths and settings, more than there are rows."""
+    beams = Decoding(num_beams=3, num_return_sequences=2)
+    drawn = Decoding(do_sample=True, seed=5, temperature=0.8, num_return_sequences=2)
+    for length in (1, 30, 2, 17, 3, 5, 9, 4, 8, 16, 7):
+        source = tuple(5 + (length * place) % 90 for place in range(length))
+        yield Prompt((*source, 1))
+        if length in (2, 9):
+            yield Prompt((*source, 1), decoding=beams)
+            yield Prompt((*source, 1), decoding=drawn)
+
+
+def test_answers_are_those_of_the_definitions(captured: CapturedModel, writer: Path) -> None:
+    """Rows join and leave while others go on, and free rows are part of a call."""
+    plain = OrtModel(
+        writer / "bundle", load_manifest(writer / "bundle"), threads=1, provider="cpu",
+        kernels="none",
+    )  # fmt: skip
+    expected = generate(OrtEngine(plain, rows=ROWS), list(prompts()))
+    found = generate(OrtEngine(captured, rows=ROWS), list(prompts()))
+    assert [[one.tokens for one in answer.hypotheses] for answer in found] == [
+        [one.tokens for one in answer.hypotheses] for answer in expected
+    ]
+    for one, other in zip(found, expected, strict=True):
+        assert one.best.logprobs == pytest.approx(other.best.logprobs, abs=1e-4)
+
+
+def test_calls_of_a_graph_have_the_same_shapes_and_addresses(captured: CapturedModel) -> None:
+    captured.decoder.calls.clear()
+    engine = OrtEngine(captured, rows=ROWS)
+    for _ in range(2):
+        generate(engine, list(prompts()))
+    for rows in range(1, ROWS + 1):
+        generate(engine, [Prompt((7, 8, 1))] * rows)
+    calls = captured.decoder.calls
+    assert set(calls) == {"1", "2", "4", str(ROWS)}
+    for bound in calls.values():
+        assert len(bound) > 2
+        assert len(set(bound)) == 1
+    names = {what[1] for what in calls["4"][0]}
+    assert {"token", "past", "source_lengths", "best", "logprobs", "logits", "key.0"} <= names
+
+
+@pytest.mark.parametrize(
+    ("active", "capacity", "rows"), [(1, 8, 1), (2, 8, 2), (3, 8, 4), (5, 8, 8), (5, 6, 6)]
+)
+def test_rows_are_rounded_to_a_power_of_two(active: int, capacity: int, rows: int) -> None:
+    assert rounded_rows(active, capacity) == rows
+
+
+def test_a_source_beyond_the_fixed_slots_is_an_error(captured: CapturedModel) -> None:
+    slots = KVSlots(
+        captured.architecture, captured.decoder, capacity=2, columns=4, decode=captured.decode,
+        captured_sources=16,
+    )  # fmt: skip
+    slots.make_room(16)
+    with pytest.raises(RuntimeError, match="have moved: this is a bug"):
+        slots.make_room(17)
