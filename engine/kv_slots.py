@@ -62,6 +62,7 @@ class KVSlots:
         fixed = next(value.shape[2] for value in decoder.get_inputs() if value.name == "key.0")
         had = fixed if isinstance(fixed, int) else min(_FIRST_COLUMNS, columns)  # format 4: fixed
         self._cache = self._block(had, shape.d_kv, self._element)
+        self._steps_before_full = had  # of the cache, at least; `_grow` counts them anew
         # Cross-attention reads keys and values, and scales where these are integers.
         self._cross_parts = [(_CROSS, shape.d_kv, ELEMENTS[kinds["cross_key.0"]])]
         if "cross_key_scales.0" in kinds:
@@ -161,13 +162,15 @@ class KVSlots:
     def _grow(self) -> None:
         """Make room in the cache for one more column of every row."""
         rows, had = len(self._keys), self._cache.shape[3]
-        if int(self._past[:rows].max()) < had:
-            return
-        cache = self._block(min(2 * had, self.columns), self._shape.d_kv, self._element)
-        for row in range(rows):
-            cache.copy(row, self._cache, row, int(self._past[row]))
-        self._cache = cache
-        self._bindings.clear()
+        longest = int(self._past[:rows].max())
+        if longest == had:
+            had = min(2 * had, self.columns)
+            cache = self._block(had, self._shape.d_kv, self._element)
+            for row in range(rows):
+                cache.copy(row, self._cache, row, int(self._past[row]))
+            self._cache = cache
+            self._bindings.clear()
+        self._steps_before_full = had - longest
 
     def remove(self, keys: Collection[Hashable]) -> None:
         """Remove the rows with these `keys`; ignore keys without a row."""
@@ -212,8 +215,10 @@ class KVSlots:
     def step(self) -> dict[Hashable, Answer]:
         """Decode one token in every row. Remove and return the finished rows."""
         self._close_gaps()
-        self._grow()
-        active = self.active
+        if not self._steps_before_full:
+            self._grow()
+        self._steps_before_full -= 1
+        active = len(self._keys)
         self._decoder.run_with_iobinding(self._binding())
         past = self._past[:active]
         positions = self._numbers[:active], past
@@ -232,8 +237,10 @@ class KVSlots:
         finished = {
             self._keys[row]: Answer((self._hypothesis(row),)) for row in ended.nonzero()[0].tolist()
         }
-        finished |= self._outcomes(chosen)
-        self.remove(finished)
+        if chosen:
+            finished |= self._outcomes(chosen)
+        if finished:
+            self.remove(finished)
         return finished
 
     def _outcomes(self, chosen: dict[Hashable, Chosen]) -> dict[Hashable, Answer]:

@@ -18,8 +18,9 @@ parameters learns every step as a table look-up:
   two digits both are right, and the next digit makes up for the choice; one digit in five is
   written as a model might misjudge it, so that it learns to mend with digits up to 9 of either
   sign. The quotient digits are the answer: `q1=4`, `q0=-3` is 37.
-- `q0` ends the form where nothing is left. Where something is, the remainder follows up to its
-  first digit that is not zero, and `/` says that the answer is the fraction of the two net sums.
+- After `q0` the last remainder follows, from its lowest place up to its first digit that is not
+  zero. Where there is one, `/` says that the answer is the fraction of the two net sums. Where all
+  are zero the form ends after at most two of them, or one fewer than the net coefficient has.
 - A net coefficient of zero ends the form after the net constant, as does a question for sums alone.
 
 A worked form can be read whatever a model wrote: what is missing or malformed is `None`.
@@ -48,7 +49,9 @@ from equations.work_tokens import (
 _GOOD = 6  # a quotient digit leaves at most this to the next, either sign, ...
 _MENDABLE = 9  # ... or at most this, where it is written as a slip
 _SLIPS = 0.2  # share of quotient digits
-_CAREFUL = 0.02  # share of last quotient digits whose remainder of zero is written out
+# Zeros of a last remainder that are written before a form may end. With none, the model decided in
+# one token that nothing is left, and took one remainder in four for zero that only ends in a zero.
+_ZEROS = 2
 _DECIMAL_ANSWER = re.compile(r"(?:^|\s)=(-?[0-9](?: \.[0-9])*)$")
 
 
@@ -183,17 +186,14 @@ def _write_quotient(tokens: list[str], coefficient: int, constant: int, random: 
         remainder = balanced_digits(constant)
         _close(tokens, "k", remainder)
     tokens.append(f"q0={rest}")
-    left = constant - rest * coefficient
-    if not left and random.random() >= _CAREFUL:
-        return
     start = len(tokens)
     row = _write_row(tokens, "k", _columns(remainder, -rest, divisor, 0))
-    if not left:
-        _close(tokens, "k", row)
-        return
-    zeros = next(place for place, digit in enumerate(row) if digit)
-    del tokens[start + zeros + 1 :]
-    tokens.append(NO_QUOTIENT)
+    first = next((place for place, digit in enumerate(row) if digit), None)
+    if first is None:
+        del tokens[start + min(_ZEROS, len(divisor) - 1) :]
+    else:
+        del tokens[start + first + 1 :]
+        tokens.append(NO_QUOTIENT)
 
 
 def _places(solution: int, random: Random) -> int:

@@ -99,14 +99,17 @@ def _nearly_whole(random: Random) -> Question:
 
 def _large(random: Random) -> Question:
     """Numbers of up to 12 digits, and whole solutions as long."""
-    solution = _of_digits(random.randint(1, PLACES - 1), random)
-    room = PLACES - len(str(abs(solution)))
-    coefficient = _of_digits(random.randint(1, room), random)
-    coefficients = _split(coefficient, random.randint(1, 3), random)
-    constant = coefficient * solution
-    if random.random() < 0.15:
-        constant += random.randint(1, abs(coefficient))
-    return Question(_equation(coefficients, _split(constant, random.randint(1, 3), random), random))
+    if random.random() < 0.3:  # of any lengths, both of 12 digits too
+        coefficient, constant = (_of_digits(random.randint(1, PLACES), random) for _ in range(2))
+    else:
+        solution = _of_digits(random.randint(1, PLACES - 1), random)
+        room = PLACES - len(str(abs(solution)))
+        coefficient = _of_digits(random.randint(1, room), random)
+        constant = coefficient * solution
+        if random.random() < 0.15:
+            constant += random.randint(1, abs(coefficient))
+    xs, ks = (_split(total, random.randint(1, 3), random) for total in (coefficient, constant))
+    return Question(_equation(xs, ks, random))
 
 
 def _many_terms(random: Random) -> Question:
@@ -205,17 +208,17 @@ def _degenerate(random: Random) -> Question:
 
 
 _MIXTURE: list[tuple[Callable[[Random], Question], float]] = [
-    (_dataset, 0.10),
-    (_test_like, 0.11),
+    (_dataset, 0.09),
+    (_test_like, 0.12),
     (_beyond, 0.07),
-    (_textbook, 0.12),
+    (_textbook, 0.11),
     (_cleared_fractions, 0.12),
-    (_nearly_whole, 0.14),
+    (_nearly_whole, 0.06),
     (_large, 0.14),
-    (_many_terms, 0.07),
+    (_many_terms, 0.14),
     (_sums, 0.03),
-    (_elimination, 0.045),
-    (_substitution, 0.035),
+    (_elimination, 0.04),
+    (_substitution, 0.04),
     (_products, 0.03),
     (_degenerate, 0.01),
 ]
