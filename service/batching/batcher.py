@@ -172,32 +172,20 @@ class Batcher:
     ) -> AsyncGenerator[list[int] | Answered, None]:
         """Yield the tokens so far whenever there are more, and last the answer.
 
-        A slow reader gets the newest tokens, not each list that came before them. Raises as
-        `submit`. Closing the iterator discards the job.
+        Raises as `submit`. Closing the iterator discards the job.
         """
         self.admission.require_open()
         if (known := self._cache.get(prompt)) is not None:
             self._observer.reused("cached")
             yield Answered(known, Timings(0.0, 0.0))
             return
-        newest: list[int] = []
-        changed = asyncio.Event()
-
-        def written(tokens: list[int]) -> None:
-            nonlocal newest
-            newest = tokens
-            changed.set()
-
-        job = self._admit(prompt, timeout_s, on_tokens=written)
+        news: asyncio.Queue[list[int] | None] = asyncio.Queue()
+        job = self._admit(prompt, timeout_s, on_tokens=news.put_nowait)
         reply = self._reply(job, timeout_s)
-        reply.add_done_callback(lambda _: changed.set())
+        reply.add_done_callback(lambda _: news.put_nowait(None))
         try:
-            while newest or not reply.done():
-                await changed.wait()
-                changed.clear()
-                if newest:
-                    tokens, newest = newest, []
-                    yield tokens
+            while (tokens := await news.get()) is not None:
+                yield tokens
             yield reply.result()
         finally:
             reply.cancel()
