@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Sequence
+from dataclasses import replace
 
 import onnxruntime as ort
 
@@ -42,6 +43,8 @@ class Tasks:
     def add(self, key: Hashable, prompt: Prompt, rows: list[int], *, most: int) -> None:
         """Choose for these rows of `prompt` until its answers have `most` tokens."""
         eos_id, width = self._shape.eos_id, self._chooser.width
+        if prompt.decoding.top_k >= width:  # all tokens, which need no order
+            prompt = replace(prompt, decoding=replace(prompt.decoding, top_k=0))
         task = Task(
             prompt=prompt,
             start_id=self._shape.start_id,

@@ -164,6 +164,7 @@ class Runtime:
             "max_batch_questions": settings.max_batch_questions,
             "max_body_bytes": settings.max_body_bytes,
             "default_timeout_ms": 1000 * settings.default_timeout_s,
+            "decoding": dict(manifest.decoding),
             "provenance": dict(manifest.provenance),
         }
 

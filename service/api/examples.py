@@ -132,6 +132,7 @@ _INFO = Example(
         "provider": "CPUExecutionProvider", "kernels": "avx512vnni", "parameters": 7249408,
         "max_source_tokens": 400, "max_new_tokens": 500, "max_batch_questions": 1000,
         "max_body_bytes": 1_000_000, "default_timeout_ms": 30000.0, "processes": 1,
+        "decoding": {},
         "provenance": {},
     },
 )  # fmt: skip

@@ -221,6 +221,10 @@ class Info(BaseModel):
     max_batch_questions: int
     max_body_bytes: int
     default_timeout_ms: float
+    decoding: dict[str, Any] = Field(
+        description="The model's own settings, which a request overrides; without one: greedy. "
+        "`bad_words` and `logit_bias` are in ids of tokens."
+    )
     provenance: dict[str, Any]
 
 

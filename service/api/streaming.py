@@ -55,7 +55,7 @@ async def _events(
     with runtime.admission.request():
         streams = [runtime.generator.stream(one, timeout_s=limit_s) for one in asked]
         try:
-            async with aclosing(_merged(streams)) as news:
+            async with aclosing(merged(streams)) as news:
                 async for index, item in news:
                     if isinstance(item, Written):
                         record.timings = item.timings
@@ -70,7 +70,7 @@ async def _events(
             yield form.failure(error)
 
 
-async def _merged(
+async def merged(
     streams: Sequence[AsyncGenerator[_Item, None]],
 ) -> AsyncGenerator[tuple[int, _Item], None]:
     """Yield the items of all `streams` as they come, each with its stream's index.

@@ -10,11 +10,19 @@ from contextlib import suppress
 from service.bulk.rows import Row
 
 _AHEAD = 256  # rows read ahead from a pipe
+_TURN = 256  # rows of a file between two turns of the event loop
 
 
 async def of_file(rows: Iterator[Row]) -> AsyncIterator[Row]:
-    for row in rows:
+    """Yield `rows`, and give the event loop a turn now and then.
+
+    A reader that skips most of them, as a resumed run does, would otherwise keep it from the
+    engines' reports and from signals.
+    """
+    for number, row in enumerate(rows, 1):
         yield row
+        if number % _TURN == 0:
+            await asyncio.sleep(0)
 
 
 async def of_pipe(rows: Iterator[Row]) -> AsyncIterator[Row]:

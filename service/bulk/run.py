@@ -122,9 +122,11 @@ async def _fill(
 
     async def questions() -> AsyncIterator[Numbered]:
         source.seek(0)
-        for index, row in enumerate(read_rows(source, run.source_format)):
+        index = 0
+        async for row in reading.of_file(read_rows(source, run.source_format)):
             if row.error is None and index not in journal:
                 yield index, row.question
+            index += 1
 
     left = total - len(journal)
     if not left:

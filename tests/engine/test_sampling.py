@@ -142,3 +142,19 @@ def test_a_nucleus_wider_than_what_is_ranked_is_ranked_whole() -> None:
     # Of thirteen equal tokens seven make up a half, and of eleven six.
     assert choose(nucleus, flat, math.log(13), 0.99, width=100) == 6
     assert choose(nucleus, flat, math.log(11), 0.99, width=11) == 5
+
+
+def test_the_whole_vocabulary_as_top_k_is_drawn_from_without_an_order(
+    writer_engine: OrtModel,
+) -> None:
+    """A seed gives the answer that it gives without `top_k`."""
+
+    def answers(top_k: int) -> list[list[int]]:
+        prompts = [
+            Prompt(SOURCE, (), Decoding(do_sample=True, temperature=3.0, top_k=top_k, seed=seed))
+            for seed in range(20)
+        ]
+        found = generate(OrtEngine(writer_engine, rows=SAMPLES), prompts)
+        return [answer.best.tokens for answer in found]
+
+    assert answers(1_000_000) == answers(0) != answers(20)

@@ -61,6 +61,7 @@ def test_the_models_own_settings_are_overridden_one_by_one(bundle: Path) -> None
         for body in ({}, {"num_beams": 1}, {"do_sample": True, "seed": 1}):
             response = await client.post("/generate", json={"text": TEXT, **body})
             assert response.status_code == 200, response.text
+        assert (await client.get("/info")).json()["decoding"] == own
 
     serve_text(bundle, scenario, engine, decoding=own)
     beams = Decoding(**own)
