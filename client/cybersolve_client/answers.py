@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Fallback = Literal["none", "exact"]
@@ -98,6 +98,7 @@ class Info:
     default_timeout_ms: float
     provenance: Mapping[str, Any]
     processes: int = 1  # HTTP processes that share the port; a server before 1.1 has one
+    decoding: Mapping[str, Any] = field(default_factory=dict)  # the model's own settings
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StrictBool, StrictInt
+from pydantic import BaseModel, Field, StrictBool, StrictFloat, StrictInt
 
 from engine.contracts import MOST_BEAMS, MOST_LOGPROBS
 from service.api.answering import Fault, each
@@ -15,8 +15,8 @@ from service.runtime import Runtime
 
 Texts = Annotated[list[str], Field(max_length=64, fail_fast=True)]
 # The one value of a setting that is not supported: no other would be ignored in silence.
-Zero = Annotated[float, Field(ge=0, le=0)]
-One = Annotated[float, Field(ge=1, le=1)]
+Zero = Annotated[StrictFloat, Field(ge=0, le=0)]
+One = Annotated[StrictFloat, Field(ge=1, le=1)]
 
 
 class DecodingSettings(BaseModel):
@@ -31,16 +31,16 @@ class DecodingSettings(BaseModel):
     do_sample: StrictBool | None = Field(
         None, description="Draw each token by its probability, rather than take the likeliest."
     )
-    temperature: float | None = Field(
+    temperature: StrictFloat | None = Field(
         None, description="Of sampling, above 0: divides the logits before the softmax."
     )
     top_k: StrictInt | None = Field(
         None, description="Sample among so many likeliest tokens; 0: among all."
     )
-    top_p: float | None = Field(
+    top_p: StrictFloat | None = Field(
         None, description="Sample among the likeliest tokens with this probability together."
     )
-    min_p: float | None = Field(
+    min_p: StrictFloat | None = Field(
         None, description="Sample among tokens at least so likely, relative to the likeliest."
     )
     seed: StrictInt | None = Field(
@@ -49,7 +49,7 @@ class DecodingSettings(BaseModel):
     num_beams: StrictInt | None = Field(
         None, description=f"Beams of a beam search, 1 to {MOST_BEAMS}; 1: no beam search."
     )
-    length_penalty: float | None = Field(
+    length_penalty: StrictFloat | None = Field(
         None, description="Of beams: their scores are divided by the length to this power."
     )
     early_stopping: StrictBool | Literal["never"] | None = Field(
@@ -58,14 +58,14 @@ class DecodingSettings(BaseModel):
     num_return_sequences: StrictInt | None = Field(
         None, description="Answers to a text: of several beams, or sampled."
     )
-    repetition_penalty: float | None = Field(
+    repetition_penalty: StrictFloat | None = Field(
         None, description="Above 1: tokens that were written already become less likely."
     )
     no_repeat_ngram_size: StrictInt | None = Field(
         None, description="No sequence of so many tokens is written twice; 0: no limit."
     )
     bad_words: Texts | None = Field(None, description="Texts that are not written.")
-    logit_bias: Annotated[dict[int, float], Field(max_length=1024)] | None = Field(
+    logit_bias: Annotated[dict[int, StrictFloat], Field(max_length=1024)] | None = Field(
         None, description="Added to the logit of a token, by its id."
     )
     stop: str | Texts | None = Field(

@@ -73,7 +73,7 @@ def test_solve_prints_the_steps_of_a_system() -> None:
 @pytest.mark.parametrize(
     ("question", "status"),
     [
-        ("123456789012x = 5", 1),  # a twelfth digit that the model loses
+        ("2j + 10982 = -1357032", 1),  # the model loses a digit
         ("x + 1 = x + 2", 1),
         ("3x + = 20", 2),
         ("x*x = 4", 2),

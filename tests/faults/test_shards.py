@@ -95,9 +95,9 @@ def test_a_killed_process_loses_its_own_requests_alone_and_comes_back(tmp_path: 
     with serving(tmp_path, **SERVERS) as server:
         statuses, before = asyncio.run(load(server))
         lost = [one.count(-1) for one in statuses]
-        # Half of the callers were connected to it; each lost the request under way and no other.
-        assert sum(lost) <= 8
-        assert max(lost) == 1
+        # Callers of the killed process lost the request under way and no other. How many callers it
+        # had is the system's choice.
+        assert (min(lost), max(lost)) == (0, 1)
         assert {status for one in statuses for status in one} <= {200, -1}
         assert not fallen(before, counters(server))
         assert server.metric('http_process_ends_total{reason="crashed"}') == 1

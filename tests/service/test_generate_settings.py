@@ -232,6 +232,8 @@ MISFITS: list[tuple[dict[str, Any], str]] = [
     ({"text": "a", "truncate": 0}, "greater than 0"),
     ({"text": "a", "stop": ["a"] * 65}, "at most 64 items"),
     ({"text": "a", "early_stopping": "often"}, "'never'"),
+    ({"text": "a", "min_p": True}, "valid number"),
+    ({"text": "a", "logit_bias": {"5": "1"}}, "valid number"),
     ({"text": "a", "beams": 2}, "Extra inputs are not permitted"),
 ]
 

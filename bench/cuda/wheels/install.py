@@ -100,7 +100,7 @@ def _pip(wheels: list[Path], to: Path) -> None:
     to.mkdir(exist_ok=True)
     if not wheels:
         return
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps",
+    command = [sys.executable, "-P", "-m", "pip", "install", "--quiet", "--no-index", "--no-deps",
                "--no-compile", "--target", str(to), *map(str, wheels)]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:

@@ -107,7 +107,7 @@ def _sources() -> list[str]:
 
 
 def _run(*words: str) -> None:
-    command = [sys.executable, "-m", "pip", *words]
+    command = [sys.executable, "-P", "-m", "pip", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         raise PackError(f"pip {words[0]} failed: {' '.join(done.stderr.split())[-500:]}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, StrictBool, StrictInt, model_validator
+from pydantic import BaseModel, Field, StrictBool, StrictFloat, StrictInt, model_validator
 
 from service.api.generation import GenerationSettings, Zero
 from service.api.schemas import Strict, TimeoutMs
@@ -37,7 +37,7 @@ class CompletionRequest(Strict, GenerationSettings):
     max_tokens: StrictInt | None = Field(
         None, gt=0, description=f"Tokens to write at most; {DEFAULT_MAX_TOKENS} by default."
     )
-    temperature: float | None = Field(
+    temperature: StrictFloat | None = Field(
         None,
         ge=0,
         description="Above 0: sample; 0: take the likeliest tokens. Null: as the model's own "
