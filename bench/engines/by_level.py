@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -40,7 +41,7 @@ def _run(level: str, out: Path, options: Sequence[str]) -> Mapping[str, Any]:
     subprocess.run(  # noqa: S603 - our own module
         [sys.executable, "-P", "-m", "bench.engines", "--level", level, "--out", str(folder),
          *options, "--only", *only],
-        check=True, stdout=subprocess.DEVNULL,
+        check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(command.ROOT)},
     )  # fmt: skip
     run: Mapping[str, Any] = json.loads((folder / "engines.json").read_text())
     return run

@@ -1,5 +1,7 @@
 """Engines kept to a level of instructions, and the table of all levels."""
 
+from pathlib import Path
+
 import pytest
 
 from bench.engines import by_level, levels
@@ -31,3 +33,9 @@ def test_the_table_has_a_line_for_each_scenario_and_a_column_for_each_level() ->
     assert "| | avx2 int8 | avx2 fp32 | avx512 int8 | avx512 fp32 |" in text
     assert "| mini/batch-1 | 1.50 | - | 2.50 | - |" in text
     assert "| mini/batch-8 | - | - | - | - |" in text
+
+
+def test_a_level_runs_in_a_process_of_its_own_that_finds_the_bench(tmp_path: Path) -> None:
+    """`--help` ends it before it measures, so that all it lacks is the file of figures."""
+    with pytest.raises(FileNotFoundError, match=r"engines\.json"):
+        by_level.main(["--out", str(tmp_path), "--", "--help"])
