@@ -21,6 +21,8 @@ pytestmark = [
     pytest.mark.skipif(bool(unavailable()), reason=unavailable()),
 ]
 
+WRONG = "2j + 10982 = -1357032"  # the model loses a digit of -684007
+
 
 def steps(page: Page) -> list[str | None]:
     items = page.locator(".steps li").all()
@@ -108,7 +110,7 @@ def test_a_text_that_ends_too_early_is_marked_at_its_end(page: Page) -> None:
         ("x + 1 = x + 2", "Unverifiable", "No solution"),
         ("x + 1 = x + 1", "Unverifiable", "Every number solves it"),
         ("x*x = 4", "Status 422", "Not understood"),
-        ("123456789012x = 5", "Wrong", "does not make both sides equal"),
+        (WRONG, "Wrong", "does not make both sides equal"),
     ],
 )
 def test_what_is_not_plainly_right_is_said_in_words(
@@ -119,21 +121,27 @@ def test_what_is_not_plainly_right_is_said_in_words(
     assert says in page.locator("article.answer").inner_text()
 
 
+def test_a_fraction_is_drawn_as_one(page: Page) -> None:
+    ask(page, "2x = 5")
+    page.locator("article.answer .badge").get_by_text("Correct").wait_for()
+    assert page.locator(".result mfrac").evaluate("f => f.textContent") == "52"
+
+
 def test_the_exact_solution_where_the_model_is_wrong(page: Page) -> None:
     page.get_by_label("Solve exactly where the model is wrong").check()
-    ask(page, "123456789012x = 5")
+    ask(page, WRONG)
     page.get_by_text("the exact solver").wait_for()
-    assert page.locator(".result mfrac").evaluate("f => f.textContent") == "5123456789012"
+    assert "684007" in page.locator(".result").inner_text()
 
 
 def test_a_wrong_answer_is_struck_out_and_offers_the_exact_one(page: Page) -> None:
-    ask(page, "123456789012x = 5")
+    ask(page, WRONG)
     page.locator("article.answer .badge").get_by_text("Wrong").wait_for()
     line = page.locator(".result math").evaluate("m => getComputedStyle(m).backgroundImage")
     assert line.startswith("linear-gradient")
     page.get_by_role("button", name="Solve exactly", exact=True).click()
     page.get_by_text("the exact solver").wait_for()
-    assert page.locator(".result mfrac").evaluate("f => f.textContent") == "5123456789012"
+    assert "684007" in page.locator(".result").inner_text()
     assert page.get_by_label("Solve exactly where the model is wrong").is_checked()
     assert not page.get_by_role("button", name="Solve exactly", exact=True).count()
 
