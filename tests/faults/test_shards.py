@@ -95,8 +95,7 @@ def test_a_killed_process_loses_its_own_requests_alone_and_comes_back(tmp_path: 
     with serving(tmp_path, **SERVERS) as server:
         statuses, before = asyncio.run(load(server))
         lost = [one.count(-1) for one in statuses]
-        # Callers of the killed process lost the request under way and no other. How many callers it
-        # had is the system's choice.
+        # Callers of the killed process, about half, lost the request under way and no other.
         assert (min(lost), max(lost)) == (0, 1)
         assert {status for one in statuses for status in one} <= {200, -1}
         assert not fallen(before, counters(server))
@@ -157,5 +156,8 @@ def test_a_crash_during_the_drain_does_not_hold_it_up(tmp_path: Path) -> None:
         return Counter(-1 if isinstance(one, NoAnswer) else one.status for one in answers)  # type: ignore[union-attr]
 
     with serving(tmp_path, **SERVERS) as server:
-        assert asyncio.run(scenario(server)) == {200: 4, -1: 4}
+        answers = asyncio.run(scenario(server))
+        # Whoever was connected to the other process has an answer.
+        assert answers[200] + answers[-1] == answers.total() == 8
+        assert answers[200]
         assert server.ended() == -signal.SIGTERM
