@@ -65,8 +65,10 @@ class KVSlots:
         }
         self._element = ELEMENTS[kinds["key.0"]]
         fixed = next(value.shape[2] for value in decoder.get_inputs() if value.name == "key.0")
-        had = columns if self._fixed else min(_FIRST_COLUMNS, columns)
-        had = fixed if isinstance(fixed, int) else had  # format 4: fixed
+        if isinstance(fixed, int):  # format 4
+            had = fixed
+        else:
+            had = columns if self._fixed else min(_FIRST_COLUMNS, columns)
         self._cache = self._block(had, shape.d_kv, self._element)
         self._steps_before_full = had  # of the cache, at least; `_grow` counts them anew
         # Cross-attention reads keys and values, and scales where these are integers.

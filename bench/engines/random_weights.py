@@ -31,18 +31,19 @@ _TINY = {
     "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 1, "num_decoder_layers": 2,
     "num_heads": 2, "vocab_size": 60,
 }  # fmt: skip
-_FLAN_SMALL = {
-    "d_model": 512, "d_kv": 64, "d_ff": 1024, "num_layers": 8, "num_decoder_layers": 8,
-    "num_heads": 6, "vocab_size": 32128,
-}  # fmt: skip
-_FLAN_BASE = {
-    "d_model": 768, "d_kv": 64, "d_ff": 2048, "num_layers": 12, "num_decoder_layers": 12,
-    "num_heads": 12, "vocab_size": 32128,
-}  # fmt: skip
-_FLAN_LARGE = {
-    "d_model": 1024, "d_kv": 64, "d_ff": 2816, "num_layers": 24, "num_decoder_layers": 24,
-    "num_heads": 16, "vocab_size": 32128,
-}  # fmt: skip
+
+
+def _flan(d_model: int, d_ff: int, layers: int, heads: int) -> Mapping[str, int]:
+    """Return the dimensions of a FLAN-T5, whose encoder and decoder have equally many layers."""
+    return {
+        "d_model": d_model, "d_kv": 64, "d_ff": d_ff, "num_layers": layers,
+        "num_decoder_layers": layers, "num_heads": heads, "vocab_size": 32128,
+    }  # fmt: skip
+
+
+_FLAN_SMALL = _flan(512, 1024, layers=8, heads=6)
+_FLAN_BASE = _flan(768, 2048, layers=12, heads=12)
+_FLAN_LARGE = _flan(1024, 2816, layers=24, heads=16)
 # Most T5s are asked to summarise, rewrite or translate a paragraph.
 _LONG_LENGTHS, _LONG_STEPS = (256, 512), 96
 RANDOM = {

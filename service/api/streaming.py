@@ -77,8 +77,8 @@ async def merged(
 
     Raises the first error of any of them.
     """
-    # Of one item, so that a stream that always has more waits for its reader: without a wait the
-    # event loop would not come to anything else, the client's departure included.
+    # It holds one item, so that a stream that always has more waits for its reader: without a wait
+    # the event loop would not come to anything else, the client's departure included.
     news: asyncio.Queue[tuple[int, _Item | Exception | None]] = asyncio.Queue(maxsize=1)
 
     async def drain(index: int, stream: AsyncGenerator[_Item, None]) -> None:

@@ -1,4 +1,4 @@
-"""What is packed for a machine without a network, and how it is installed there."""
+"""Pieces are packed for a machine without a network, and installed there."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_pieces_are_joined_and_installed(
     assert (of, cuda) == ("site", str(torch_with_cuda / "nvidia/cu13/lib"))
     assert (Path(aliases) / "libcublas.so.12").resolve() == Path(cuda) / "libcublas.so.13"
     assert run(target / "python-baselines", printed).startswith("baselines ")
-    # What the environment has stays its own.
+    # The environment keeps what it has.
     assert not (target / "site/pytest.py").exists()
     # The compiled kernels come from our wheel, as the source has none.
     assert (target / "source/engine/kernels/library.abi3.so").read_text() == "compiled"

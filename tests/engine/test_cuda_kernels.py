@@ -117,7 +117,7 @@ def test_the_first_of_equal_tokens_is_the_likeliest(emulated_cuda: Path) -> None
 
 
 def test_all_tokens_banned_but_few(emulated_cuda: Path) -> None:
-    """Of a row of minus infinity the first tokens are given, each once."""
+    """A row of minus infinity gives its first tokens, each once."""
     candidates, _ = choosing(Numbers(5), 2, 9, 4)
     banned = replace(
         candidates,

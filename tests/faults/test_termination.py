@@ -96,7 +96,7 @@ def test_under_a_load_that_goes_on_each_request_has_one_end(tmp_path: Path, proc
     """Callers that ask without a pause: 200 before, 503 after, and then no connection; who was
     being answered when the signal came has the answer.
 
-    Of two processes one may still answer when the other already refuses.
+    One of two processes may still answer when the other already refuses.
     """
 
     async def ask(server: Server, caller: Caller, seed: int) -> list[int]:

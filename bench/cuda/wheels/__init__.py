@@ -1,1 +1,1 @@
-"""What a machine without a network needs for `bench.cuda`, packed in pieces and installed there."""
+"""Pack what `bench.cuda` needs in pieces, and install it on a machine without a network."""
