@@ -20,7 +20,7 @@ from engine.generate import generate
 from engine.kv_slots import KVSlots
 from engine.ort import OrtEngine, OrtModel
 from engine.sessions import open_sessions
-from engine.step_calls import rounded_rows
+from engine.step_calls import rounded
 
 ROWS = 6
 Bound = tuple[object, ...]
@@ -123,14 +123,23 @@ def test_calls_of_a_graph_have_the_same_shapes_and_addresses(captured: CapturedM
         assert len(bound) > 2
         assert len(set(bound)) == 1
     names = {what[1] for what in calls["4"][0]}
-    assert {"token", "past", "source_lengths", "best", "logprobs", "logits", "key.0"} <= names
+    assert {
+        "token",
+        "past",
+        "sources",
+        "source_lengths",
+        "best",
+        "logprobs",
+        "logits",
+        "key.0",
+    } <= names
 
 
 @pytest.mark.parametrize(
     ("active", "capacity", "rows"), [(1, 8, 1), (2, 8, 2), (3, 8, 4), (5, 8, 8), (5, 6, 6)]
 )
 def test_rows_are_rounded_to_a_power_of_two(active: int, capacity: int, rows: int) -> None:
-    assert rounded_rows(active, capacity) == rows
+    assert rounded(active, capacity) == rows
 
 
 def test_a_source_beyond_the_fixed_slots_is_an_error(captured: CapturedModel) -> None:

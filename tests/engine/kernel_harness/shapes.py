@@ -147,6 +147,14 @@ def cross_int8(numbers: Numbers, rows: int, length: int, heads: int, d_kv: int) 
     return Case("CrossAttentionInt8", inputs, {}, {"num_heads": heads})
 
 
+def shared(case: Case, sources: list[int]) -> Case:
+    """Return a case of `cross` or `cross_int8` with a row for each of `sources`."""
+    _, _, width = case.inputs["query"].shape
+    query = Numbers(len(sources)).normal(len(sources), 1, width)
+    inputs = {**case.inputs, "query": query, "sources": np.array(sources, np.int32)}
+    return Case(f"Shared{case.kind}", inputs, {}, case.attributes)
+
+
 def heads_in_8_bits(numbers: Numbers, tokens: int, parts: int, heads: int, d_kv: int) -> Case:
     x = 3 * numbers.normal(tokens, parts, heads, d_kv)
     x[tokens // 2, 0] = 0.0  # has no largest number to scale by
@@ -223,6 +231,8 @@ def edge_cases() -> list[Case]:
                 encoder(numbers, [1, 5, 16], 2, d_kv),
                 cross(numbers, 3, 17, 2, d_kv),
                 cross_int8(numbers, 3, 17, 2, d_kv),
+                shared(cross(numbers, 3, 17, 2, d_kv), [2, 0, 0, 2, 2]),
+                shared(cross_int8(numbers, 3, 17, 2, d_kv), [2, 0, 0, 2, 2]),
                 heads_in_8_bits(numbers, 5, 2, 3, d_kv),
             )
         ),
@@ -232,6 +242,12 @@ def edge_cases() -> list[Case]:
             attention(numbers, 2, length, 5, 20)
             for length in (1, 3, 4, 8, 16, 33, 64)
             for attention in (cross, cross_int8)
+        ),
+        *(
+            shared(attention(numbers, 2, length, 5, 20), sources)
+            for length in (1, 3, 8, 33)
+            for attention in (cross, cross_int8)
+            for sources in ([1], [0, 1], [1, 1], [0] * 4, [1, 0, 1, 1, 1, 1, 0, 1])
         ),
         *(
             cached(numbers, 2, columns, 5, 24, distances)
@@ -260,6 +276,7 @@ def lying_cases() -> Iterator[tuple[Case, str]]:
     yield from _lying_products(numbers)
     yield from _lying_encoder(numbers)
     yield from _lying_decoder(numbers)
+    yield from _lying_sources(numbers)
     yield from _lying_choosing(numbers)
 
 
@@ -317,7 +334,7 @@ def _lying_decoder(numbers: Numbers) -> Iterator[tuple[Case, str]]:
     yield _changed(read, "key", numbers.normal(2, 1, 5, 8)), "key must be"
     yield _changed(read, "key", numbers.normal(2, 2, 5)), "key must be"
     yield _changed(read, "value", numbers.normal(2, 2, 4, 8)), "value must have the shape of key"
-    yield _changed(read, "lengths", np.array([5], np.int32)), "lengths must be (batch)"
+    yield _changed(read, "lengths", np.array([5], np.int32)), "lengths must be (sources)"
     yield _changed(read, "lengths", np.array([5, 6], np.int32)), "from 1 to the length"
     yield _changed(read, "lengths", np.array([5, 0], np.int32)), "from 1 to the length"
 
@@ -351,6 +368,19 @@ def _lying_decoder(numbers: Numbers) -> Iterator[tuple[Case, str]]:
     yield _changed(choice, "logits", numbers.normal(2, 5)), "logits must be"
     yield _changed(choice, "logits", numbers.normal(2, 2, 5)), "logits must be"
     yield _changed(choice, "logits", numbers.normal(2, 1, 1)), "logits must be"
+
+
+def _lying_sources(numbers: Numbers) -> Iterator[tuple[Case, str]]:
+    for of in (cross, cross_int8):
+        case = shared(of(numbers, 2, 5, 2, 8), [1, 0, 1])
+        yield _changed(case, "sources", np.array([1, 0], np.int32)), "sources must be (batch)"
+        yield _changed(case, "sources", np.array([[1, 0, 1]], np.int32)), "sources must be (batch)"
+        for wrong in (-1, 2, np.iinfo(np.int32).max, np.iinfo(np.int32).min):
+            changed = _changed(case, "sources", np.array([1, 0, wrong], np.int32))
+            yield changed, "sources must be from 0"
+        yield _changed(case, "query", numbers.normal(3, 1, 15)), "query must be"
+        yield _changed(case, "lengths", np.array([5, 4, 3], np.int32)), "lengths must be (sources)"
+        yield _changed(case, "lengths", np.array([5, 6], np.int32)), "from 1 to the length"
 
 
 def _lying_choosing(numbers: Numbers) -> Iterator[tuple[Case, str]]:
