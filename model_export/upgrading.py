@@ -31,7 +31,7 @@ from engine.contracts import Prompt
 from engine.generate import generate
 from engine.ort import OrtEngine, OrtModel
 from engine.sources import SOURCES
-from model_export import choosing, operators
+from model_export import choosing, graphs, operators
 from model_export.assembly import replacing
 
 _ROWS = 16
@@ -61,6 +61,7 @@ def upgrade(folder: Path, out: Path) -> Manifest:
             onnx.save(choosing.candidates(), partial / CANDIDATES)
             onnx.save(choosing.draw(), partial / DRAW)
         _share_sources(decoder)
+        decoder.graph.doc_string = graphs.__doc__ or ""
         onnx.save(decoder, partial / DECODER)
         files = {path.name: fingerprint(path) for path in sorted(partial.iterdir())}
         new = replace(old, format=FORMAT, files=files)
