@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import onnxruntime as ort
 import pytest
 
@@ -20,7 +22,7 @@ from engine.generate import generate
 from engine.kv_slots import KVSlots
 from engine.ort import OrtEngine, OrtModel
 from engine.sessions import open_sessions
-from engine.step_calls import rounded
+from engine.step_calls import StepCalls, rounded
 
 ROWS = 6
 Bound = tuple[object, ...]
@@ -140,6 +142,37 @@ def test_calls_of_a_graph_have_the_same_shapes_and_addresses(captured: CapturedM
 )
 def test_rows_are_rounded_to_a_power_of_two(active: int, capacity: int, rows: int) -> None:
     assert rounded(active, capacity) == rows
+
+
+class Counting:
+    """A decoder that only takes bindings."""
+
+    def io_binding(self) -> SimpleNamespace:
+        def nothing(*_: object) -> None:
+            pass
+
+        return SimpleNamespace(bind_ortvalue_input=nothing, bind_ortvalue_output=nothing,
+                               bind_input=nothing, bind_output=nothing)  # fmt: skip
+
+    def run_with_iobinding(self, binding: SimpleNamespace) -> None:
+        pass
+
+
+def test_few_bindings_are_made_for_any_number_of_sources() -> None:
+    bound: list[tuple[int, int]] = []
+    calls = StepCalls(
+        Counting(),
+        lambda _, rows, sources: bound.append((rows, sources)),
+        inputs={"past": np.zeros(16, np.int32)},
+        source_inputs={"source_lengths": np.ones(16, np.int32)},
+        outputs={"best": np.zeros(16, np.int64)},
+        idle=(),
+        device="cpu",
+        captured=False,
+    )
+    for sources in (1, 2, 3, 4, 5, 8, 9, 12):
+        calls.run(12, sources)
+    assert bound == [(12, 1), (12, 2), (12, 4), (12, 8), (12, 12)]
 
 
 def test_a_source_beyond_the_fixed_slots_is_an_error(captured: CapturedModel) -> None:

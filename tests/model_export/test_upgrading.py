@@ -22,8 +22,8 @@ BEAMS = Decoding(num_beams=3, num_return_sequences=3)
 DRAWN = Decoding(do_sample=True, seed=3, num_return_sequences=3)
 
 
-def engine(folder: Path) -> OrtEngine:
-    model = OrtModel(folder, load_manifest(folder), threads=1, provider="cpu")
+def engine(folder: Path, kernels: str = "auto") -> OrtEngine:
+    model = OrtModel(folder, load_manifest(folder), threads=1, provider="cpu", kernels=kernels)
     return OrtEngine(model, rows=8)
 
 
@@ -32,12 +32,12 @@ def sources(folder: Path) -> list[tuple[int, ...]]:
     return [tuple(case["source"]) for case in cases]
 
 
-def answers(folder: Path, *decodings: Decoding) -> list[list[list[int]]]:
+def answers(folder: Path, *decodings: Decoding, kernels: str = "auto") -> list[list[list[int]]]:
     """Return the answers to the reference questions, with each of the settings."""
     prompts = [
         Prompt(source, decoding=decoding) for source in sources(folder) for decoding in decodings
     ]
-    found = generate(engine(folder), prompts)
+    found = generate(engine(folder, kernels), prompts)
     return [[list(one.tokens) for one in answer.hypotheses] for answer in found]
 
 
@@ -66,7 +66,9 @@ def test_rows_of_an_upgraded_bundle_read_one_copy_and_answer_as_before(
     inputs = {value.name for value in onnx.load(new / DECODER).graph.input}
     assert ("sources" in inputs) == (precision != "fp16")
     settings = Decoding(), BEAMS, DRAWN
-    assert answers(new, *settings) == answers(old_5, *settings)
+    for kernels in ("auto", "none"):
+        before = answers(old_5, *settings, kernels=kernels)
+        assert answers(new, *settings, kernels=kernels) == before
 
 
 @pytest.fixture
