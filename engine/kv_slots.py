@@ -116,11 +116,11 @@ class KVSlots:
         """Add a prompt's rows; copy the keys and values that they read from `cross`, the encoder's
         `cross_outputs` (each 2 * layers, 1, heads, tokens, width), from token `begin` on.
         """
+        if not prompt.decoding.plain and self._tasks is None:
+            raise ValueError(f"{prompt.decoding}: this bundle decodes greedily only")
         rows = [self._add_row(key, prompt) for _ in range(prompt.rows)]
         self._sources.add(rows, cross, begin, begin + len(prompt.source))
-        if not prompt.decoding.plain:
-            if self._tasks is None:
-                raise ValueError(f"{prompt.decoding}: this bundle decodes greedily only")
+        if self._tasks is not None and not prompt.decoding.plain:
             self._tasks.add(key, prompt, rows, most=_most(prompt, self.columns))
             self._has_task[rows] = True
         elif prompt.forced:

@@ -87,6 +87,14 @@ def test_format_4_is_read(old: Path) -> None:
 
 
 @PRECISIONS
+def test_a_prompt_that_format_4_cannot_decode_takes_no_rows(old: Path) -> None:
+    refusing = engine(old)
+    with pytest.raises(ValueError, match="this bundle decodes greedily only"):
+        refusing.join({"beams": Prompt(sources(old)[0], decoding=BEAMS)})
+    assert refusing.active == 0
+
+
+@PRECISIONS
 def test_an_upgraded_bundle_answers_as_before_and_can_do_more(old: Path, tmp_path: Path) -> None:
     new = tmp_path / "new"
     assert upgrade(old, new).format == 4
