@@ -231,8 +231,6 @@ def edge_cases() -> list[Case]:
                 encoder(numbers, [1, 5, 16], 2, d_kv),
                 cross(numbers, 3, 17, 2, d_kv),
                 cross_int8(numbers, 3, 17, 2, d_kv),
-                shared(cross(numbers, 3, 17, 2, d_kv), [2, 0, 0, 2, 2]),
-                shared(cross_int8(numbers, 3, 17, 2, d_kv), [2, 0, 0, 2, 2]),
                 heads_in_8_bits(numbers, 5, 2, 3, d_kv),
             )
         ),
@@ -242,12 +240,6 @@ def edge_cases() -> list[Case]:
             attention(numbers, 2, length, 5, 20)
             for length in (1, 3, 4, 8, 16, 33, 64)
             for attention in (cross, cross_int8)
-        ),
-        *(
-            shared(attention(numbers, 2, length, 5, 20), sources)
-            for length in (1, 3, 8, 33)
-            for attention in (cross, cross_int8)
-            for sources in ([1], [0, 1], [1, 1], [0] * 4, [1, 0, 1, 1, 1, 1, 0, 1])
         ),
         *(
             cached(numbers, 2, columns, 5, 24, distances)
@@ -260,7 +252,19 @@ def edge_cases() -> list[Case]:
             for tokens, count in ((1, 1), (2, 2), (7, 3), (16, 16), (17, 1), (33, 20), (1030, 9))
             for case in choosing(numbers, 4, tokens, count)
         ),
+        *_shared_cases(),
     ]  # fmt: skip
+
+
+def _shared_cases() -> Iterator[Case]:
+    """Sources of every number of rows up to and beyond those that are computed together."""
+    numbers = Numbers(9)
+    for of in (cross, cross_int8):
+        for d_kv in (1, 4, 7, 8, 15, 16, 17, 32, 33, 64, 80, 128, 255, 256):
+            yield shared(of(numbers, 3, 17, 2, d_kv), [2, 0, 0, 2, 2])
+        for length in (1, 3, 8, 33):
+            for sources in ([1], [0, 1], [1, 1], [0] * 4, [1, 0, 1, 1, 1, 1, 0, 1]):
+                yield shared(of(numbers, 2, length, 5, 20), sources)
 
 
 def _changed(case: Case, name: str, value: np.ndarray) -> Case:
