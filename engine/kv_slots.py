@@ -116,11 +116,12 @@ class KVSlots:
         """Add a prompt's rows; copy the keys and values that they read from `cross`, the encoder's
         `cross_outputs` (each 2 * layers, 1, heads, tokens, width), from token `begin` on.
         """
-        if not prompt.decoding.plain and self._tasks is None:
+        is_plain = prompt.decoding.plain
+        if not is_plain and self._tasks is None:
             raise ValueError(f"{prompt.decoding}: this bundle decodes greedily only")
         rows = [self._add_row(key, prompt) for _ in range(prompt.rows)]
         self._sources.add(rows, cross, begin, begin + len(prompt.source))
-        if self._tasks is not None and not prompt.decoding.plain:
+        if self._tasks is not None and not is_plain:
             self._tasks.add(key, prompt, rows, most=_most(prompt, self.columns))
             self._has_task[rows] = True
         elif prompt.forced:
@@ -195,7 +196,8 @@ class KVSlots:
 
     def step(self) -> dict[Hashable, Answer]:
         """Decode one token in every row. Remove and return the finished rows."""
-        self._close_gaps()
+        if self._slots.have_gaps:
+            self._close_gaps()
         if not self._steps_before_full:
             self._grow()
         self._steps_before_full -= 1

@@ -15,6 +15,10 @@ class Slots:
         self._gaps: list[int] = []
 
     @property
+    def have_gaps(self) -> bool:
+        return bool(self._gaps)
+
+    @property
     def in_use(self) -> int:
         return self._end - len(self._gaps)
 

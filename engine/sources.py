@@ -37,7 +37,7 @@ class Sources:
         self.are_shared = SOURCES in kinds
         self.lengths = np.ones(capacity, np.int32)  # of a free slot 1, which any graph takes
         self.of_rows = np.zeros(capacity, np.int32)
-        self._readers = np.zeros(capacity, np.int32)  # rows that read each source
+        self._readers = [0] * capacity  # rows that read each source
         self._slots = Slots()
         self._lines = (2 * shape.decoder_layers, capacity, shape.heads)
         self._device = device
@@ -77,15 +77,16 @@ class Sources:
                 block.copy(slot, read, 0, end - begin, begin=begin)
             self.lengths[slot] = end - begin
             self._readers[slot] = len(readers)
-            self.of_rows[readers] = slot
+            for row in readers:
+                self.of_rows[row] = slot
 
     def leave(self, row: int) -> None:
         """End the reading of one row; a source without readers is freed."""
-        slot = self.of_rows[row]
+        slot = int(self.of_rows[row])
         self._readers[slot] -= 1
         if not self._readers[slot]:
             self.lengths[slot] = 1
-            self._slots.free(int(slot))
+            self._slots.free(slot)
 
     def clear(self) -> None:
         self.lengths[:] = 1

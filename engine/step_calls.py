@@ -61,8 +61,9 @@ class StepCalls:
     def run(self, active: int, sources: int) -> None:
         """Call the graph for the first `active` rows, which read the first `sources`."""
         if self._copies is None:
-            # Rounded, so that there are few bindings: of greedy rows, a source each, none is more.
-            self._decoder.run_with_iobinding(self._binding(active, rounded(sources, active)))
+            if sources != active:  # rounded, so that there are few bindings
+                sources = rounded(sources, active)
+            self._decoder.run_with_iobinding(self._binding(active, sources))
             return
         rows = rounded(active, self._capacity)
         for name in self._idle:
