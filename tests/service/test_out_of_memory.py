@@ -119,6 +119,13 @@ def test_more_rows_are_tried_after_many_full_steps() -> None:
     assert len(tried) == 6 * 500
 
 
+def test_a_row_may_always_join() -> None:
+    room = Room(2)
+    for _ in range(3):
+        room.exceeded()
+    assert room.rows == 1
+
+
 @pytest.mark.parametrize("message", FULL)
 def test_what_says_that_memory_is_full(message: str) -> None:
     @told_out_of_memory
