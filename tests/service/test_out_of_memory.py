@@ -119,6 +119,34 @@ def test_more_rows_are_tried_after_many_full_steps() -> None:
     assert len(tried) == 6 * 500
 
 
+def test_steps_that_suffice_are_told_to_the_room() -> None:
+    """Two rows were too many once; a prompt of two tokens takes two steps."""
+    raised = [OutOfMemory("out of memory")]
+
+    def before(active: list[Tokens]) -> None:
+        if len(active) == 2 and raised:
+            raise raised.pop()
+
+    report = run(EchoEngine(before, rows=2), [Prompt((7, 1))] * 300, rows=2)
+    sizes = [rows for rows, _ in report.steps]
+    assert sizes[:500] == [1] * 500
+    assert sizes[500:] == [2] * (len(sizes) - 500)
+    assert len(report.finished) == 298
+
+
+def test_steps_before_the_memory_was_full_count_no_more() -> None:
+    room = Room(16)
+    room.exceeded()
+    for _ in range(499):
+        room.sufficed(8)
+    room.exceeded()
+    for _ in range(499):
+        room.sufficed(4)
+    assert room.rows == 4
+    room.sufficed(4)
+    assert room.rows == 6
+
+
 def test_a_row_may_always_join() -> None:
     room = Room(2)
     for _ in range(3):
