@@ -65,7 +65,7 @@ class Sources:
     @property
     def room(self) -> int:
         """The most tokens of a source that have room now."""
-        return self._blocks[0].shape[3]
+        return int(self._blocks[0].shape[3])
 
     def add(self, rows: Sequence[int], cross: Sequence[DeviceArray], begin: int, end: int) -> None:
         """Copy a source for these rows: the tokens from `begin` to `end` of `cross`, the encoder's
