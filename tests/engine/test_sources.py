@@ -51,7 +51,7 @@ class Binding:
         self, name: str, _device: str, _id: int, element: np.dtype, shape: list[int], address: int
     ) -> None:
         size = int(np.prod(shape)) * element.itemsize
-        memory = (ctypes.c_char * size).from_address(address)
+        memory = memoryview((ctypes.c_char * size).from_address(address)).cast("B")
         self.arrays[name] = np.frombuffer(memory, element).reshape(shape)
 
 
