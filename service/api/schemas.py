@@ -9,6 +9,9 @@ from pydantic import (
     ConfigDict,
     Field,
     StrictInt,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
 
@@ -23,6 +26,18 @@ TimeoutMs = Annotated[
     StrictInt | None,
     Field(gt=0, le=600_000, description="Deadline of this request, in milliseconds."),
 ]
+
+
+def expecting(what: str) -> WrapValidator:
+    """Return the rule that a value is `what`, in place of a fault for each of its types."""
+
+    def read(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise ValueError(f"expected {what}") from None
+
+    return WrapValidator(read)
 
 
 class Strict(BaseModel):

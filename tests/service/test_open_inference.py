@@ -286,7 +286,7 @@ def test_what_is_not_there_is_404_in_the_protocols_words(bundle: Path) -> None:
             ("/v2/models/other", "no model 'other'; there is 'tiny'"),
             ("/v2/models/other/ready", "no model 'other'; there is 'tiny'"),
             ("/v2/models/tiny/versions/9", "no version '9' of 'tiny'; there is '0.0.1'"),
-            ("/v2/nowhere", "Not Found"),
+            ("/v2/nowhere", "Not Found: there is no GET /v2/nowhere; /docs lists the routes"),
         ):
             assert error(await client.get(path), 404) == said
         assert error(await client.post("/v2/models/other/infer", json=question("x")), 404)

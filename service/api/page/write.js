@@ -10,7 +10,7 @@ const NUMBERS = [
   { name: "num_return_sequences", label: "Answers", step: 1, min: 1 },
   { name: "temperature", label: "Temperature", step: 0.1, min: 0.1, when: "sampled" },
   { name: "top_k", label: "Top k", step: 1, min: 0, when: "sampled" },
-  { name: "top_p", label: "Top p", step: 0.05, min: 0.05, when: "sampled" },
+  { name: "top_p", label: "Top p", step: 0.05, min: 0, when: "sampled" },
   { name: "seed", label: "Seed", step: 1, min: 0, when: "sampled" },
   { name: "repetition_penalty", label: "Repetition penalty", step: 0.1, min: 0.1 },
   { name: "no_repeat_ngram_size", label: "No repeated n-gram of", step: 1, min: 0 },
