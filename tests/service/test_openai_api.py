@@ -245,7 +245,7 @@ REFUSED: list[tuple[dict[str, Any], str, str | None]] = [
     ),
     (
         {"max_tokens": 2, "extra_body": {"max_new_tokens": 3}},
-        "max_new_tokens is 3, max_tokens is 2; expected one of them",
+        "max_tokens is 2, max_new_tokens is 3; expected one of them",
         "max_tokens",
     ),
     ({"extra_body": {"min_new_tokens": 17}}, "min_new_tokens is 17; max_new", "min_new_tokens"),

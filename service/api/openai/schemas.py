@@ -126,7 +126,7 @@ _LEAST_SEED = -(1 << 63)
 def _require_one_name(name: str, value: int | None, other: str, same: int | None) -> None:
     """Raise `ValueError` for two values of a setting that has two names."""
     if None not in (value, same) and value != same:
-        raise ValueError(f"{other} is {same}, {name} is {value}; expected one of them")
+        raise ValueError(f"{name} is {value}, {other} is {same}; expected one of them")
 
 
 class Logprobs(BaseModel):
