@@ -12,11 +12,14 @@ from engine.contracts import MOST_BEAMS, MOST_LOGPROBS
 from service.api.answering import Fault, each, require_batch
 from service.api.schemas import expecting
 from service.generating.generator import GenerationRequest
+from service.generating.settings import seeded
 from service.generating.written import Written
 from service.runtime import Runtime
 
 _MOST_TEXTS = 64
-Texts = Annotated[list[str], Field(max_length=_MOST_TEXTS, fail_fast=True)]
+_MOST_CHARACTERS = 1000  # of each
+_Text = Annotated[str, Field(max_length=_MOST_CHARACTERS)]
+Texts = Annotated[list[_Text], Field(max_length=_MOST_TEXTS, fail_fast=True)]
 
 
 def _only(value: float | bool | str) -> AfterValidator:
@@ -89,7 +92,10 @@ class DecodingSettings(BaseModel):
         None, description="Added to the logit of a token, by its id."
     )
     stop: Annotated[
-        str | Texts | None, expecting(f"a text, or a list of at most {_MOST_TEXTS}")
+        _Text | Texts | None,
+        expecting(
+            f"a text, or a list of at most {_MOST_TEXTS}, of up to {_MOST_CHARACTERS} characters"
+        ),
     ] = Field(None, description="The answer is cut before the first of these texts.")
 
     def settings(self) -> dict[str, Any]:
@@ -151,12 +157,14 @@ def requests_of(
     require_batch(runtime, sources)  # before any work on them
     settings = {**body.settings(), **(changes or {})}
     truncate = body.cut_at(runtime.model.manifest.limits.max_source_tokens)
+    decoding = runtime.generator.decoding(settings)
+    forced = runtime.generator.forced(body.prefix) if body.prefix else ()
     named = bool(field) and len(sources) > 1
     return [
         GenerationRequest(
             source,
-            runtime.generator.decoding(settings),
-            prefix=body.prefix or "",
+            seeded(decoding),
+            forced=forced,
             truncate=truncate,
             known_only=known_only,
             details=body.wants_tokens,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StrictInt,
@@ -38,6 +39,10 @@ def expecting(what: str) -> WrapValidator:
             raise ValueError(f"expected {what}") from None
 
     return WrapValidator(read)
+
+
+# A rule for parameters, of which null is as good as none.
+null_as_empty = BeforeValidator(lambda value: {} if value is None else value)
 
 
 class Strict(BaseModel):

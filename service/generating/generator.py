@@ -14,7 +14,7 @@ from engine.tokens import TextCodec
 from service.contracts import Answered, Submit
 from service.errors import InvalidSetting, LimitExceeded, UnknownText
 from service.generating.settings import decoding_of
-from service.generating.source import Source, read_text, read_tokens
+from service.generating.source import Source, longer_than, read_text, read_tokens
 from service.generating.written import (
     Written,
     WrittenText,
@@ -38,7 +38,7 @@ class GenerationRequest:
 
     source: str | tuple[int, ...]
     decoding: Decoding = GREEDY
-    prefix: str = ""  # the answer begins so
+    forced: tuple[int, ...] = ()  # the answer begins with these tokens
     truncate: int | None = None  # cut a longer text to so many tokens; None: reject it
     known_only: bool = False  # reject a text with parts that the vocabulary does not have
     details: bool = False  # answer with the tokens one by one
@@ -93,6 +93,28 @@ class Generator:
         """Return a source as text."""
         return source if isinstance(source, str) else self._codec.decode(source)
 
+    def forced(self, prefix: str) -> tuple[int, ...]:
+        """Return the tokens that an answer with this prefix begins with.
+
+        Raises `InvalidSetting` for a prefix that no answer can have, and `LimitExceeded`.
+        """
+        most = self._limits.max_new_tokens
+        if longer_than(prefix, most):
+            raise LimitExceeded(
+                f"prefix has {len(prefix)} characters; the model writes at most {most} tokens"
+            )
+        *forced, _ = tokens = self._codec.encode(prefix)
+        if unknown := self._codec.unknown(prefix, tokens):
+            raise InvalidSetting(
+                f"prefix has {unknown[0]!r:.40}, which the vocabulary does not write"
+            )
+        if self._end in forced:
+            end = self._codec.spelling(self._end)
+            raise InvalidSetting(f"prefix has {end!r}, which would end the answer")
+        if len(forced) >= most:
+            raise LimitExceeded(f"prefix has {len(forced)} tokens; the model writes at most {most}")
+        return tuple(forced)
+
     async def generate(
         self, request: GenerationRequest, *, timeout_s: float, wait: bool = False
     ) -> Written:
@@ -137,7 +159,7 @@ class Generator:
             if request.place:
                 error.args = (f"{request.place}: {error}",)
             raise
-        return source, Prompt(source.tokens, self._forced(request.prefix), request.decoding)
+        return source, Prompt(source.tokens, request.forced, request.decoding)
 
     def _source(self, request: GenerationRequest) -> Source:
         codec, most = self._codec, self._limits.max_source_tokens
@@ -152,22 +174,6 @@ class Generator:
         if request.known_only and source.unknown:
             raise UnknownText(self._name, source.unknown)
         return source
-
-    def _forced(self, prefix: str) -> tuple[int, ...]:
-        """Return the tokens of `prefix`, without an end token."""
-        if not prefix:
-            return ()
-        tokens = self._codec.encode(prefix)
-        if unknown := self._codec.unknown(prefix, tokens):
-            raise InvalidSetting(
-                f"prefix has {unknown[0]!r:.40}, which the vocabulary does not write"
-            )
-        most = self._limits.max_new_tokens
-        if len(tokens) > most:
-            raise LimitExceeded(
-                f"prefix has {len(tokens) - 1} tokens; the model writes at most {most}"
-            )
-        return tokens[:-1]
 
     def _written(
         self,

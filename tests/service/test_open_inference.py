@@ -102,6 +102,16 @@ def test_a_system_has_its_values_as_json(bundle: Path) -> None:
     serve(bundle, scenario)
 
 
+def test_null_is_as_good_as_no_parameters(bundle: Path) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        body = question("x = 1")
+        body["inputs"][0]["parameters"] = None
+        body |= {"parameters": None, "outputs": [{"name": "answer", "parameters": None}]}
+        assert outputs(await client.post(INFER, json=body)) == {"answer": ["1"]}
+
+    serve(bundle, scenario)
+
+
 def test_the_headers_say_how_long_it_took(bundle: Path) -> None:
     """For several questions they are those of the slowest, and the total is at least as long."""
 

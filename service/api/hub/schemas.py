@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     StrictBool,
@@ -16,7 +15,7 @@ from pydantic import (
 
 from engine.contracts import MOST_BEAMS, MOST_LOGPROBS
 from service.api.generation import DecodingSettings, GenerationSettings, No, One, Zero
-from service.api.schemas import Strict, TimeoutMs, expecting, is_none
+from service.api.schemas import Strict, TimeoutMs, expecting, is_none, null_as_empty
 from service.generating.settings import asks_for_sampling
 
 Text = Annotated[str, Field(min_length=1)]
@@ -119,10 +118,6 @@ class HubParameters(PipelineParameters, GenerationSettings):
         return longest if cuts and self.truncate is None else super().cut_at(longest)
 
 
-def _or_empty(parameters: Any) -> Any:
-    return {} if parameters is None else parameters
-
-
 class HubRequest(Strict):
     inputs: Annotated[
         Text | Annotated[list[Text], Field(min_length=1, fail_fast=True)],
@@ -131,9 +126,7 @@ class HubRequest(Strict):
         description="A text, or several.",
         examples=["translate English to German: The house is small."],
     )
-    parameters: Annotated[HubParameters, BeforeValidator(_or_empty)] = Field(
-        default_factory=HubParameters
-    )
+    parameters: Annotated[HubParameters, null_as_empty] = Field(default_factory=HubParameters)
     stream: StrictBool | None = Field(None, description="Server-sent events, for one text.")
     timeout_ms: TimeoutMs = None
 
