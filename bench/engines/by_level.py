@@ -27,10 +27,11 @@ Runs = Mapping[str, Mapping[str, Any]]  # the file of each level's run
 
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    runs = {level: _run(level, arguments.out, arguments.options) for level in levels.here()}
-    text = table(runs)
-    (arguments.out / "levels.md").write_text(text)
-    print(text)
+    runs: dict[str, Mapping[str, Any]] = {}
+    for level in levels.here():
+        runs[level] = _run(level, arguments.out, arguments.options)
+        (arguments.out / "levels.md").write_text(table(runs))  # an hour of work, if it is cut off
+    print(table(runs))
     print(json.dumps({level: run["scenarios"] for level, run in runs.items()}))
     return 0
 
