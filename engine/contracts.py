@@ -112,7 +112,8 @@ class Decoding:
     @property
     def plain(self) -> bool:
         """True for the greedy answer of the model as it is, up to `max_new_tokens`."""
-        return self == Decoding(max_new_tokens=self.max_new_tokens)
+        most = self.max_new_tokens
+        return self == (GREEDY if most is None else Decoding(max_new_tokens=most))
 
 
 def _require(name: str, value: object, holds: bool, expected: str) -> None:
