@@ -265,6 +265,7 @@ def test_the_health_that_the_client_asks_is_readiness(bundle: Path) -> None:
         url = f"http://127.0.0.1:{wire.port}/"
         client = InferenceClient(provider="hf-inference", token=ANONYMOUS)
         assert await asyncio.to_thread(client.health_check, url)
-        assert (await asyncio.to_thread(client.get_endpoint_info, url))["name"]
+        info = await asyncio.to_thread(client.get_endpoint_info, model=url)
+        assert info["max_new_tokens"] == 20
 
     listen(bundle, scenario, **parts(bundle))
