@@ -18,7 +18,7 @@ WIDTH = 104  # the vocabulary, and the spare of the embeddings
 ORDINARY = Prompt(SOURCE)
 BIASES = ((10, 1e6), (11, -1e6), (EOS, 1e6))
 # Nothing is left to write.
-ALL_BANNED = {
+ALL_BANNED: dict[str, Any] = {
     "bad_words": tuple((token,) for token in range(WIDTH) if token != EOS),
     "min_new_tokens": COLUMNS,
 }
