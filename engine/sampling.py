@@ -49,11 +49,14 @@ def choose(
     if scores[0] == -math.inf:
         return 0  # all are banned, and have no probabilities
     cooled = np.array(scores) / decoding.temperature
-    if total is None:
-        weights = np.exp(cooled - cooled[0])
-        probabilities = weights / weights.sum()
-    else:
-        probabilities = np.exp(cooled - total)
+    weights = np.exp(cooled - cooled[0])
+    whole = weights.sum()
+    if total is not None:
+        # It is of fp32, and may be far off where a low temperature makes scores large. What is not
+        # ranked weighs no more than the last that is.
+        most = whole + (width - len(scores)) * weights[-1]
+        whole = math.exp(min(max(total - cooled[0], math.log(whole)), math.log(most)))
+    probabilities = weights / whole
     before = probabilities.cumsum() - probabilities
     kept = (before < decoding.top_p) & (probabilities >= decoding.min_p * probabilities[0])
     kept[0] = True

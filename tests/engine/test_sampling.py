@@ -144,6 +144,13 @@ def test_a_nucleus_wider_than_what_is_ranked_is_ranked_whole() -> None:
     assert choose(nucleus, flat, math.log(11), 0.99, width=11) == 5
 
 
+@pytest.mark.parametrize("error", [-1e4, 0.0, 1e4])
+def test_a_total_that_is_far_off_is_bounded_by_the_ranked(error: float) -> None:
+    """At low temperatures totals are beyond what fp32 can tell apart."""
+    cold, scores = Decoding(do_sample=True, temperature=1e-10, top_p=0.9), [10.0, 9.0, 1.0]
+    assert choose(cold, scores, 1e11 + error, 0.99, width=100) == 0
+
+
 def test_the_whole_vocabulary_as_top_k_is_drawn_from_without_an_order(
     writer_engine: OrtModel,
 ) -> None:
