@@ -5,6 +5,7 @@
 #include "choice.h"
 #include "encoding.h"
 #include "products.h"
+#include "reading.h"
 
 const Level LEVEL = {
     .name = NAME,

@@ -48,8 +48,11 @@ def test_a_missing_file_is_found(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"format": 3}, "format 3; this service reads format 4 and 5: export its checkpoint again"),
-        ({"format": 6}, "format 6; this service reads format 4 and 5: a newer version"),
+        (
+            {"format": 3},
+            "format 3; this service reads formats 4, 5 and 6: export its checkpoint again",
+        ),
+        ({"format": 7}, "format 7; this service reads formats 4, 5 and 6: a newer version"),
         ({"limits": None}, "not a manifest"),
         ({"files": {}}, r"names no encoder\.onnx"),
         ({"files": {"encoder.onnx": {}}}, "not a manifest: KeyError: 'bytes'"),
@@ -96,6 +99,9 @@ def test_auto_runs_on_the_cpu_where_cuda_is_installed_and_does_not_work(
         assert model.provider == "CPUExecutionProvider"
         with pytest.raises(ProviderMissing, match="does not work on this machine"):
             OrtModel(bundle, load_manifest(bundle), threads=1, provider="cuda")
+        # Before a graph is opened, which our kernels for a GPU make invalid on the CPU.
+        with pytest.raises(ProviderMissing, match="does not work on this machine"):
+            open_sessions([bundle / "missing.onnx"], threads=1, provider="cuda")
 
 
 def test_a_manifest_of_nested_brackets_is_refused(copy: Path) -> None:

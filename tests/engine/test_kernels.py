@@ -249,6 +249,68 @@ def test_attention_over_what_was_read_in_8_bits(
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)  # values reach 300
 
 
+def source_inputs(
+    random: np.random.Generator, shape: tuple[int, int, int, int], *, integers: bool
+) -> Arrays:
+    """Return keys, values and lengths of sources, of the shape (sources, heads, length, d_kv)."""
+    sources, heads, length, _ = shape
+    arrays: Arrays = {}
+    for part in ("key", "value"):
+        if integers:
+            arrays[part] = random.integers(-127, 128, shape).astype(np.int8)
+            arrays[f"{part}_scales"] = np.abs(normal(random, sources, heads, length, 1)) / 50
+        else:
+            arrays[part] = normal(random, *shape)
+    return arrays | {"lengths": random.integers(1, length + 1, sources).astype(np.int32)}
+
+
+@each_level
+@some
+@given(
+    seeds,
+    st.tuples(st.integers(1, 5), st.integers(1, 6)),
+    st.sampled_from((4, 16, 20, 32, 64, 80)),
+    st.integers(1, 70),
+    st.lists(st.integers(0, 4), min_size=1, max_size=12),
+    st.booleans(),
+)
+def test_rows_that_read_the_same_source(
+    level: str,
+    seed: int,
+    sizes: tuple[int, int],
+    d_kv: int,
+    length: int,
+    drawn: list[int],
+    integers: bool,
+) -> None:
+    """As the definition says; and to the bit as if each row had a copy of its own."""
+    random = np.random.default_rng(seed)
+    count, heads = sizes
+    read = source_inputs(random, (count, heads, length, d_kv), integers=integers)
+    sources = np.array(drawn, np.int32) % count
+    query = {"query": normal(random, len(sources), 1, heads * d_kv)}
+    kind = "CrossAttentionInt8" if integers else "CrossAttention"
+    shared = Operator(f"Shared{kind}", query | read | {"sources": sources}, {}, num_heads=heads)
+    copies = {name: array[sources] for name, array in read.items()}
+    own = Operator(kind, query | copies, {}, num_heads=heads)
+    (found,), (expected,) = shared.by_kernel(level), shared.by_definition()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    assert np.array_equal(found, own.by_kernel(level)[0])
+    np.testing.assert_allclose(expected, own.by_definition()[0], rtol=1e-4, atol=1e-4)
+
+
+@each_level
+@pytest.mark.parametrize("source", [-1, 2])
+def test_sources_that_are_not_there_are_refused(level: str, source: int) -> None:
+    random = np.random.default_rng(0)
+    read = source_inputs(random, (2, 1, 3, 16), integers=False)
+    query = {"query": normal(random, 3, 1, 16)}
+    sources = {"sources": np.array([0, source, 1], np.int32)}
+    operator = Operator("SharedCrossAttention", query | read | sources, {}, num_heads=1)
+    with pytest.raises(Exception, match="sources must be from 0 to the last"):
+        operator.by_kernel(level)
+
+
 @each_level
 @some
 @given(
@@ -631,6 +693,30 @@ def test_candidates(level: str, seed: int, rows: int, tokens: int, many: int, mo
         assert np.array_equal(best, expected_best)
         np.testing.assert_allclose(logprobs, expected_logprobs, rtol=1e-5, atol=2e-5)
     assert all(len(set(row)) == len(row) for row in best.tolist())
+
+
+@each_level
+@pytest.mark.parametrize("tokens", [103, 32_128, 250_112])
+def test_log_probabilities_keep_their_digits(level: str, tokens: int) -> None:
+    """Of large logits, and over all of mT5's vocabulary, those in float64."""
+    logits = (200 + 5 * np.random.default_rng(1).standard_normal((1, 1, tokens))).astype(np.float32)
+    exact = logits[0, 0].astype(np.float64)
+    exact -= exact.max() + np.log(np.exp(exact - exact.max()).sum())
+    asked = {"logits": logits, "rows": np.zeros(1, np.int64)}
+    asked |= adjustments(np.random.default_rng(0), 1, tokens, 0)
+    ranked = {**asked, "normalised": np.ones(1, np.int32), "count": np.array([64])}
+    drawn = {name: np.full(1, 0.5, np.float32) for name in ("temperatures", "uniforms")}
+    likeliest = Operator("Likeliest", {"logits": logits}, {}, outputs=2, size=1)
+    best, logprobs = likeliest.by_kernel(level)
+    ranking, scores, of_ranking = Operator("Candidates", ranked, {}, outputs=3).by_kernel(level)
+    token, of_token, _ = Operator("Draw", {**asked, **drawn}, {}, outputs=3).by_kernel(level)
+    for tokens_found, found in (
+        (best[0], logprobs[0]),
+        (ranking[0], scores[0]),
+        (ranking[0], of_ranking[0]),
+        (token, of_token),
+    ):
+        np.testing.assert_allclose(found, exact[tokens_found], rtol=0, atol=2e-6)
 
 
 @each_level
