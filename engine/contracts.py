@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, Protocol
+from functools import cached_property
+from typing import Any, Literal, Protocol
 
 Tokens = Sequence[int]
 Choice = tuple[int, float]  # a token and its log-probability
@@ -109,7 +110,7 @@ class Decoding:
         """The number of an engine's rows that it takes."""
         return self.num_return_sequences if self.do_sample else self.num_beams
 
-    @property
+    @cached_property
     def plain(self) -> bool:
         """True for the greedy answer of the model as it is, up to `max_new_tokens`."""
         most = self.max_new_tokens
@@ -134,6 +135,15 @@ class Prompt:
     source: tuple[int, ...]
     forced: tuple[int, ...] = ()
     decoding: Decoding = GREEDY
+
+    def __hash__(self) -> int:
+        """Leave out the settings, which are many and mostly the same: each look-up hashes anew."""
+        return hash((self.source, self.forced))
+
+    def __reduce__(self) -> tuple[type[Prompt], tuple[Any, ...]]:
+        """Leave out default settings, which each message to an engine would repeat."""
+        parts = (self.source, self.forced, self.decoding)
+        return Prompt, parts[:2] if self.decoding is GREEDY else parts
 
     @property
     def rows(self) -> int:

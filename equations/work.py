@@ -79,25 +79,34 @@ class Work:
 def read(text: str) -> Work:
     """The worked form that `text` holds, whoever wrote it. Never raises."""
     net: dict[str, int | None] = {"x": None, "k": None}
-    row: str | None = None  # the kind whose row is being read
+    quotient: int | None = None
+    kind: str | None = None  # of the row that is being read
+    row = 0
     for token in text.split():
-        if row is not None and (value := row_digit(token)) is not None:
-            net[row] = (net[row] or 0) + value
-        elif token[1:].endswith(":") and token[0] in net:
-            row, net[token[0]] = token[0], 0
+        if kind is not None and (value := row_digit(token)) is not None:
+            row += value
+        elif (value := quotient_digit(token)) is not None:
+            quotient = (quotient or 0) + value
+            kind = None  # remainders follow, which nobody needs
+        elif token[0] in net and token[1:].endswith(":"):
+            kind, row = token[0], 0
         elif token[0] != "*":
-            row = None  # a closed row, or the quotient, whose remainders nobody needs
-    return Work(net["x"], net["k"], _answer(text, net["x"], net["k"]))
+            kind = None  # a closed row
+        if kind is not None:
+            net[kind] = row
+    return Work(net["x"], net["k"], _answer(text, net["x"], net["k"], quotient))
 
 
-def _answer(text: str, coefficient: int | None, constant: int | None) -> str | None:
-    if decimal := _DECIMAL_ANSWER.search(text):  # as models before version 2 end
+def _answer(
+    text: str, coefficient: int | None, constant: int | None, quotient: int | None
+) -> str | None:
+    last = text.rfind("=")
+    if decimal := _DECIMAL_ANSWER.match(text, max(0, last - 1)):  # as models before version 2 end
         return decimal[1].replace(" .", "")
     if text.endswith(NO_QUOTIENT):
         if not coefficient or constant is None:
             return None
         return str(Fraction(constant, coefficient))
-    quotient = read_quotient(text)
     return None if quotient is None or "q0=" not in text else str(quotient)
 
 

@@ -19,6 +19,7 @@ from typing import NamedTuple, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.connection import BODY_ARRIVED, CONNECTION, Connection
 from service.handles import RefusedConnections, few_handles_left
 from service.one_write import OneWrite
 
@@ -87,6 +88,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(cast("asyncio.Transport", OneWrite(transport, self.loop)))
+        self._connection = Connection(self.flow.resume_reading)
         self._in_head = True
         self._head_bytes = 0  # as received
         self._read_bytes = 0  # bytes of the head that the parser has reported
@@ -111,6 +113,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect_nothing()
         super().connection_lost(exc)
+        self._connection.lose()
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:
@@ -155,6 +158,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._read_bytes = 0
         super().on_message_begin()
+        self.scope["state"][CONNECTION] = self._connection
 
     def on_url(self, url: bytes) -> None:
         self._read(len(url))
@@ -194,6 +198,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._in_head = True
         self._expect_nothing()
+        self.scope["state"][BODY_ARRIVED] = True
         super().on_message_complete()
 
     # -- called by the server ----------------------------------------------------------------------

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from fastapi import Request
 
+from service.connection import CONNECTION, Connection
 from service.errors import ClientDisconnected
 
 Result = TypeVar("Result")
@@ -22,14 +23,13 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, Result]) -
     assert working is not None, "not in a task: this is a bug"
     disconnected = over = False
 
-    def leave(listening: asyncio.Task[None]) -> None:
+    def leave() -> None:
         nonlocal disconnected
         # A disconnect in the turn in which the work ends calls this although it is removed.
-        if not over and not listening.cancelled():
+        if not over:
             disconnected = working.cancel()
 
-    listening = asyncio.create_task(_disconnected(request))
-    listening.add_done_callback(leave)
+    stop_listening = _listen(request, leave)
     try:
         return await work
     except asyncio.CancelledError:
@@ -39,8 +39,20 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, Result]) -
         raise
     finally:
         over = True
-        listening.remove_done_callback(leave)
-        listening.cancel()
+        stop_listening()
+
+
+def _listen(request: Request, leave: Callable[[], None]) -> Callable[[], object]:
+    """Call `leave` at the disconnect, until the function that this returns is called."""
+    connection: Connection | None = request.scope.get("state", {}).get(CONNECTION)
+    if connection is None:  # another server than ours
+        listening = asyncio.create_task(_disconnected(request))
+        listening.add_done_callback(lambda task: None if task.cancelled() else leave())
+        return listening.cancel
+    if connection.lost:
+        return asyncio.get_running_loop().call_soon(leave).cancel
+    connection.add(leave)
+    return lambda: connection.remove(leave)
 
 
 async def _disconnected(request: Request) -> None:

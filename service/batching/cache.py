@@ -15,12 +15,13 @@ class AnswerCache:
         self._answers: OrderedDict[Prompt, Answer] = OrderedDict()
 
     def get(self, prompt: Prompt) -> Answer | None:
-        if prompt not in self._answers:
-            return None
-        self._answers.move_to_end(prompt)
-        return self._answers[prompt]
+        if (answer := self._answers.get(prompt)) is not None:
+            self._answers.move_to_end(prompt)
+        return answer
 
     def put(self, prompt: Prompt, answer: Answer) -> None:
+        if not self._size:
+            return
         self._answers[prompt] = answer
         self._answers.move_to_end(prompt)
         if len(self._answers) > self._size:

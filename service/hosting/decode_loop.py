@@ -12,12 +12,13 @@ from itertools import islice
 from typing import NamedTuple
 
 from engine.contracts import Answer, Engine, OutOfMemory, Prompt
-from service.batching.policy import BatchLimits, Size, joining
+from service.batching.policy import BatchLimits, Size, joining, steps_between_messages
 from service.contracts import Finished, Join, Joined, Order, Report
 from service.hosting.room import Room
 
 _LOG = logging.getLogger(__name__)
-_TOGETHER_S = 0.002  # the longest that an answer waits to be reported with others
+# The longest that an answer waits to be reported with others, and an order to be read with others.
+_TOGETHER_S = 0.002
 _SILENCE_S = 0.1  # a busy engine reports at least this often, unless one step takes longer
 
 
@@ -33,8 +34,9 @@ class DecodeLoop:
     """Run `engine` until `receive` returns `None`.
 
     `receive(wait)` returns the orders that have arrived, with `wait` at least one, and `None` once
-    there will be no more. `report` is called at once for results that callers wait for, and for the
-    rest at intervals.
+    there will be no more. It is called every few steps (`policy.steps_between_messages`), of a slow
+    model and for a caller that reads along every step. `report` is called then too: at once for
+    results that callers wait for, and for the rest at intervals.
     """
 
     def __init__(
@@ -68,13 +70,23 @@ class DecodeLoop:
                 return
             for order in orders:
                 self._take(order)
-            if self._waiting or self._under_way:
-                self._step()
-            now_s = self._clock()
+            now_s = self._steps()
             if self._report_due(now_s - self._reported_s):
                 report, self._report = self._report, Report()
                 self._reported_s = now_s
                 self._tell(report)
+
+    def _steps(self) -> float:
+        """Make steps until messages are to be exchanged; return the time then."""
+        began_s = now_s = self._clock()
+        for _ in range(steps_between_messages(self._engine.active)):
+            if not (self._waiting or self._under_way):
+                break
+            self._step()
+            now_s = self._clock()
+            if self._streaming or now_s - began_s >= _TOGETHER_S:
+                break
+        return now_s
 
     def _report_due(self, silence_s: float) -> bool:
         if self._report.urgent:
@@ -136,10 +148,12 @@ class DecodeLoop:
         return lost
 
     def _join(self, now_s: float) -> None:
+        if not self._waiting:
+            return
         sizes = [Size(len(prompt.source), prompt.rows) for prompt in self._waiting.values()]
         active = self._engine.active
         # The oldest prompt may have all rows that it needs, if it has the engine for itself.
-        rows = self._room.rows if active or not sizes else max(self._room.rows, sizes[0].rows)
+        rows = self._room.rows if active else max(self._room.rows, sizes[0].rows)
         limits = replace(self._limits, rows=min(rows, self._limits.rows))
         chosen = list(islice(self._waiting, joining(sizes, rows - active, limits)))
         if not chosen:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import pickle
 import re
 from typing import Any
 
 import pytest
 
-from engine.contracts import Decoding, FinishReason, Hypothesis, Prompt
+from engine.contracts import GREEDY, Decoding, FinishReason, Hypothesis, Prompt
 
 
 @pytest.mark.parametrize(
@@ -64,3 +65,21 @@ def test_an_answer_says_how_it_ended() -> None:
     assert reason(3, 4) is FinishReason.END
     assert reason(3, 3) is FinishReason.LENGTH
     assert reason(3, 3, stopped=True) is FinishReason.STOP
+
+
+def test_equal_prompts_have_one_hash_and_settings_tell_prompts_apart() -> None:
+    prompt, sampled = Prompt((5, 1)), Prompt((5, 1), decoding=Decoding(do_sample=True))
+    assert hash(prompt) == hash(Prompt((5, 1), decoding=Decoding()))
+    assert {prompt: "greedy", sampled: "sampled"}[Prompt((5, 1))] == "greedy"
+
+
+@pytest.mark.parametrize("decoding", [GREEDY, Decoding(num_beams=4, stop=("x",))])
+def test_a_prompt_arrives_in_another_process_with_its_settings(decoding: Decoding) -> None:
+    prompt = Prompt((5, 1), (7,), decoding)
+    arrived = pickle.loads(pickle.dumps(prompt))  # noqa: S301  # our own
+    assert arrived == prompt
+    assert arrived.decoding.plain == (decoding is GREEDY)
+
+
+def test_default_settings_are_not_in_a_message() -> None:
+    assert b"temperature" not in pickle.dumps(Prompt((5, 1)))

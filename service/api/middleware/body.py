@@ -8,6 +8,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api import problems
+from service.connection import BODY_ARRIVED
 
 
 class BodyBounds:
@@ -27,7 +28,7 @@ class BodyBounds:
             await self._app(scope, receive, send)
             return
         try:
-            body = None if self._is_announced_too_large(scope) else await self._whole_body(receive)
+            body = await self._whole_body(scope, receive)
         except ClientDisconnect:
             await problems.disconnected()(scope, receive, send)
             return
@@ -48,22 +49,29 @@ class BodyBounds:
                 return int(value[:20]) > self._max_bytes  # 20 digits are too large in any case
         return False
 
-    async def _whole_body(self, receive: Receive) -> bytes | None:
-        """Return the body, or `None` as soon as it exceeds the limit.
+    async def _whole_body(self, scope: Scope, receive: Receive) -> bytes | None:
+        """Return the body, or `None` as soon as it exceeds the limit or is announced to.
 
         Raises `ClientDisconnect`, and `TimeoutError` when the time is over.
         """
-        body = bytearray()
+        if self._is_announced_too_large(scope):
+            return None
+        if BODY_ARRIVED in scope["state"]:  # most arrive with the head, and need no timer
+            return await self._read(receive)
         async with asyncio.timeout(self._timeout_s):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientDisconnect
-                body += message.get("body", b"")
-                if len(body) > self._max_bytes:
-                    return None
-                if not message.get("more_body", False):
-                    return bytes(body)
+            return await self._read(receive)
+
+    async def _read(self, receive: Receive) -> bytes | None:
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            body += message.get("body", b"")
+            if len(body) > self._max_bytes:
+                return None
+            if not message.get("more_body", False):
+                return bytes(body)
 
 
 def replayed(body: bytes, receive: Receive) -> Receive:
