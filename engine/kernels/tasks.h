@@ -4,12 +4,14 @@
 #include "candidates.h"
 #include "choice.h"
 #include "encoding.h"
+#include "float_products.h"
 #include "products.h"
 
 const Level LEVEL = {
     .name = NAME,
     .zero = ZERO,
     .multiply = multiply,
+    .multiply_floats = multiply_floats,
     .attend_cached = attend_cached,
     .attend_cross = attend_cross,
     .attend_encoder = attend_encoder,
