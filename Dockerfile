@@ -5,8 +5,8 @@
 #   docker build --tag cybersolve:convert --build-arg PROVIDER=convert .       CPU, any checkpoint
 #   docker build --tag cybersolve-loadtest --target loadtest .
 #
-# A CUDA image holds the bundled model in fp16, because no GPU computes the int8 of the others. An
-# image that converts serves checkpoints and models of the hub, too.
+# A CUDA image holds our kernels for a GPU, and the bundled model in fp16, because no GPU computes the
+# int8 of the others. An image that converts serves checkpoints and models of the hub, too.
 # requirements/*.txt fix the Python packages with their hashes, and the digest fixes Debian; its
 # security fixes since then are installed over it. `make image-test` builds this file and asks the
 # result a question.
@@ -57,6 +57,15 @@ COPY models/cybersolve-mini-checkpoint /checkpoint
 ARG PROVIDER
 RUN sh deploy/image/model.sh "${PROVIDER}"
 
+# CUDA C++, compiled for a GPU's image alone; elsewhere the sources stay what they are.
+FROM build AS cuda-kernels
+COPY requirements/cuda-kernels.txt requirements/
+COPY engine/__init__.py engine/
+COPY engine/kernels engine/kernels
+COPY deploy/image/cuda_kernels.sh ./
+ARG PROVIDER
+RUN sh cuda_kernels.sh "${PROVIDER}"
+
 FROM build AS build-service
 ARG PROVIDER
 COPY requirements requirements
@@ -67,6 +76,7 @@ RUN case "${PROVIDER}" in \
 COPY pyproject.toml README.md LICENSE ./
 COPY commandline commandline
 COPY engine engine
+COPY --from=cuda-kernels /source/engine/kernels/cuda engine/kernels/cuda
 COPY equations equations
 COPY model_export model_export
 COPY service service

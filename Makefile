@@ -6,6 +6,7 @@ REQUESTS ?= 200000
 VENV ?= .venv
 BASELINES ?= .venv-baselines
 BASELINE_SERVERS ?= .venv-baselines-servers
+NVCC ?= .venv-nvcc
 BIN := $(VENV)/bin
 BUNDLE := models/cybersolve-mini
 COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11
@@ -42,8 +43,8 @@ image-test: $(VENV)/dev.stamp  ## build the images and ask the result a question
 kernel-test: $(VENV)/dev.stamp  ## kernels under sanitizers, and ARM64's emulated (a minute)
 	$(BIN)/pytest -m kernels -o faulthandler_timeout=600
 
-cuda-kernels: $(VENV)/serve.stamp  ## the kernels for a GPU, compiled by nvcc (no GPU is needed)
-	$(BIN)/python -m engine.kernels.cuda
+cuda-kernels: $(NVCC)/nvcc.stamp  ## the kernels for a GPU, compiled by nvcc and g++ (no GPU is needed)
+	$(NVCC)/bin/python -m engine.kernels.cuda
 
 ray-test: $(VENV)/ray.stamp  ## the service and bulk files on a local Ray cluster (minutes)
 	$(BIN)/pytest -m ray -o faulthandler_timeout=600
@@ -121,6 +122,8 @@ lock: $(VENV)/dev.stamp  ## resolve requirements/*.txt anew from pyproject.toml
 	$(COMPILE) --group browser --generate-hashes --constraint requirements/dev.txt \
 		--output-file requirements/browser.txt
 	echo 'setuptools>=80' | $(COMPILE) - --generate-hashes --output-file requirements/build.txt
+	$(COMPILE) --group cuda-kernels --generate-hashes \
+		--output-file requirements/cuda-kernels.txt
 	$(COMPILE) --group wheel --generate-hashes --constraint requirements/dev.txt \
 		--output-file requirements/wheel.txt
 	$(COMPILE) requirements/baselines.in --excludes requirements/excludes.txt \
@@ -129,7 +132,7 @@ lock: $(VENV)/dev.stamp  ## resolve requirements/*.txt anew from pyproject.toml
 		--output-file requirements/baselines-servers.txt
 
 clean:  ## remove the virtual environments
-	rm -rf $(VENV) $(BASELINES) $(BASELINE_SERVERS)
+	rm -rf $(VENV) $(BASELINES) $(BASELINE_SERVERS) $(NVCC)
 
 KERNELS := $(wildcard engine/kernels/*.[ch])
 
@@ -154,6 +157,12 @@ $(VENV)/wheel.stamp: requirements/wheel.txt $(VENV)/serve.stamp
 $(BASELINES)/baselines.stamp: requirements/baselines.txt
 	$(PYTHON) -m venv $(BASELINES)
 	$(BASELINES)/bin/pip install -q -r requirements/baselines.txt
+	touch $@
+
+# Its own environment, because CUDA's runtime there is older than that of the extra `gpu`.
+$(NVCC)/nvcc.stamp: requirements/cuda-kernels.txt
+	$(PYTHON) -m venv $(NVCC)
+	$(NVCC)/bin/pip install -q --require-hashes -r requirements/cuda-kernels.txt
 	touch $@
 
 $(BASELINE_SERVERS)/baselines.stamp: requirements/baselines-servers.txt

@@ -17,7 +17,7 @@ from pathlib import Path
 from bench import command
 from commandline.ranges import COUNT
 from engine.bundle import TOKENIZER, load_manifest
-from engine.contracts import Decoding, Hypothesis, Prompt
+from engine.contracts import Decoding, Engine, Hypothesis, Prompt
 from engine.generate import generate
 from engine.ort import OrtEngine, OrtModel
 from engine.tokens import TextCodec
@@ -48,7 +48,8 @@ class Bench:
 
     def __init__(self, bundle: Path) -> None:
         manifest = load_manifest(bundle)
-        self.engine = OrtEngine(OrtModel(bundle, manifest, threads=1, provider="cpu"), rows=_ROWS)
+        model = OrtModel(bundle, manifest, threads=1, provider="cpu")
+        self.engine: Engine = OrtEngine(model, rows=_ROWS)
         self.eos_id = manifest.architecture.eos_id
         self._codec = TextCodec(bundle / TOKENIZER)
         self._format = FORMATS[manifest.prompt_format]

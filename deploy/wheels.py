@@ -25,6 +25,8 @@ CROSS = {
     "x86_64": ("x86_64-linux-gnu-gcc", "gcc-x86-64-linux-gnu"),
     "aarch64": ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
 }
+# Compiled for a GPU beside this processor, and for newer systems than the rest of a wheel.
+_GPU_KERNELS = "engine/kernels/cuda/library.so"
 _KERNELS = re.compile(r"engine/kernels/library\.abi3\.so")
 
 
@@ -58,12 +60,22 @@ def build(machine: str, out: Path) -> Path:
         (plain,) = Path(folder).glob("*.whl")
         if not any(map(_KERNELS.fullmatch, zipfile.ZipFile(plain).namelist())):
             raise WheelError(f"the kernels for {machine} do not compile")
+        leave_out(plain, _GPU_KERNELS)
         # Names the oldest glibc that the kernels need, instead of any Linux.
         repaired = Path(folder) / "repaired"
         _run(["auditwheel", "repair", "--wheel-dir", str(repaired), str(plain)], environment)
         (wheel,) = repaired.glob("*.whl")
         out.mkdir(parents=True, exist_ok=True)
         return Path(shutil.copy(wheel, out))
+
+
+def leave_out(wheel: Path, name: str) -> None:
+    """Write a wheel anew without the file `name`; `auditwheel repair` does the same to its list."""
+    with zipfile.ZipFile(wheel) as read:
+        kept = [(info, read.read(info)) for info in read.infolist() if info.filename != name]
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as written:
+        for info, content in kept:
+            written.writestr(info, content)
 
 
 def _compiler(machine: str) -> dict[str, str]:

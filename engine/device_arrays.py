@@ -10,30 +10,18 @@ import ctypes
 import math
 import mmap
 from collections.abc import Callable, Sequence
-from functools import cache, cached_property
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from engine.cuda_runtime import Copier, Lines, cuda_runtime
+
 ELEMENTS = {
     "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int8)": np.int8,
 }  # fmt: skip
-
-
-class Copier(Protocol):
-    """Copy within a GPU's memory."""
-
-    def copy(
-        self, to: int, to_pitch: int, of: int, of_pitch: int, *, width: int, lines: int
-    ) -> None:
-        """Copy `lines` of `width` bytes from address `of` to `to`; lines start a pitch apart."""
-        ...
-
-    def wait(self) -> None:
-        """Return when all copies are complete."""
-        ...
 
 
 def _zeros(shape: Sequence[int], element: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -47,11 +35,10 @@ def _zeros(shape: Sequence[int], element: np.dtype[Any]) -> npt.NDArray[Any]:
 
 def zeros(shape: Sequence[int], element: npt.DTypeLike, device: str) -> ort.OrtValue:
     """Return zeros on `device`: fresh memory may hold NaN, which no mask hides."""
-    on_host = _zeros(shape, np.dtype(element))
     if device == "cpu":
-        return ort.OrtValue.ortvalue_from_numpy(on_host)
+        return ort.OrtValue.ortvalue_from_numpy(_zeros(shape, np.dtype(element)))
     value = ort.OrtValue.ortvalue_from_shape_and_type(shape, element, device, 0)
-    value.update_inplace(on_host)
+    cuda_runtime().zero(value.data_ptr(), math.prod(shape) * np.dtype(element).itemsize)
     return value
 
 
@@ -67,7 +54,7 @@ class DeviceArray:
         self._device = device
         self._element = np.dtype(ELEMENTS[value.data_type()])
         self._address: int = value.data_ptr()
-        self._copier = (copier or _cuda()) if device == "cuda" else None
+        self._copier = (copier or cuda_runtime()) if device == "cuda" else None
 
     @classmethod
     def zeros(cls, shape: Sequence[int], element: npt.DTypeLike, device: str) -> DeviceArray:
@@ -95,15 +82,19 @@ class DeviceArray:
             columns = source._on_host[:, source_row, :, begin : begin + length]
             self._on_host[:, row, :, to : to + length] = columns
             return
-        size = self._element.itemsize * self.shape[4]  # bytes of a column
-        pitch, source_pitch = self.shape[3] * size, source.shape[3] * size
-        for part in range(self.shape[0]):
-            address = self._line(part, row) + to * size
-            of = source._line(part, source_row) + begin * size
-            self._copier.copy(
-                address, pitch, of, source_pitch, width=length * size, lines=self.shape[2]
-            )
+        width = length * self._element.itemsize * self.shape[4]
+        parts, _, heads, *_ = self.shape
+        self._copier.copy(
+            self._lines(row, to), source._lines(source_row, begin),
+            width=width, lines=heads, parts=parts,
+        )  # fmt: skip
         self._copier.wait()  # ONNX Runtime's stream does not wait for the copies'
+
+    def _lines(self, row: int, column: int) -> Lines:
+        """Return where a row's heads are, from `column` on."""
+        _, rows, heads, columns, width = self.shape
+        size = self._element.itemsize * width  # bytes of a column
+        return Lines(self._line(0, row) + column * size, columns * size, rows * heads)
 
     def _line(self, part: int, row: int) -> int:
         """Return the address of the first head of a row."""
@@ -118,45 +109,3 @@ class DeviceArray:
         size = math.prod(self.shape) * self._element.itemsize
         memory = memoryview((ctypes.c_char * size).from_address(self._address)).cast("B")
         return np.frombuffer(memory, self._element).reshape(self.shape)
-
-
-_CUDART = ("libcudart.so.13", "libcudart.so.12")
-_DEVICE_TO_DEVICE = 3  # of cudaMemcpyKind
-_SIZE, _POINTER = ctypes.c_size_t, ctypes.c_void_p
-
-
-class _Cuda:
-    """Implement `Copier` with the CUDA runtime that ONNX Runtime has loaded."""
-
-    def __init__(self, runtime: ctypes.CDLL) -> None:
-        self._copy, self._wait = runtime.cudaMemcpy2D, runtime.cudaStreamSynchronize
-        self._copy.argtypes = [_POINTER, _SIZE, _POINTER, _SIZE, _SIZE, _SIZE, ctypes.c_int]
-        self._wait.argtypes = [_POINTER]
-
-    def copy(
-        self, to: int, to_pitch: int, of: int, of_pitch: int, *, width: int, lines: int
-    ) -> None:
-        _check(self._copy(to, to_pitch, of, of_pitch, width, lines, _DEVICE_TO_DEVICE))
-
-    def wait(self) -> None:
-        _check(self._wait(None))
-
-
-def _check(code: int) -> None:
-    if code:
-        raise RuntimeError(f"CUDA runtime: error {code} while copying between rows")
-
-
-def _cuda() -> Copier:
-    return _Cuda(cuda_runtime())
-
-
-@cache
-def cuda_runtime() -> ctypes.CDLL:
-    """Return the CUDA runtime that ONNX Runtime has loaded. Raises `RuntimeError` without one."""
-    for library in _CUDART:
-        try:
-            return ctypes.CDLL(library)
-        except OSError:
-            continue
-    raise RuntimeError(f"no CUDA runtime: expected one of {', '.join(_CUDART)}")

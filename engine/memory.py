@@ -5,7 +5,6 @@ Sizes are computed from the shape of the model and the longest source and answer
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import re
 from collections.abc import Callable
@@ -17,7 +16,8 @@ import onnxruntime as ort
 
 from engine.bundle import Architecture, Limits
 from engine.contracts import OutOfMemory
-from engine.device_arrays import ELEMENTS, cuda_runtime
+from engine.cuda_runtime import cuda_runtime
+from engine.device_arrays import ELEMENTS
 
 _LOG = logging.getLogger(__name__)
 _MARGIN = 0.1  # of the free memory: for fragments, and for the libraries' own workspaces
@@ -51,11 +51,7 @@ def told_out_of_memory(method: Method) -> Method:
 
 def free_memory() -> int:
     """Return the free bytes of the current GPU, as the driver counts them."""
-    free, total = ctypes.c_size_t(), ctypes.c_size_t()
-    code = cuda_runtime().cudaMemGetInfo(ctypes.byref(free), ctypes.byref(total))
-    if code:
-        raise RuntimeError(f"CUDA runtime: error {code} while asking for the free memory")
-    return int(free.value)
+    return cuda_runtime().free_memory()
 
 
 def row_bytes(shape: Architecture, limits: Limits, decoder: ort.InferenceSession) -> int:

@@ -3,11 +3,15 @@
 On a GPU a call can be captured as a CUDA graph: all of its kernels start at once instead of one by
 one. A captured call repeats with the same shapes and addresses, so the number of rows is rounded up
 to a power of two, of which each is captured once, and numbers by row have a copy on the device.
+
+ONNX Runtime repeats a captured call by its id alone and ignores what is bound then, so no two
+engines of a session may share an id.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -17,6 +21,7 @@ import onnxruntime as ort
 from engine.device_arrays import zeros
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+_GRAPH_IDS = count(1)  # of this process; 0 stands for calls without an id
 
 
 class StepCalls:
@@ -43,6 +48,7 @@ class StepCalls:
         self._device = device
         self._capacity = len(next(iter(inputs.values())))
         self._bindings: dict[int, ort.IOBinding] = {}
+        self._options: dict[int, ort.RunOptions] = {}  # of captured calls
         self._copies = (
             {name: _Copy(array, device) for name, array in {**inputs, **outputs}.items()}
             if captured
@@ -65,9 +71,10 @@ class StepCalls:
             self._inputs[name][active:rows] = number
         for name in self._inputs:
             self._copies[name].upload()
-        options = ort.RunOptions()
-        options.add_run_config_entry("gpu_graph_id", str(rows))
-        self._decoder.run_with_iobinding(self._binding(rows), options)
+        if rows not in self._options:
+            self._options[rows] = ort.RunOptions()
+            self._options[rows].add_run_config_entry("gpu_graph_id", str(next(_GRAPH_IDS)))
+        self._decoder.run_with_iobinding(self._binding(rows), self._options[rows])
         for name in self._outputs:
             self._copies[name].download()
 

@@ -17,7 +17,8 @@ from typing import Any
 
 from commandline.parser import Parser
 from commandline.ranges import COUNT, number
-from engine.bundle import NO_PROMPT, BundleError, Limits
+from engine.bundle import NO_PROMPT, BundleError, Limits, Manifest
+from engine.contracts import Tokens
 from equations.errors import EquationError
 from equations.formats import CONFIG_KEY, FORMATS, detect
 from model_export.provenance import RunError, commit, training_of
@@ -52,17 +53,19 @@ def _export(arguments: argparse.Namespace) -> None:
     from model_export.assembly import Identity, sources_of, texts_of
     from model_export.bundle import write_bundle
     from model_export.card import write_card
+    from model_export.compared_texts import read_questions, read_texts, require_fit
 
     checkpoint = _checkpoint(arguments.run)
     if arguments.texts is not None:
         prompt_format, target_format = NO_PROMPT, "text"
-        sources = texts_of(_lines(arguments.texts)[: arguments.parity], checkpoint)
+        sources = texts_of(read_texts(arguments.texts, arguments.parity), checkpoint)
     else:
         prompt_format = arguments.prompt_format or _format_of(checkpoint)
         target_format = FORMATS[prompt_format].target
-        questions = _questions(arguments.questions, arguments.parity)
+        questions = read_questions(arguments.questions, arguments.parity)
         sources = sources_of(questions, prompt_format, checkpoint)
-    _require_fit(sources, arguments.max_source_tokens)
+    remedy = "give --max-source-tokens, or shorter texts"
+    require_fit(sources, arguments.max_source_tokens, remedy)
     identity = Identity(
         name=arguments.name or arguments.out.resolve().name,
         version=arguments.version,
@@ -115,43 +118,67 @@ def _describe(arguments: argparse.Namespace) -> None:
 
 
 def _parity(arguments: argparse.Namespace) -> None:
-    if arguments.settings:
-        _parity_of_settings(arguments)
-        return
     from engine.bundle import load_manifest
-    from model_export.assembly import sources_of
+
+    manifest = load_manifest(arguments.bundle)
+    compare = _compare_greedy if arguments.settings is None else _compare_settings
+    different = compare(arguments, manifest, _compared(arguments, manifest))
+    if manifest.precision == "fp32" and different:
+        raise RunError(f"{different} answers differ from PyTorch's")
+
+
+def _compared(arguments: argparse.Namespace, manifest: Manifest) -> list[Tokens]:
+    """Return the sources to compare on: texts as they are, or a dataset's questions."""
+    from model_export.assembly import sources_of, texts_of
+    from model_export.compared_texts import read_questions, read_texts, require_fit
+
+    if arguments.texts is not None:
+        sources = texts_of(read_texts(arguments.texts, arguments.questions), arguments.checkpoint)
+    elif manifest.solves:
+        questions = read_questions(arguments.data, arguments.questions)
+        sources = sources_of(questions, manifest.prompt_format, arguments.checkpoint)
+    else:
+        raise RunError(f"{arguments.bundle}: solves no equations; expected --texts FILE")
+    require_fit(sources, manifest.limits.max_source_tokens, "give shorter texts")
+    return sources
+
+
+def _compare_greedy(
+    arguments: argparse.Namespace, manifest: Manifest, sources: Sequence[Tokens]
+) -> int:
+    """Print how plain greedy answers compare; return the number of those that differ."""
     from model_export.checkpoint.reading import read_checkpoint
     from model_export.parity import compare, engine_answers
     from model_export.reference import Reference
 
-    manifest = load_manifest(arguments.bundle)
-    questions = _questions(arguments.data, arguments.questions)
-    sources = sources_of(questions, manifest.prompt_format, arguments.checkpoint)
     reference = Reference(read_checkpoint(arguments.checkpoint))
     expected = reference.answers(sources, manifest.limits.max_new_tokens)
-    found = engine_answers(arguments.bundle, manifest, sources)
-    comparison = compare(found, expected)
+    comparison = compare(engine_answers(arguments.bundle, manifest, sources), expected)
     print(json.dumps(comparison.to_dict()))
-    if manifest.precision == "fp32" and comparison.different:
-        raise RunError(f"{comparison.different} of {comparison.questions} differ from PyTorch")
+    return comparison.different
 
 
-def _parity_of_settings(arguments: argparse.Namespace) -> None:
-    from engine.bundle import load_manifest
-    from model_export.assembly import sources_of
-    from model_export.exactness import compare_settings
+def _compare_settings(
+    arguments: argparse.Namespace, manifest: Manifest, sources: Sequence[Tokens]
+) -> int:
+    """Print a line for each settings; return the number of answers that differ."""
+    from model_export.exactness import SETTINGS, compare_settings
 
-    manifest = load_manifest(arguments.bundle)
-    questions = _questions(arguments.data, arguments.questions)
-    sources = sources_of(questions, manifest.prompt_format, arguments.checkpoint)
+    chosen = {
+        name: decoding for name, decoding in SETTINGS.items() if name.startswith(arguments.settings)
+    }
+    if not chosen:
+        names = ", ".join(SETTINGS)
+        raise RunError(
+            f"--settings {arguments.settings!r}: expected the beginning of one of {names}"
+        )
     different = 0
     for name, equality in compare_settings(
-        arguments.checkpoint, arguments.bundle, manifest, sources
+        arguments.checkpoint, arguments.bundle, manifest, sources, chosen
     ):
         print(json.dumps({"settings": name, **asdict(equality)}), flush=True)
         different += equality.different
-    if manifest.precision == "fp32" and different:
-        raise RunError(f"{different} answers differ from PyTorch's")
+    return different
 
 
 def _single(arguments: argparse.Namespace) -> None:
@@ -184,33 +211,6 @@ def _calibration_error(figures: Mapping[str, Any]) -> dict[str, float]:
     return {} if known is None else {"calibration_error": known["expected_calibration_error"]}
 
 
-def _require_fit(sources: Sequence[Sequence[int]], limit: int) -> None:
-    """Raise `RunError` if the service would refuse a text that the bundle is compared on."""
-    longest = max(range(len(sources)), key=lambda i: len(sources[i]))
-    if len(sources[longest]) > limit:
-        raise RunError(
-            f"text {longest + 1} of those compared has {len(sources[longest])} tokens; expected at "
-            f"most {limit}: give --max-source-tokens, or shorter texts"
-        )
-
-
-def _lines(path: Path) -> list[str]:
-    """Return the lines of a text file that are not empty."""
-    texts = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not texts:
-        raise RunError(f"{path}: no text; expected one a line")
-    return texts
-
-
-def _questions(path: Path, count: int) -> list[str]:
-    """Return the first `count` questions of a dataset file."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    questions = [line for line in lines if line.startswith("Solve ")][:count]
-    if not questions:
-        raise RunError(f"{path}: no line starts with 'Solve '")
-    return questions
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m model_export", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -239,10 +239,19 @@ def _parser() -> argparse.ArgumentParser:
     parity.add_argument("--questions", type=COUNT, default=10_000, help="how many to compare")
     parity.add_argument(
         "--settings",
-        action="store_true",
-        help="compare beams of 2, 4 and 8 and penalties, a line each (default: greedy decoding)",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="compare beams of 2, 4 and 8 and penalties, a line each, or those whose names begin "
+        "with NAME, such as '8 beams' (default: greedy decoding)",
     )
     parity.add_argument("--data", type=Path, default=_QUESTIONS, help="dataset file")
+    parity.add_argument(
+        "--texts",
+        type=Path,
+        help="texts to compare on as they are, one a line, or the `text` of each line of a .jsonl "
+        "file (default: DATA, where the bundle solves equations)",
+    )
     single = command("single", _single, "write a bundle as one graph: source ids in, token ids out")
     single.add_argument("bundle", type=Path, help="the bundle's folder")
     single.add_argument("file", type=Path, help="the ONNX file to write")
@@ -264,8 +273,9 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     add("--questions", type=Path, default=_QUESTIONS,
         help="dataset file to compare with PyTorch on")  # fmt: skip
     add("--texts", type=Path,
-        help="texts to compare on, one a line, for a model of another task than equations: it is "
-        "served by POST /generate alone (default: QUESTIONS)")  # fmt: skip
+        help="texts to compare on, one a line, or the `text` of each line of a .jsonl file, for a "
+        "model of another task than equations: it is served by POST /generate alone (default: "
+        "QUESTIONS)")  # fmt: skip
     add("--parity", type=COUNT, default=1000, help="how many of them to compare")
     add("--least-equal", type=number(1.0, or_zero=True),
         help="share that must have PyTorch's tokens (default: that of the precision)")  # fmt: skip

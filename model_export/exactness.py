@@ -1,12 +1,14 @@
 """Compare the engine's answers under many settings with those of transformers' `generate`.
 
 `parity` does so for plain greedy decoding. In fp32 all tokens must be equal, but where rounding
-decides between two that are nearly as good.
+decides between two that are nearly as good. A search of beams may drop one by rounding long before
+its end, so scores of the answers do not show that: transformers is asked again, with logits that
+differ as much as those of two engines do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +16,21 @@ from typing import Any
 
 import torch
 from tqdm import tqdm
-from transformers import T5ForConditionalGeneration
+from transformers import PreTrainedModel
 
 from engine.bundle import Manifest
 from engine.contracts import Answer, Decoding, Prompt, Tokens
 from engine.cpu import available_cpus
 from engine.generate import generate
 from engine.ort import OrtEngine, OrtModel
+from model_export.checkpoint.reading import read_checkpoint
+from model_export.reference import Reference as Model
 from model_export.reference_decoding import Reference, reference_answers
 
 _ROWS, _BATCH = 64, 64
-_NEAR_TIE = 1e-3  # of scores: engines in fp32 differ by about 1e-5
+# A logit in fp32 is off by up to 4e-7 of the largest (decision 41); this is ten times as much.
+_ROUNDING = 4e-6
+_TRIES = 16
 
 _OF_BEAMS: dict[str, dict[str, Any]] = {
     "": {},
@@ -46,7 +52,10 @@ SETTINGS: dict[str, Decoding] = {
 
 @dataclass(frozen=True)
 class Equality:
-    """Counts of best answers; `near_ties` differ, with scores that are nearly equal."""
+    """Counts of best answers.
+
+    `near_ties` are those that transformers gives too where logits are rounded otherwise.
+    """
 
     texts: int
     equal: int
@@ -56,40 +65,45 @@ class Equality:
 
 
 def compare_settings(
-    checkpoint: Path, bundle: Path, manifest: Manifest, sources: Sequence[Tokens]
+    checkpoint: Path,
+    bundle: Path,
+    manifest: Manifest,
+    sources: Sequence[Tokens],
+    settings: Mapping[str, Decoding] = SETTINGS,
 ) -> Iterator[tuple[str, Equality]]:
-    """Yield the name of each of `SETTINGS` with how the answers to `sources` compare."""
-    torch_model = T5ForConditionalGeneration.from_pretrained(checkpoint).eval()
+    """Yield the name of each of `settings` with how the answers to `sources` compare."""
+    model = Model(read_checkpoint(checkpoint)).model
     engine = OrtEngine(
         OrtModel(bundle, manifest, threads=available_cpus(), provider="cpu"), rows=_ROWS
     )
     most = manifest.limits.max_new_tokens
-    for name, decoding in SETTINGS.items():
-        prompts = [Prompt(tuple(source), (), decoding) for source in sources]
-        found = generate(engine, prompts)
-        expected: list[Reference] = []
-        with only_predictable(torch_model), tqdm(total=len(prompts), desc=name, unit="row") as bar:
-            for start in range(0, len(prompts), _BATCH):
-                batch = prompts[start : start + _BATCH]
-                answers = reference_answers(torch_model, batch, most=most)
-                expected += [answer[0] for answer in answers]
-                bar.update(len(batch))
-        yield name, _equality(found, expected)
+    with only_predictable(model):
+        for name, decoding in settings.items():
+            prompts = [Prompt(tuple(source), (), decoding) for source in sources]
+            found = generate(engine, prompts)
+            expected: list[Reference] = []
+            with tqdm(total=len(prompts), desc=name, unit="row") as bar:
+                for start in range(0, len(prompts), _BATCH):
+                    batch = prompts[start : start + _BATCH]
+                    answers = reference_answers(model, batch, most=most)
+                    expected += [answer[0] for answer in answers]
+                    bar.update(len(batch))
+            yield name, equality(model, prompts, found, expected, most=most)
 
 
 @contextmanager
-def only_predictable(model: T5ForConditionalGeneration) -> Iterator[None]:
+def only_predictable(model: PreTrainedModel) -> Iterator[None]:
     """Take the suppressed tokens out of the distribution, as a bundle does.
 
     transformers lets them share in it and bans them afterwards, which shifts the scores of beams.
     """
-    suppressed = model.generation_config.suppress_tokens or []
-    tokens = torch.tensor(suppressed, dtype=torch.long)
+    suppressed = model.generation_config.suppress_tokens
+    tokens = torch.tensor(suppressed or [], dtype=torch.long)
 
     def leave_out(_: torch.nn.Module, __: object, logits: torch.Tensor) -> torch.Tensor:
         return logits.index_fill(-1, tokens, -torch.inf)
 
-    hook = model.lm_head.register_forward_hook(leave_out)
+    hook = model.get_output_embeddings().register_forward_hook(leave_out)
     model.generation_config.suppress_tokens = None  # twice would double the time of a step
     try:
         yield
@@ -98,14 +112,46 @@ def only_predictable(model: T5ForConditionalGeneration) -> Iterator[None]:
         hook.remove()
 
 
-def _equality(found: Sequence[Answer], expected: Sequence[Reference]) -> Equality:
+def equality(
+    model: PreTrainedModel,
+    prompts: Sequence[Prompt],
+    found: Sequence[Answer],
+    expected: Sequence[Reference],
+    *,
+    most: int,
+) -> Equality:
+    """Return how the engine's answers to `prompts` compare with those of `model`."""
     equal, near, difference = 0, 0, 0.0
-    for answer, reference in zip(found, expected, strict=True):
+    for prompt, answer, reference in zip(prompts, found, expected, strict=True):
         ours = answer.best
-        apart = abs(ours.score - reference.score) if reference.score and ours.score else 0.0
         if ours.tokens == reference.tokens:
             equal += 1
-            difference = max(difference, apart)
-        elif reference.score is not None and apart < _NEAR_TIE:
+            if ours.score is not None and reference.score is not None:
+                difference = max(difference, abs(ours.score - reference.score))
+        elif is_near_tie(model, prompt, ours.tokens, most=most):
             near += 1
-    return Equality(len(found), equal, near, len(found) - equal - near, difference)
+    return Equality(len(prompts), equal, near, len(prompts) - equal - near, difference)
+
+
+def is_near_tie(model: PreTrainedModel, prompt: Prompt, tokens: list[int], *, most: int) -> bool:
+    """Return True where `model` answers `tokens` once its logits are rounded otherwise."""
+    with _rounded_otherwise(model):
+        tries = reference_answers(model, [prompt] * _TRIES, most=most)
+    return any(answer[0].tokens == tokens for answer in tries)
+
+
+@contextmanager
+def _rounded_otherwise(model: PreTrainedModel) -> Iterator[None]:
+    """Shift each logit of each row at random, by up to `_ROUNDING` of the largest."""
+    random = torch.Generator().manual_seed(0)
+
+    def shift(_: torch.nn.Module, __: object, logits: torch.Tensor) -> torch.Tensor:
+        largest = logits.masked_fill(logits.isinf(), 0.0).abs().max()
+        by = 2 * torch.rand(logits.shape, generator=random) - 1
+        return logits + by * largest * _ROUNDING
+
+    hook = model.get_output_embeddings().register_forward_hook(shift)
+    try:
+        yield
+    finally:
+        hook.remove()

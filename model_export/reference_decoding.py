@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from transformers import DynamicCache, EncoderDecoderCache, T5ForConditionalGeneration
+from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 
 from engine.contracts import Decoding, Prompt
 
@@ -23,7 +23,7 @@ class Reference(NamedTuple):
 
 @torch.no_grad()
 def reference_answers(
-    model: T5ForConditionalGeneration, prompts: Sequence[Prompt], *, most: int
+    model: PreTrainedModel, prompts: Sequence[Prompt], *, most: int
 ) -> list[list[Reference]]:
     """Return the answers of `model` to prompts of the same settings, of up to `most` tokens.
 

@@ -25,6 +25,7 @@ _SEED = 11
 _SETTLE_S = 0.5  # OpenMP's threads spin for 0.2 s after their work: the next turn waits that out
 _SINGLES = 20
 _RECHECKED = 64  # questions
+_LEAST_AGREEMENT = 0.05  # of an int8 engine: random weights leave 0.3, sums that overflow none
 _TRIAL_QUESTIONS = 128  # of a stream, to find an engine's best layout
 
 Engine: TypeAlias = Candidate[Entry, Layout, EngineProcess]
@@ -98,8 +99,10 @@ class Comparison:
                 engine = Candidate(entry, layout, EngineProcess(entry.python, log))
                 self._turns.add(engine)
                 self._prepare(engine)
-                # Other layouts run the same code; a few questions show that they work.
-                self._check(engine, None if number == 0 else _RECHECKED)
+                # A few questions first: an engine that writes nonsense never ends a text.
+                self._check(engine, _RECHECKED)
+                if number == 0:  # other layouts run the same code
+                    self._check(engine, None)
 
     def _prepare(self, engine: Engine) -> None:
         workload = self._workload
@@ -118,7 +121,10 @@ class Comparison:
         self.results.versions[engine.label] = reply["versions"]
 
     def _check(self, engine: Engine, count: int | None) -> None:
-        """Raise `CandidateFailed` where answers in fp32 are not PyTorch's, which are greedy."""
+        """Compare the answers to the first `count` questions, or to all, with PyTorch's.
+
+        Raises `CandidateFailed` where an exact engine differs, or any engine nearly always.
+        """
         if self._beams > 1:
             return
         rows = engine.process.ask(do="answer", count=count)["rows"]
@@ -126,7 +132,7 @@ class Comparison:
         same = sum(row == answer for row, answer in zip(rows, answers, strict=True))
         if count is None:
             self.results.agreement[engine.label] = same / len(answers)
-        if engine.entry.exact and same < len(answers):
+        if same < len(answers) * (1 if engine.entry.exact else _LEAST_AGREEMENT):
             raise CandidateFailed(f"answers {len(answers) - same} of {len(answers)} differently")
 
     # -- the turns -------------------------------------------------------------------------------

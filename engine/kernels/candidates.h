@@ -4,6 +4,7 @@
 
 #include "exponential.h"
 #include "level.h"
+#include "normaliser.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -34,26 +35,26 @@ static Floats weights_of(
                                 : select_lanes(first_lanes(end - begin), weight, every(0.0f));
 }
 
-static float sum_of_weights(
+static double sum_of_weights(
     const float *x, int64_t begin, int64_t end, float largest, float factor) {
-    Floats sum = every(0.0f);
+    Total total = {every(0.0f), 0, 0.0};
     for (; begin < end; begin += LANES) {
-        sum = sum + weights_of(x, begin, end, every(largest), every(factor));
+        add_lanes(&total, weights_of(x, begin, end, every(largest), every(factor)));
     }
-    return sum_of(sum);
+    return sum_of_total(&total);
 }
 
-static float log_of_sum(const float *x, int64_t width) {
+static Normaliser normaliser_of(const float *x, int64_t width) {
     float largest = largest_in(x, width);
-    return largest + logf(sum_of_weights(x, 0, width, largest, LOG2_E));
+    return normaliser(largest, sum_of_weights(x, 0, width, largest, LOG2_E));
 }
 
 static const float *logits_of(const Adjusted *a, size_t index) {
     return a->logits + a->rows[index] * a->width;
 }
 
-/* The logits of `index` less `offset`, adjusted: new memory, to be freed, or NULL. */
-static float *adjusted_of(Adjusted *a, size_t index, float offset) {
+/* The logits of `index`, normalised and then adjusted: new memory, to be freed, or NULL. */
+static float *adjusted_of(Adjusted *a, size_t index, Normaliser base) {
     const float *logits = logits_of(a, index);
     float *x = malloc((size_t)a->width * sizeof *x);
     if (!x) {
@@ -62,11 +63,11 @@ static float *adjusted_of(Adjusted *a, size_t index, float offset) {
     }
     int64_t begin = 0;
     for (; begin + LANES <= a->width; begin += LANES) {
-        store(x + begin, load(logits + begin) - every(offset));
+        store(x + begin, load(logits + begin) - every(base.largest) - every(base.log_sum));
     }
-    for (; begin < a->width; begin++) x[begin] = logits[begin] - offset;
+    for (; begin < a->width; begin++) x[begin] = logprob_of(logits[begin], base);
     for (int64_t i = (int64_t)index * a->many, end = i + a->many; i < end; i++) {
-        float biased = logits[a->tokens[i]] - offset + a->biases[i];
+        float biased = logprob_of(logits[a->tokens[i]], base) + a->biases[i];
         x[a->tokens[i]] = biased < 0 ? biased * a->penalties[i] : biased / a->penalties[i];
     }
     return x;
@@ -129,16 +130,15 @@ static void find_largest(const float *x, int64_t width, const Heap *h) {
 static void find_candidates(void *work, size_t index) {
     Candidates *w = work;
     const float *logits = logits_of(&w->of, index);
-    float total = log_of_sum(logits, w->of.width);
-    float offset = w->normalised[index] ? total : 0.0f;
-    float *adjusted = w->of.many ? adjusted_of(&w->of, index, offset) : NULL;
+    Normaliser all = normaliser_of(logits, w->of.width), base = w->normalised[index] ? all : NONE;
+    float *adjusted = w->of.many ? adjusted_of(&w->of, index, base) : NULL;
     if (w->of.many && !adjusted) return;
     int64_t begin = (int64_t)index * w->count;
     Heap heap = {w->best + begin, w->count, w->scores + begin};
     find_largest(adjusted ? adjusted : logits, w->of.width, &heap);
     for (int64_t i = 0; i < w->count; i++) {
-        w->logprobs[begin + i] = logits[heap.tokens[i]] - total;
-        if (!adjusted) heap.scores[i] -= offset;
+        w->logprobs[begin + i] = logprob_of(logits[heap.tokens[i]], all);
+        if (!adjusted) heap.scores[i] = logprob_of(heap.scores[i], base);
     }
     free(adjusted);
 }
@@ -168,12 +168,11 @@ static void draw_tokens(void *work, size_t index) {
     int64_t width = w->of.width, vectors = (width + LANES - 1) / LANES;
     int64_t stretch = (vectors + STRETCHES - 1) / STRETCHES * LANES;
     const float *logits = logits_of(&w->of, index);
-    float *adjusted = w->of.many ? adjusted_of(&w->of, index, 0.0f) : NULL;
+    float *adjusted = w->of.many ? adjusted_of(&w->of, index, NONE) : NULL;
     if (w->of.many && !adjusted) return;
     const float *x = adjusted ? adjusted : logits;
     float largest = largest_in(x, width), factor = LOG2_E / w->temperatures[index];
-    float sums[STRETCHES];
-    double total = 0, before = 0;
+    double sums[STRETCHES], total = 0, before = 0;
     int64_t stretches = 0;
     for (int64_t begin = 0; begin < width; begin += stretch, stretches++) {
         int64_t end = begin + stretch < width ? begin + stretch : width;
@@ -184,7 +183,7 @@ static void draw_tokens(void *work, size_t index) {
     while (chosen + 1 < stretches && before + sums[chosen] <= wanted) before += sums[chosen++];
     int64_t begin = chosen * stretch, end = begin + stretch < width ? begin + stretch : width;
     w->drawn[index] = token_at(x, begin, end, largest, factor, wanted - before);
-    w->logprobs[index] = logits[w->drawn[index]] - log_of_sum(logits, width);
+    w->logprobs[index] = logprob_of(logits[w->drawn[index]], normaliser_of(logits, width));
     w->totals[index] = largest / w->temperatures[index] + logf((float)total);
     free(adjusted);
 }

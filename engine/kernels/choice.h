@@ -5,6 +5,7 @@
 
 #include "exponential.h"
 #include "level.h"
+#include "normaliser.h"
 
 #include <math.h>
 
@@ -59,7 +60,8 @@ static void find_likeliest(void *work, size_t row) {
     float values[2];
     two_largest(logits, w->width, values);
     Floats largest = every(values[0]), next = every(values[1]);
-    Floats total = every(0.0f), factor = every(LOG2_E);
+    Floats factor = every(LOG2_E);
+    Total total = {every(0.0f), 0, 0.0};
     int64_t *best = w->best + 2 * row;
     best[0] = best[1] = -1;
     int64_t begin = 0;
@@ -67,7 +69,7 @@ static void find_likeliest(void *work, size_t row) {
         Floats x = load(logits + begin);
         unsigned found = lanes_at_least(x, next);
         if (found) note_places(logits, begin, found, values, best);
-        total = total + power_of_two((x - largest) * factor);
+        add_lanes(&total, power_of_two((x - largest) * factor));
     }
     if (begin < w->width) {
         Mask present = first_lanes(w->width - begin);
@@ -75,14 +77,13 @@ static void find_likeliest(void *work, size_t row) {
         unsigned found = lanes_at_least(x, next) & ((1u << (w->width - begin)) - 1);
         note_places(logits, begin, found, values, best);
         Floats power = power_of_two((x - largest) * factor);
-        total = total + select_lanes(present, power, every(0.0f));
+        add_lanes(&total, select_lanes(present, power, every(0.0f)));
     }
     for (int nth = 0; nth < 2; nth++) {
         if (best[nth] < 0) best[nth] = 0; /* nothing is as large as itself where all is NaN */
     }
-    float log_total = logf(sum_of(total));
-    w->logprobs[2 * row] = -log_total;
-    w->logprobs[2 * row + 1] = values[1] - values[0] - log_total;
+    Normaliser all = normaliser(values[0], sum_of_total(&total));
+    for (int nth = 0; nth < 2; nth++) w->logprobs[2 * row + nth] = logprob_of(values[nth], all);
 }
 
 #endif

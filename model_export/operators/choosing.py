@@ -38,9 +38,6 @@ _ADJUSTED = """
     chosen = Gather (logits, rows)
     raw = Squeeze (chosen, axis_1)
     model = LogSoftmax <axis: int = -1> (raw)
-    raw_largest = ReduceMax (raw, axis_1)
-    model_largest = ReduceMax (model, axis_1)
-    log_sum = Sub (raw_largest, model_largest)
     %(base)s
     before = GatherElements <axis: int = 1> (base, tokens)
     biased = Add (before, biases)
@@ -61,10 +58,9 @@ Candidates (logits, rows, tokens, biases, penalties, normalised, count)
     _ADJUSTED
     % {
         "base": '''
-    is_normalised = Cast <to: int = 1> (normalised)
+    is_normalised = Cast <to: int = 9> (normalised)
     is_normalised_1 = Unsqueeze (is_normalised, axis_1)
-    offset = Mul (log_sum, is_normalised_1)
-    base = Sub (raw, offset)'''
+    base = Where (is_normalised_1, model, raw)'''
     }
 }
     scores, best = TopK <axis: int = -1> (adjusted, count)

@@ -32,7 +32,10 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     422: {"model": Problem, "description": "Not understood; `span` and `expected` say where."},
     429: {"model": Problem, "description": "The queue is full; see `Retry-After`."},
     500: {"model": Problem, "description": "The engine failed; quote the `request_id`."},
-    503: {"model": Problem, "description": "Not ready, or shutting down; see `Retry-After`."},
+    503: {
+        "model": Problem,
+        "description": "Not ready, shutting down, or the engine's memory is full: `Retry-After`.",
+    },
     504: {"model": Problem, "description": "The deadline passed."},
 }
 _TIMES: dict[int | str, dict[str, Any]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.command import ROOT
 from bench.cuda.wheels import install
-from bench.cuda.wheels.pack import pins, without
+from bench.cuda.wheels.pack import pins, site_requirements, without
 from bench.cuda.wheels.pieces import split
 
 _LOCK = """\
@@ -143,3 +145,45 @@ def test_requirements_are_those_of_the_lock_without_what_pytorch_brings() -> Non
     kept = without(_LOCK, re.compile(r"nvidia-|numpy$"))
     assert kept == _LOCK.splitlines()[6:9]
     assert pins(_LOCK, ["uvicorn", "numpy"]) == ["uvicorn==0.54.0", "numpy==2.4.6"]
+
+
+# What PyTorch's environment on the other machine has; and packages that are named otherwise.
+THERE = {"huggingface_hub", "numpy", "safetensors", "tokenizers", "torch", "tqdm", "transformers"}
+PACKAGES = {"google": "protobuf", "onnxruntime": "onnxruntime-gpu"}
+BASELINES = {"optimum"}  # in an environment of their own
+OURS = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Yield the modules that a file imports anywhere, and what may be modules of theirs."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module
+            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+
+
+def foreign_modules(waiting: list[Path]) -> set[str]:
+    """Return the modules of others that these files of ours import, or those that they import."""
+    seen, foreign = set(waiting), set()
+    while waiting:
+        for module in imports_of(waiting.pop()):
+            first, *_ = module.split(".")
+            if first not in OURS:
+                foreign.add(first)
+                continue
+            path = ROOT / module.replace(".", "/")
+            found = {one for one in (path.with_suffix(".py"), path / "__init__.py") if one.exists()}
+            waiting += found - seen
+            seen |= found
+    return foreign - sys.stdlib_module_names
+
+
+def test_all_that_the_comparison_imports_is_carried_or_there() -> None:
+    lines = [line for requirements in site_requirements() for line in requirements]
+    carried = {line.partition("==")[0] for line in lines if line[0].isalnum()}
+    needed = foreign_modules(sorted((ROOT / "bench/cuda").rglob("*.py"))) - THERE - BASELINES
+    assert "onnx" in needed
+    missing = {module for module in needed if PACKAGES.get(module, module) not in carried}
+    assert not missing

@@ -124,6 +124,7 @@ def test_engines_with_wrong_answers_or_no_interpreter_are_excluded(
     try:
         comparison.admit(ours)
         comparison.admit(replace(ours, label="absent", python=tmp_path / "python"))
+        comparison.admit(replace(ours, label="rounded", exact=False))
         comparison.run(SCENARIOS[0], rounds=1)
         comparison.run(SCENARIOS[2], rounds=1)
     finally:
@@ -131,6 +132,18 @@ def test_engines_with_wrong_answers_or_no_interpreter_are_excluded(
     results = comparison.results
     assert results.excluded["ours-fp32"] == "answers 1 of 20 differently"
     assert results.excluded["absent"].endswith("`make bench` installs it")
-    assert results.agreement == {"ours-fp32": 0.95}
-    assert results.scenarios["batch-3"] == {}
+    assert results.agreement == {"rounded": 0.95}
+    assert list(results.scenarios["batch-3"]) == ["rounded"]
     assert said[-1].startswith("stream-70 left out")
+
+
+def test_an_engine_that_nearly_never_answers_as_pytorch_is_excluded_in_any_precision(
+    workload: Workload, tmp_path: Path
+) -> None:
+    wrong = replace(workload, answers=[[3]] * len(workload.answers))
+    comparison = compare(wrong, tmp_path, [])
+    try:
+        comparison.admit(in_repository([Layout(1, 1)])[2])
+    finally:
+        comparison.close()
+    assert comparison.results.excluded == {"ours-int8": "answers 20 of 20 differently"}

@@ -17,6 +17,7 @@ from tests.end_to_end.conftest import START_S
 _NEEDED_BYTES = 40e9  # of the build's layers, which vfs copies whole
 _LIMIT_BYTES = 4.2e9
 _PACKAGES = "opt/cybersolve/lib/python3.11/site-packages"
+_KERNELS = f"{_PACKAGES}/engine/kernels/cuda/library.so"
 _QUESTION = "3x + 5 = 20"
 
 pytestmark = [
@@ -43,6 +44,7 @@ def run(image: Image, *command: str, **environment: str) -> tuple[int, str]:
 def test_it_holds_cuda_and_one_model_in_fp16(gpu: Image) -> None:
     """Print the sizes of its parts: `pytest -m image -s`."""
     parts = {"all": ".", "Python packages": _PACKAGES, "model": "opt/cybersolve/models"}
+    parts["our kernels for a GPU"] = _KERNELS
     for package in ("onnxruntime", "nvidia/cu13", "nvidia/cudnn"):
         parts[package] = f"{_PACKAGES}/{package}"
     sizes = {name: gpu.bytes(below) for name, below in parts.items()}
@@ -71,10 +73,27 @@ def test_its_cuda_lacks_nothing_but_the_driver(gpu: Image) -> None:
     assert "libcudnn" not in output
 
 
-def test_with_cuda_it_refuses_to_start_in_one_line(gpu: Image) -> None:
-    status, output = run(gpu, "cybersolve", "solve", _QUESTION, CYBERSOLVE_PROVIDER="cuda")
+def test_our_kernels_lack_nothing_but_the_driver(gpu: Image) -> None:
+    """They load where no library of CUDA is on the path, and have code for Ampere and Hopper."""
+    script = f"import ctypes; ctypes.CDLL('/{_KERNELS}').RegisterCustomOps; print('loaded')"
+    assert run(gpu, "python", "-c", script) == (0, "loaded\n")
+    library = (gpu.root / _KERNELS).read_bytes()
+    assert all(target in library for target in (b"-arch sm_80", b"-arch sm_90", b".target sm_90"))
+
+
+@pytest.mark.parametrize("kernels", ["auto", "cuda", "cuda-graphs"])
+def test_with_cuda_it_refuses_to_start_in_one_line(gpu: Image, kernels: str) -> None:
+    settings = {"CYBERSOLVE_PROVIDER": "cuda", "CYBERSOLVE_KERNELS": kernels}
+    status, output = run(gpu, "cybersolve", "solve", _QUESTION, **settings)
     assert status != 0
     assert "CUDAExecutionProvider does not work on this machine" in output
+    assert "Traceback" not in output
+
+
+def test_without_cuda_its_kernels_for_a_gpu_are_refused_in_one_line(gpu: Image) -> None:
+    status, output = run(gpu, "cybersolve", "solve", _QUESTION, CYBERSOLVE_KERNELS="cuda")
+    assert status != 0
+    assert "kernels cuda: they run on a GPU; expected provider cuda" in output
     assert "Traceback" not in output
 
 

@@ -135,6 +135,7 @@ def test_it_is_small_and_holds_nothing_but_the_service(image: Image) -> None:
     assert not (image.root / "source").exists()
     # Without a compiler the package builds all the same, and is slower.
     assert list((image.root / packages / "engine/kernels").glob("library*.so"))
+    assert not list((image.root / packages / "engine/kernels/cuda").glob("*.so"))
     assert sorted(path.name for path in (image.root / "opt/cybersolve/models").iterdir()) == [
         "cybersolve-mini"
     ]

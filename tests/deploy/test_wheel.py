@@ -73,6 +73,19 @@ def test_it_holds_the_kernels_and_the_model_and_no_sources_of_kernels(
     assert any(re.fullmatch(r"engine/kernels/library\.abi3\.so", name) for name in names)
     assert "models/cybersolve-mini/manifest.json" in names
     assert not [name for name in names if name.endswith((".c", ".h")) or "checkpoint/" in name]
+    assert not [name for name in names if re.fullmatch(r"engine/kernels/cuda/.*\.so", name)]
+
+
+def test_kernels_for_a_gpu_that_were_compiled_here_are_left_out(tmp_path: Path) -> None:
+    plain = tmp_path / "plain.whl"
+    with zipfile.ZipFile(plain, "w") as written:
+        written.writestr("engine/kernels/cuda/library.so", b"for this machine")
+        written.writestr("engine/kernels/library.abi3.so", b"kept")
+    wheels.leave_out(plain, "engine/kernels/cuda/library.so")
+    with zipfile.ZipFile(plain) as left:
+        assert [(name, left.read(name)) for name in left.namelist()] == [
+            ("engine/kernels/library.abi3.so", b"kept")
+        ]
 
 
 @pytest.mark.parametrize("level", ["dotprod", "i8mm"])

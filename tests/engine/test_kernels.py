@@ -634,6 +634,30 @@ def test_candidates(level: str, seed: int, rows: int, tokens: int, many: int, mo
 
 
 @each_level
+@pytest.mark.parametrize("tokens", [103, 32_128, 250_112])
+def test_log_probabilities_keep_their_digits(level: str, tokens: int) -> None:
+    """Of large logits, and over all of mT5's vocabulary, those in float64."""
+    logits = (200 + 5 * np.random.default_rng(1).standard_normal((1, 1, tokens))).astype(np.float32)
+    exact = logits[0, 0].astype(np.float64)
+    exact -= exact.max() + np.log(np.exp(exact - exact.max()).sum())
+    asked = {"logits": logits, "rows": np.zeros(1, np.int64)}
+    asked |= adjustments(np.random.default_rng(0), 1, tokens, 0)
+    ranked = {**asked, "normalised": np.ones(1, np.int32), "count": np.array([64])}
+    drawn = {name: np.full(1, 0.5, np.float32) for name in ("temperatures", "uniforms")}
+    likeliest = Operator("Likeliest", {"logits": logits}, {}, outputs=2, size=1)
+    best, logprobs = likeliest.by_kernel(level)
+    ranking, scores, of_ranking = Operator("Candidates", ranked, {}, outputs=3).by_kernel(level)
+    token, of_token, _ = Operator("Draw", {**asked, **drawn}, {}, outputs=3).by_kernel(level)
+    for tokens_found, found in (
+        (best[0], logprobs[0]),
+        (ranking[0], scores[0]),
+        (ranking[0], of_ranking[0]),
+        (token, of_token),
+    ):
+        np.testing.assert_allclose(found, exact[tokens_found], rtol=0, atol=2e-6)
+
+
+@each_level
 def test_candidates_of_equal_scores_are_the_first_tokens(level: str) -> None:
     """Also where every vector ties with the worst so far, and where all are banned."""
     logits = np.zeros((1, 1, 100), np.float32)

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import onnxruntime as ort
 import pytest
 
-from engine.bundle import CANDIDATES, DECODER, DRAW, ENCODER, load_manifest
+from engine.bundle import CANDIDATES, DECODER, DRAW, ENCODER, Limits, load_manifest
 from engine.contracts import Decoding, Prompt
 from engine.generate import generate
 from engine.kv_slots import KVSlots
 from engine.ort import OrtEngine, OrtModel
 from engine.sessions import open_sessions
-from engine.step_calls import rounded_rows
+from engine.step_calls import StepCalls, rounded_rows
 
 ROWS = 6
 Bound = tuple[object, ...]
@@ -83,6 +87,18 @@ def captured(writer: Path, emulated_cuda: Path) -> CapturedModel:
     return CapturedModel(writer / "bundle", emulated_cuda)
 
 
+def open_plain(writer: Path) -> OrtModel:
+    """Return the same model with the definitions of its operators."""
+    bundle = writer / "bundle"
+    return OrtModel(bundle, load_manifest(bundle), threads=1, provider="cpu", kernels="none")
+
+
+def with_limits(model: OrtModel, limits: Limits) -> OrtModel:
+    changed = copy(model)
+    changed.limits = limits
+    return changed
+
+
 def prompts() -> Iterator[Prompt]:
     """Return prompts of many lengths and settings, more than there are rows."""
     beams = Decoding(num_beams=3, num_return_sequences=2)
@@ -97,11 +113,7 @@ def prompts() -> Iterator[Prompt]:
 
 def test_answers_are_those_of_the_definitions(captured: CapturedModel, writer: Path) -> None:
     """Rows join and leave while others go on, and free rows are part of a call."""
-    plain = OrtModel(
-        writer / "bundle", load_manifest(writer / "bundle"), threads=1, provider="cpu",
-        kernels="none",
-    )  # fmt: skip
-    expected = generate(OrtEngine(plain, rows=ROWS), list(prompts()))
+    expected = generate(OrtEngine(open_plain(writer), rows=ROWS), list(prompts()))
     found = generate(OrtEngine(captured, rows=ROWS), list(prompts()))
     assert [[one.tokens for one in answer.hypotheses] for answer in found] == [
         [one.tokens for one in answer.hypotheses] for answer in expected
@@ -118,12 +130,78 @@ def test_calls_of_a_graph_have_the_same_shapes_and_addresses(captured: CapturedM
     for rows in range(1, ROWS + 1):
         generate(engine, [Prompt((7, 8, 1))] * rows)
     calls = captured.decoder.calls
-    assert set(calls) == {"1", "2", "4", str(ROWS)}
+    assert sorted(rows_of(bound) for bound in calls.values()) == [1, 2, 4, ROWS]
     for bound in calls.values():
         assert len(bound) > 2
         assert len(set(bound)) == 1
-    names = {what[1] for what in calls["4"][0]}
-    assert {"token", "past", "source_lengths", "best", "logprobs", "logits", "key.0"} <= names
+        names = {what[1] for what in bound[0]}
+        assert {"token", "past", "source_lengths", "best", "logprobs", "logits", "key.0"} <= names
+
+
+def rows_of(calls: list[frozenset[Bound]]) -> int:
+    """Return the rows of the calls of a graph, by the shape of their tokens."""
+    (shape,) = {what[-2] for call in calls for what in call if what[1] == "token"}
+    assert isinstance(shape, tuple)
+    return int(shape[0])
+
+
+def test_engines_of_one_model_have_graphs_of_their_own(captured: CapturedModel) -> None:
+    """A session replays a graph that it has, whatever a call binds: at addresses of another."""
+    captured.decoder.calls.clear()
+    for rows in (4, 2, 4):
+        generate(OrtEngine(captured, rows=rows), [Prompt((7, 8, 1))] * 2)
+    calls = captured.decoder.calls
+    assert [rows_of(bound) for bound in calls.values()] == [2, 2, 2]
+    assert all(len(set(bound)) == 1 for bound in calls.values())
+
+
+class Decoder:
+    """A decoder that keeps what is in `arrays` when it is called, and gives numbers of its own."""
+
+    def __init__(self, arrays: dict[str, np.ndarray], best: np.ndarray) -> None:
+        self._arrays, self._best = arrays, best
+        self.read: list[dict[str, list[int]]] = []
+
+    def io_binding(self) -> Binding:
+        return Binding(SimpleNamespace(bind_input=lambda *_: None, bind_output=lambda *_: None))
+
+    def run_with_iobinding(self, binding: Binding, options: ort.RunOptions) -> None:
+        self.read.append({name: array.tolist() for name, array in self._arrays.items()})
+        self._best[:] = 7
+
+
+def test_rows_in_excess_read_numbers_that_are_valid_for_any_row() -> None:
+    arrays = {"past": np.array([3, 9, 9, 9, 9]), "lengths": np.array([4, 8, 8, 8, 8])}
+    best = np.zeros(5, np.int64)
+    decoder = Decoder(arrays, best)
+    bound: list[int] = []
+    calls = StepCalls(
+        decoder, lambda _, rows: bound.append(rows), inputs=arrays, outputs={"best": best},
+        idle={"past": 0, "lengths": 1}, device="cpu", captured=True,
+    )  # fmt: skip
+    calls.run(3)
+    assert decoder.read == [{"past": [3, 9, 9, 0, 9], "lengths": [4, 8, 8, 1, 8]}]
+    assert best.tolist() == [7] * 5
+    calls.run(2)
+    assert decoder.read[1] == {"past": [3, 9, 9, 0, 9], "lengths": [4, 8, 8, 1, 8]}
+    assert bound == [4, 2]
+
+
+def test_a_long_answer_stays_in_the_columns_that_its_cache_has(
+    captured: CapturedModel, writer: Path
+) -> None:
+    """A cache that is not captured begins with 32 columns and grows."""
+    forced = tuple(5 + place % 90 for place in range(40))
+    limits = replace(captured.limits, max_new_tokens=48)
+    prompt = Prompt((7, 8, 1), forced, Decoding(max_new_tokens=4))
+    captured.decoder.calls.clear()
+    found = generate(OrtEngine(with_limits(captured, limits), rows=1), [prompt])
+    (calls,) = captured.decoder.calls.values()
+    assert len(calls) > 40
+    assert len(set(calls)) == 1
+    plain = open_plain(writer)
+    expected = generate(OrtEngine(with_limits(plain, limits), rows=1), [prompt])
+    assert found[0].best.tokens == expected[0].best.tokens
 
 
 @pytest.mark.parametrize(

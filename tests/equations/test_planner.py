@@ -81,6 +81,7 @@ def test_a_fraction_is_put_in_as_a_product_of_every_term() -> None:
     [
         ("x + y = 1, 2x + 2y = 2", Outcome.INFINITE),
         ("x + y = 1, x + y = 2", Outcome.NONE),
+        ("x + y - x - y = 1, x + y = 2", Outcome.NONE),
     ],
 )
 def test_a_system_without_one_solution_says_so(question: str, reason: str) -> None:
@@ -95,6 +96,7 @@ def test_a_system_without_one_solution_says_so(question: str, reason: str) -> No
         ("x = 1, x = 2", ["x = 1", "x = 2", "no solution"]),
         ("x = 7, x + y = 5, x - y = 1", ["x = 7", "y = -2", "-y = -6", "y = 6", "no solution"]),
         ("x = 1, x = 1", ["x = 1"]),
+        ("x - x = 0, x = 2, y = 1", ["0*x = 0", "x = 2", "y = 1"]),
     ],
 )
 def test_equations_in_one_variable_are_all_asked(question: str, lines: list[str]) -> None:
@@ -103,15 +105,33 @@ def test_equations_in_one_variable_are_all_asked(question: str, lines: list[str]
     assert planned.reason == ("no solution" if "no solution" in lines else None)
 
 
+def test_an_equation_without_what_is_asked_for_is_left_out() -> None:
+    planned, rounds = ask("Solve 2*x = 6, 3*y = 6 for x.")
+    assert [len(steps) for steps in rounds] == [1]
+    assert planned.values == {"x": 3}
+
+
 def test_a_product_of_unknowns_is_no_question() -> None:
     terms = (Product(1, ("x", "y"), negative=False),)
     planned, rounds = drive(System((SystemEquation(terms, terms),)), "x")
     assert (planned.reason, rounds) == (planner.NONLINEAR, [])
 
 
-@pytest.mark.parametrize("written", [Work(None, None, None), Work(3, None, None)])
-def test_a_model_that_writes_no_answer_ends_the_plan(written: Work) -> None:
-    planned, _ = ask("Solve 2*x + 3*y + x = 8, 5*x - 7*y = -9 for x.", lambda step: written)
+def test_a_product_with_a_variable_that_is_zero_says_nothing_of_the_other() -> None:
+    planned, _ = ask("Suppose 2*g = 0. Suppose g*y + z = 3. Solve z*x = 6 for x.")
+    assert planned.values == {"g": 0, "z": 3, "x": 2}
+
+
+@pytest.mark.parametrize(
+    ("question", "written"),
+    [
+        ("Solve 2*x + 3*y + x = 8, 5*x - 7*y = -9 for x.", Work(None, None, None)),
+        ("Solve 2*x + 3*y + x = 8, 5*x - 7*y = -9 for x.", Work(3, None, None)),
+        ("2*x = 4, 3*y = 3", Work(3, 6, None)),  # sums without their quotient
+    ],
+)
+def test_a_model_that_writes_no_answer_ends_the_plan(question: str, written: Work) -> None:
+    planned, _ = ask(question, lambda step: written)
     assert planned.reason == planner.NO_ANSWER
     assert planned.values == {}
 

@@ -37,6 +37,13 @@ class Caller:
         self.reader: asyncio.StreamReader | None = None
         self.writer: asyncio.StreamWriter | None = None
 
+    @property
+    def local_port(self) -> int:
+        """The port of its side of the connection."""
+        assert self.writer is not None, "nothing was sent"
+        port: int = self.writer.get_extra_info("sockname")[1]
+        return port
+
     async def ask(self, path: str, body: object, **headers: str) -> Answer:
         """Raises `NoAnswer`."""
         return await self.send(request(path, encoded(body), **headers))

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -20,16 +21,21 @@ SERVERS = {"processes": 2, "workers": 2}
 
 
 async def ask(caller: Caller, seed: int, over: asyncio.Event) -> list[int]:
-    """Statuses of one question after the other; a connection without an answer is -1."""
+    """Return the statuses of one question after the other."""
     statuses = []
     for question in questions(seed):
         if over.is_set():
             return statuses
-        try:
-            statuses.append((await caller.ask("/solve", {"question": question})).status)
-        except NoAnswer:
-            statuses.append(-1)
+        statuses.append(await status(caller, question))
     raise AssertionError("questions have no end")
+
+
+async def status(caller: Caller, question: str) -> int:
+    """Return the status of an answer; -1 for a connection without one."""
+    try:
+        return (await caller.ask("/solve", {"question": question})).status
+    except NoAnswer:
+        return -1
 
 
 def counters(server: Server) -> dict[str, float]:
@@ -45,17 +51,12 @@ def fallen(before: dict[str, float], after: dict[str, float]) -> set[str]:
 
 def test_every_process_serves_the_port(tmp_path: Path) -> None:
     async def scenario(server: Server) -> None:
+        # A probe that the server still holds would count as a caller.
+        await asyncio.to_thread(until, lambda: not connections(server.port), "no probe is left")
         async with callers(server.port, 10) as many:
             for caller in many:
                 assert (await caller.get("/livez")).status == 200
-            sockets = [
-                sum(os.readlink(f"/proc/{pid}/fd/{fd}") in connections for fd in handles(pid))
-                for pid in server.shards()
-                for connections in [established(server.port)]
-            ]
-            # Equally, but for probes whose end was not yet known.
-            assert sum(sockets) == 10
-            assert min(sockets) >= 3
+            assert Counter(owners(server, many)) == dict.fromkeys(server.shards(), 5)
 
     with serving(tmp_path, **SERVERS) as server:
         asyncio.run(scenario(server))
@@ -63,19 +64,29 @@ def test_every_process_serves_the_port(tmp_path: Path) -> None:
         assert server.metric("http_processes") == server.metric("engines_up") == 2
 
 
-def handles(pid: int) -> list[str]:
-    return os.listdir(f"/proc/{pid}/fd")
+def owners(server: Server, many: Sequence[Caller]) -> list[int]:
+    """Return the HTTP process that holds the connection of each caller."""
+    by_socket = {
+        os.readlink(f"/proc/{pid}/fd/{handle}"): pid
+        for pid in server.shards()
+        for handle in os.listdir(f"/proc/{pid}/fd")
+    }
+    sockets = connections(server.port)
+    return [by_socket[sockets[caller.local_port]] for caller in many]
 
 
-def established(port: int) -> set[str]:
-    """Return the names of the server's sockets of established connections, as in /proc/PID/fd."""
+def connections(port: int) -> dict[int, str]:
+    """Return the server's sockets of established connections, as /proc/PID/fd names them, by the
+    port of the caller.
+    """
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    local = f":{port:04X}"
-    return {f"socket:[{row[9]}]" for row in rows if row[1].endswith(local) and row[3] == "01"}
+    held = [row for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "01"]
+    return {int(row[2].rpartition(":")[2], 16): f"socket:[{row[9]}]" for row in held}
 
 
 def test_a_killed_process_loses_its_own_requests_alone_and_comes_back(tmp_path: Path) -> None:
-    async def load(server: Server) -> tuple[list[list[int]], dict[str, float]]:
+    async def load(server: Server) -> tuple[list[list[int]], list[int], dict[str, float]]:
+        """Return the statuses of each caller, how many each must lose, and the counters before."""
         over = asyncio.Event()
         async with callers(server.port, 16) as many:
             asking = [
@@ -85,18 +96,19 @@ def test_a_killed_process_loses_its_own_requests_alone_and_comes_back(tmp_path: 
             await asyncio.to_thread(until, lambda: answered("/solve").get(200, 0) > 100, "a load")
             before = await asyncio.to_thread(counters, server)
             (struck, _) = server.shards()
+            losses = [int(owner == struck) for owner in owners(server, many)]
             os.kill(struck, signal.SIGKILL)
             await asyncio.to_thread(until, lambda: not server.ready(), "unready")
             await asyncio.to_thread(until, server.ready, "ready again")
             assert struck not in server.shards()
             over.set()
-            return await asyncio.gather(*asking), before
+            return await asyncio.gather(*asking), losses, before
 
     with serving(tmp_path, **SERVERS) as server:
-        statuses, before = asyncio.run(load(server))
-        lost = [one.count(-1) for one in statuses]
-        # Callers of the killed process, about half, lost the request under way and no other.
-        assert (min(lost), max(lost)) == (0, 1)
+        statuses, losses, before = asyncio.run(load(server))
+        # Callers of the killed process lost the request under way and no other.
+        assert set(losses) == {0, 1}
+        assert [one.count(-1) for one in statuses] == losses
         assert {status for one in statuses for status in one} <= {200, -1}
         assert not fallen(before, counters(server))
         assert server.metric('http_process_ends_total{reason="crashed"}') == 1
@@ -137,27 +149,28 @@ def test_a_process_that_cannot_serve_ends_the_start_with_its_reason(tmp_path: Pa
 
 
 def test_a_crash_during_the_drain_does_not_hold_it_up(tmp_path: Path) -> None:
-    async def scenario(server: Server) -> Counter[int]:
+    async def scenario(server: Server) -> tuple[list[int], list[int]]:
+        """Return the status of each caller, -1 without an answer, and what it must be."""
         async with callers(server.port, 8) as many:
             server.signal_engines(signal.SIGSTOP)
             asking = [
-                asyncio.create_task(caller.ask("/solve", {"question": question}))
+                asyncio.create_task(status(caller, question))
                 for caller, question in zip(many, questions(), strict=False)
             ]
             depth = server.metric
             await asyncio.to_thread(
                 until, lambda: depth("in_flight_requests") == len(many) + 1, "all accepted"
             )
+            struck = server.shards()[0]
+            expected = [-1 if owner == struck else 200 for owner in owners(server, many)]
             server.process.terminate()
             await asyncio.to_thread(until, lambda: not server.ready(), "unready")
-            os.kill(server.shards()[0], signal.SIGKILL)
+            os.kill(struck, signal.SIGKILL)
             server.signal_engines(signal.SIGCONT)
-            answers = await asyncio.gather(*asking, return_exceptions=True)
-        return Counter(-1 if isinstance(one, NoAnswer) else one.status for one in answers)  # type: ignore[union-attr]
+            return await asyncio.gather(*asking), expected
 
     with serving(tmp_path, **SERVERS) as server:
-        answers = asyncio.run(scenario(server))
-        # Whoever was connected to the other process has an answer.
-        assert answers[200] + answers[-1] == answers.total() == 8
-        assert answers[200]
+        statuses, expected = asyncio.run(scenario(server))
+        assert set(expected) == {200, -1}
+        assert statuses == expected
         assert server.ended() == -signal.SIGTERM

@@ -233,6 +233,10 @@ MISFITS: list[tuple[dict[str, Any], str]] = [
     ({"text": "a", "stop": ["a"] * 65}, "at most 64 items"),
     ({"text": "a", "early_stopping": "often"}, "'never'"),
     ({"text": "a", "min_p": True}, "valid number"),
+    ({"text": "a", "top_p": "1"}, "valid number"),
+    ({"text": "a", "temperature": True}, "valid number"),
+    ({"text": "a", "length_penalty": "1"}, "valid number"),
+    ({"text": "a", "repetition_penalty": True}, "valid number"),
     ({"text": "a", "logit_bias": {"5": "1"}}, "valid number"),
     ({"text": "a", "beams": 2}, "Extra inputs are not permitted"),
 ]

@@ -103,6 +103,48 @@ def test_a_prompt_of_more_rows_than_the_memory_holds_is_refused_at_once() -> Non
     assert [one.key for one in report.finished] == [1]
 
 
+@pytest.mark.parametrize("wide_last", [True, False])
+def test_beyond_the_rows_that_may_join_a_wide_prompt_is_alone(wide_last: bool) -> None:
+    """It waits for the rows of others, and others wait for its rows."""
+    wide = Prompt((7, 8, 9, 1), decoding=Decoding(num_beams=6))
+    lengths = [Prompt((*range(5, 5 + length), 1)) for length in range(1, 9)]
+    fails = [OutOfMemory("out of memory")]
+
+    def before(active: list[Tokens]) -> None:
+        if fails:
+            raise fails.pop()
+
+    later = [*lengths, wide, *lengths] if wide_last else [wide, *lengths]
+    report = run(EchoEngine(before, rows=8), [Prompt((7, 1))] * 8 + later, rows=8)
+    assert report.crowded == list(range(8))
+    assert len(report.finished) == len(later)
+    rows = Counter(rows for rows, _ in report.steps)
+    assert rows.pop(6) == 4
+    assert max(rows) == 4
+
+
+def test_rows_are_halved_down_to_one() -> None:
+    room = Room(13)
+    halved = []
+    for _ in range(5):
+        room.exceeded()
+        halved.append(room.rows)
+    assert halved == [6, 3, 1, 1, 1]
+
+
+def test_full_steps_are_counted_anew_after_each_overflow() -> None:
+    room = Room(16)
+    room.exceeded()
+    for _ in range(499):
+        room.sufficed(8)
+    room.exceeded()
+    for _ in range(499):
+        room.sufficed(4)
+        assert room.rows == 4
+    room.sufficed(4)
+    assert room.rows == 6
+
+
 def test_more_rows_are_tried_after_many_full_steps() -> None:
     room = Room(16)
     room.exceeded()
@@ -117,6 +159,41 @@ def test_more_rows_are_tried_after_many_full_steps() -> None:
         tried.append(room.rows)
     assert sorted(set(tried)) == [4, 6, 8, 10, 12, 14, 16]
     assert len(tried) == 6 * 500
+
+
+def test_steps_that_suffice_are_told_to_the_room() -> None:
+    """Two rows were too many once; a prompt of two tokens takes two steps."""
+    raised = [OutOfMemory("out of memory")]
+
+    def before(active: list[Tokens]) -> None:
+        if len(active) == 2 and raised:
+            raise raised.pop()
+
+    report = run(EchoEngine(before, rows=2), [Prompt((7, 1))] * 300, rows=2)
+    sizes = [rows for rows, _ in report.steps]
+    assert sizes[:500] == [1] * 500
+    assert sizes[500:] == [2] * (len(sizes) - 500)
+    assert len(report.finished) == 298
+
+
+def test_steps_before_the_memory_was_full_count_no_more() -> None:
+    room = Room(16)
+    room.exceeded()
+    for _ in range(499):
+        room.sufficed(8)
+    room.exceeded()
+    for _ in range(499):
+        room.sufficed(4)
+    assert room.rows == 4
+    room.sufficed(4)
+    assert room.rows == 6
+
+
+def test_a_row_may_always_join() -> None:
+    room = Room(2)
+    for _ in range(3):
+        room.exceeded()
+    assert room.rows == 1
 
 
 @pytest.mark.parametrize("message", FULL)

@@ -30,11 +30,12 @@ class Ours:
             kernels=options["kernels"],
         )
         self._engine: OrtEngine | None = None
+        self._asked = 0  # rows of the engine; a GPU may hold fewer
 
     def answer(self, sources: Rows, new_tokens: int, rows: int) -> list[Hypothesis]:
-        if self._engine is None or self._engine.rows != rows:
+        if self._engine is None or self._asked != rows:
             self._engine = None  # its memory first
-            self._engine = OrtEngine(self._model, rows=rows)
+            self._engine, self._asked = OrtEngine(self._model, rows=rows), rows
         decoding = Decoding(max_new_tokens=new_tokens)
         prompts = [Prompt(tuple(source), (), decoding) for source in sources]
         try:

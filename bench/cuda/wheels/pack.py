@@ -28,6 +28,7 @@ _PLATFORMS = (
 _THERE = re.compile(r"nvidia-|numpy$")
 _BASELINES = ("optimum", "optimum-onnx", "transformers", "tokenizers", "huggingface-hub")
 _BESIDE = ("ctranslate2",)
+_CONVERSION = ("onnx", "ml-dtypes")  # of a checkpoint to our bundle, beside what PyTorch's has
 _SOURCE = (
     "bench", "commandline", "engine", "equations", "loadtest", "model_export", "models", "service",
     "training", "pyproject.toml", "README.md",
@@ -47,16 +48,14 @@ def pack(out: Path, most_bytes: int) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     for old in out.glob("piece*"):
         old.unlink()
-    gpu = (ROOT / "requirements/serve-gpu.txt").read_text(encoding="utf-8")
-    baselines = (ROOT / "requirements/baselines.txt").read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory(dir=out) as name:
         folder = Path(name)
         site = folder / "wheels/site"
         say("downloading ONNX Runtime for CUDA and what the service needs")
-        _download("\n".join(without(gpu, _THERE)), site)
+        for requirements in site_requirements():
+            _download(requirements, site)
         say("downloading the baselines")
-        _download("\n".join(pins(baselines, _BESIDE)), site)
-        _download("\n".join(pins(baselines, _BASELINES)), folder / "wheels/baselines")
+        _download(pins(_lock("baselines"), _BASELINES), folder / "wheels/baselines")
         say("building our own wheel")
         _run("wheel", "--quiet", "--no-deps", "--wheel-dir", str(site), str(ROOT))
         archive = folder / "pieces.tar"
@@ -67,6 +66,16 @@ def pack(out: Path, most_bytes: int) -> list[Path]:
         pieces = split(archive, out, most_bytes)
     shutil.copy2(install.__file__, out / "install.py")
     return pieces
+
+
+def site_requirements() -> list[list[str]]:
+    """Return the requirements of our engine and of the baselines that run beside it.
+
+    pip wants lines with hashes and lines without in different files.
+    """
+    locked = without(_lock("serve-gpu"), _THERE)
+    unlocked = pins(_lock("convert"), _CONVERSION) + pins(_lock("baselines"), _BESIDE)
+    return [locked, unlocked]
 
 
 def without(lock: str, excluded: re.Pattern[str]) -> list[str]:
@@ -86,10 +95,14 @@ def pins(lock: str, names: Sequence[str]) -> list[str]:
     return [f"{name}{found[name]}" for name in names]
 
 
-def _download(requirements: str, to: Path) -> None:
+def _lock(name: str) -> str:
+    return (ROOT / f"requirements/{name}.txt").read_text(encoding="utf-8")
+
+
+def _download(requirements: Sequence[str], to: Path) -> None:
     to.mkdir(parents=True, exist_ok=True)
     listed = to.with_suffix(".txt")
-    listed.write_text(requirements + "\n", encoding="utf-8")
+    listed.write_text("\n".join([*requirements, ""]), encoding="utf-8")
     platforms = [word for platform in _PLATFORMS for word in ("--platform", platform)]
     _run(
         "download", "--quiet", "--no-deps", "--only-binary=:all:", "--python-version", _PYTHON,

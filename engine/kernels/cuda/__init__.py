@@ -6,6 +6,8 @@ run them yet: tests run the same sources on the processor, one emulated thread a
 
 from __future__ import annotations
 
+import shutil
+import sysconfig
 from pathlib import Path
 
 SOURCES = Path(__file__).parent
@@ -18,8 +20,17 @@ _TARGETS = (
 )
 
 
-def compilation(nvcc: str = "nvcc", library: Path = LIBRARY) -> list[str]:
+def find_nvcc() -> Path | None:
+    """Return the nvcc of NVIDIA's packages in this environment, else that of the path."""
+    packaged = Path(sysconfig.get_path("purelib")) / "nvidia/cu13/bin"
+    found = shutil.which("nvcc", path=str(packaged)) or shutil.which("nvcc")
+    return Path(found) if found else None
+
+
+def compilation(nvcc: Path, library: Path = LIBRARY) -> list[str]:
     """Return the command that compiles the library. It needs CUDA's headers, but no GPU."""
     sources = map(str, sorted(SOURCES.glob("*.cu")))
     options = ("-std=c++17", "-O3", "--shared", "-Xcompiler=-fPIC,-fvisibility=hidden")
-    return [nvcc, *options, *_TARGETS, "-o", str(library), *sources]
+    # NVIDIA's packages have CUDA's runtime in `lib`, where their own nvcc does not look.
+    libraries = f"-L{nvcc.parent.parent / 'lib'}"
+    return [str(nvcc), *options, *_TARGETS, libraries, "-o", str(library), *sources]

@@ -1,19 +1,18 @@
-"""Compile the kernels for a GPU, with the `nvcc` of the path."""
+"""Compile the kernels for a GPU."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 
-from engine.kernels.cuda import LIBRARY, compilation
+from engine.kernels.cuda import LIBRARY, compilation, find_nvcc
 
 
 def main() -> int:
-    nvcc = shutil.which("nvcc")
+    nvcc = find_nvcc()
     if nvcc is None:
-        print("cannot compile the kernels for a GPU: there is no nvcc; expected it on PATH",
-              file=sys.stderr)  # fmt: skip
+        print("cannot compile the kernels for a GPU: there is no nvcc; expected it on PATH, or the "
+              "packages of requirements/cuda-kernels.txt", file=sys.stderr)  # fmt: skip
         return 1
     done = subprocess.run(compilation(nvcc), check=False)  # noqa: S603  # our own command
     if done.returncode == 0:

@@ -26,17 +26,26 @@ Status *copied(Api *api, const Tensor &from, void *to, size_t bytes, cudaStream_
     return checked(api, cudaMemcpyAsync(to, from.data, bytes, cudaMemcpyDeviceToDevice, stream));
 }
 
+/* Keys and values must be (batch, heads, columns, d_kv). */
+Status *check_slots(const Node &node, const Tensor &keys, const Tensor &values) {
+    if (!is_shaped(keys, {ANY, node.heads, ANY, ANY})) {
+        return ort_error(node.api, "attention: key must be (batch, heads, columns, d_kv)");
+    }
+    if (!is_shaped(values, {keys.shape[0], node.heads, keys.shape[2], keys.shape[3]})) {
+        return ort_error(node.api, "attention: value must have the shape of key");
+    }
+    if (keys.shape[0] > MOST_ROWS) {
+        return ort_error(node.api, "attention: there must be at most 65,535 rows");
+    }
+    return nullptr;
+}
+
 Status *check_cached(
     const Node &node, const Tensor &joint, const Tensor &keys, const Tensor &values,
     const Tensor &past, const Tensor &biases) {
     Api *api = node.api;
-    if (!is_shaped(keys, {ANY, node.heads, ANY, ANY})) {
-        return ort_error(api, "CachedAttention: key must be (batch, heads, columns, d_kv)");
-    }
-    int64_t batch = keys.shape[0], columns = keys.shape[2], d_kv = keys.shape[3];
-    if (!is_shaped(values, {batch, node.heads, columns, d_kv})) {
-        return ort_error(api, "CachedAttention: value must have the shape of key");
-    }
+    TRY(check_slots(node, keys, values));
+    int64_t batch = keys.shape[0], d_kv = keys.shape[3];
     if (!is_shaped(joint, {batch, 1, 3 * node.heads * d_kv})) {
         return ort_error(api, "CachedAttention: joint must be (batch, 1, 3 * heads * d_kv)");
     }
@@ -44,7 +53,6 @@ Status *check_cached(
         return ort_error(api, "CachedAttention: biases must be (heads, distances)");
     }
     if (!is_shaped(past, {batch})) return ort_error(api, "CachedAttention: past must be (batch)");
-    if (batch > MOST_ROWS) return ort_error(api, "attention: there must be at most 65,535 rows");
     return nullptr;
 }
 
@@ -82,21 +90,13 @@ Status *compute_cached(void *kernel, Context *context) {
 Status *check_cross(
     const Node &node, const Tensor &query, const Tensor &keys, const Tensor &values,
     const Tensor &lengths) {
-    Api *api = node.api;
-    if (!is_shaped(keys, {ANY, node.heads, ANY, ANY})) {
-        return ort_error(api, "CrossAttention: key must be (batch, heads, length, d_kv)");
+    TRY(check_slots(node, keys, values));
+    if (!is_shaped(query, {keys.shape[0], 1, node.heads * keys.shape[3]})) {
+        return ort_error(node.api, "CrossAttention: query must be (batch, 1, heads * d_kv)");
     }
-    int64_t batch = keys.shape[0], length = keys.shape[2], d_kv = keys.shape[3];
-    if (!is_shaped(values, {batch, node.heads, length, d_kv})) {
-        return ort_error(api, "CrossAttention: value must have the shape of key");
+    if (!is_shaped(lengths, {keys.shape[0]})) {
+        return ort_error(node.api, "CrossAttention: lengths must be (batch)");
     }
-    if (!is_shaped(query, {batch, 1, node.heads * d_kv})) {
-        return ort_error(api, "CrossAttention: query must be (batch, 1, heads * d_kv)");
-    }
-    if (!is_shaped(lengths, {batch})) {
-        return ort_error(api, "CrossAttention: lengths must be (batch)");
-    }
-    if (batch > MOST_ROWS) return ort_error(api, "attention: there must be at most 65,535 rows");
     return nullptr;
 }
 

@@ -54,13 +54,27 @@ struct AdjustedInputs {
     }
 };
 
-/* Calls `run` with memory for the scores of each row, of the stream's own pool. */
+/* Reads and checks what Candidates and Draw both adjust, and reads two inputs of their own. */
+Status *read_adjusted(
+    Api *api, Context *context, AdjustedInputs *in, Tensor *first, Tensor *second) {
+    TRY(read_inputs(
+        api, context,
+        {&in->logits, &in->rows, &in->tokens, &in->biases, &in->penalties, first, second}));
+    return in->check(api);
+}
+
+/* Calls `run` with memory for the scores of each row, of the stream's own pool, where there are
+ * rows. */
 template <typename Run>
-Status *with_scores(Api *api, const AdjustedInputs &inputs, cudaStream_t stream, Run run) {
+Status *with_scores(Api *api, Context *context, const AdjustedInputs &inputs, Run run) {
+    if (inputs.count() == 0) return nullptr;
+    cudaStream_t stream;
+    TRY(stream_of(api, context, &stream));
     void *scores;
     size_t bytes = sizeof(float) * static_cast<size_t>(inputs.count() * inputs.width());
     TRY(checked(api, cudaMallocAsync(&scores, bytes, stream)));
-    run(inputs.with(static_cast<float *>(scores)));
+    run(dim3(static_cast<unsigned>(inputs.count())), stream,
+        inputs.with(static_cast<float *>(scores)));
     Status *launched = checked(api, cudaGetLastError());
     Status *freed = checked(api, cudaFreeAsync(scores, stream));
     return launched ? launched : freed;
@@ -71,26 +85,20 @@ Status *compute_candidates(void *kernel, Context *context) {
     Api *api = static_cast<Node *>(kernel)->api;
     AdjustedInputs in;
     Tensor normalised, counts;
-    cudaStream_t stream;
-    TRY(read_inputs(
-        api, context,
-        {&in.logits, &in.rows, &in.tokens, &in.biases, &in.penalties, &normalised, &counts}));
-    TRY(in.check(api));
+    TRY(read_adjusted(api, context, &in, &normalised, &counts));
     if (!is_shaped(normalised, {in.count()})) return ort_error(api, "normalised must be (rows)");
     if (!is_shaped(counts, {1})) return ort_error(api, "count must be (1)");
     int64_t count = *counts.as<const int64_t>(), *best;
     if (count < 1 || count > in.width()) {
         return ort_error(api, "count must be from 1 to the number of tokens");
     }
-    TRY(stream_of(api, context, &stream));
     float *scores, *logprobs;
     TRY(write_output(api, context, 0, {in.count(), count}, &best));
     TRY(write_output(api, context, 1, {in.count(), count}, &scores));
     TRY(write_output(api, context, 2, {in.count(), count}, &logprobs));
-    if (in.count() == 0) return nullptr;
-    return with_scores(api, in, stream, [&](Adjusted of) {
+    return with_scores(api, context, in, [&](dim3 grid, cudaStream_t stream, Adjusted adjusted) {
         launch(
-            find_candidates, dim3(static_cast<unsigned>(in.count())), CHOOSERS, stream, of, count,
+            find_candidates, grid, CHOOSERS, stream, adjusted, count,
             normalised.as<const int32_t>(), best, scores, logprobs);
     });
 }
@@ -100,25 +108,19 @@ Status *compute_draw(void *kernel, Context *context) {
     Api *api = static_cast<Node *>(kernel)->api;
     AdjustedInputs in;
     Tensor temperatures, uniforms;
-    cudaStream_t stream;
-    TRY(read_inputs(
-        api, context,
-        {&in.logits, &in.rows, &in.tokens, &in.biases, &in.penalties, &temperatures, &uniforms}));
-    TRY(in.check(api));
+    TRY(read_adjusted(api, context, &in, &temperatures, &uniforms));
     if (!is_shaped(temperatures, {in.count()}) || !is_shaped(uniforms, {in.count()})) {
         return ort_error(api, "temperatures and uniforms must be (rows)");
     }
-    TRY(stream_of(api, context, &stream));
     int64_t *drawn;
     float *logprobs, *totals;
     TRY(write_output(api, context, 0, {in.count()}, &drawn));
     TRY(write_output(api, context, 1, {in.count()}, &logprobs));
     TRY(write_output(api, context, 2, {in.count()}, &totals));
-    if (in.count() == 0) return nullptr;
-    return with_scores(api, in, stream, [&](Adjusted of) {
+    return with_scores(api, context, in, [&](dim3 grid, cudaStream_t stream, Adjusted adjusted) {
         launch(
-            draw_tokens, dim3(static_cast<unsigned>(in.count())), CHOOSERS, stream, of,
-            temperatures.as<const float>(), uniforms.as<const float>(), drawn, logprobs, totals);
+            draw_tokens, grid, CHOOSERS, stream, adjusted, temperatures.as<const float>(),
+            uniforms.as<const float>(), drawn, logprobs, totals);
     });
 }
 

@@ -34,7 +34,7 @@ const SENTENCES = {
   429: "The queue is full, so the service refused this at once.",
   500: "The engine failed on this. Others are not affected.",
   502: "Something between this page and the service does not reach it.",
-  503: "The service is not ready: it warms up, or is about to stop.",
+  503: "The service cannot take this now: it warms up, is about to stop, or its memory is full.",
   504: "The deadline passed before there was an answer.",
 };
 
