@@ -15,8 +15,8 @@ from typing import Any
 
 from engine.contracts import Decoding
 
-FORMAT = 5  # of the bundles that `model_export` writes
-READABLE = (4, FORMAT)  # formats that load: this one and the one before (docs/versioning.md)
+FORMAT = 6  # of the bundles that `model_export` writes
+READABLE = (4, 5, FORMAT)  # formats that load (docs/versioning.md)
 SETTINGS_SINCE = 5  # the format from which bundles can sample, search with beams and penalise
 MANIFEST = "manifest.json"
 ENCODER, DECODER, TOKENIZER = "encoder.onnx", "decoder.onnx", "tokenizer.json"
@@ -145,8 +145,8 @@ def _other_format(found: object) -> str:
         advice = "a newer version of this service reads it"
     else:
         advice = "export its checkpoint again (python -m model_export export)"
-    read = " and ".join(map(str, READABLE))
-    return f"format {found!r:.20}; this service reads format {read}: {advice}"
+    read = ", ".join(map(str, READABLE[:-1]))
+    return f"format {found!r:.20}; this service reads formats {read} and {FORMAT}: {advice}"
 
 
 def _not_a_bundle(folder: Path) -> str:

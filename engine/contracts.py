@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,6 +12,13 @@ Choice = tuple[int, float]  # a token and its log-probability
 
 MOST_LOGPROBS = 5  # of `Decoding.top_logprobs`
 MOST_BEAMS = 16
+# Together they keep every score within fp32, and lengths to the power of a penalty within a double:
+# an overflow would be the end of all rows of a batch.
+_TEMPERATURES = (1e-20, 1e20)
+_REPETITION_PENALTIES = (1e-3, 1e3)
+_LENGTH_PENALTIES = (-20, 20)
+_MOST_BIAS = 1e6
+_SHOWN = 40  # characters of a value in an error
 
 
 @dataclass(frozen=True)
@@ -55,42 +61,48 @@ class Decoding:
         )
         if self.do_sample:
             _require("num_beams", self.num_beams, self.num_beams == 1, "1 with do_sample")
-            answers = MOST_BEAMS
-        else:
-            answers = self.num_beams  # equal answers would not be alternatives
-        given = self.num_return_sequences
-        _require("num_return_sequences", given, 1 <= given <= answers, f"1 to {answers}")
+        given, most = self.num_return_sequences, self.most_answers
+        expected = f"1 to {most}" if most > 1 else "1 without do_sample or more num_beams"
+        _require("num_return_sequences", given, 1 <= given <= most, expected)
 
     def _require_ranges(self) -> None:
         def at_least(name: str, least: int) -> None:
             value = getattr(self, name)
             _require(name, value, value >= least, f"{least} or more")
 
+        def within(name: str, least: float, most: float) -> None:
+            value = getattr(self, name)
+            _require(name, value, least <= value <= most, f"{least:g} to {most:g}")
+
         at_least("min_new_tokens", 0)
         at_least("top_k", 0)
         at_least("no_repeat_ngram_size", 0)
-        _require("temperature", self.temperature, 0 < self.temperature < math.inf, "above 0")
-        _require("top_p", self.top_p, 0 < self.top_p <= 1, "above 0, up to 1")
-        _require("min_p", self.min_p, 0 <= self.min_p <= 1, "0 to 1")
-        penalty = self.repetition_penalty
-        _require("repetition_penalty", penalty, 0 < penalty < math.inf, "above 0")
-        finite = math.isfinite(self.length_penalty)
-        _require("length_penalty", self.length_penalty, finite, "a finite number")
+        within("temperature", *_TEMPERATURES)
+        within("top_p", 0, 1)
+        within("min_p", 0, 1)
+        within("repetition_penalty", *_REPETITION_PENALTIES)
+        within("length_penalty", *_LENGTH_PENALTIES)
         early = self.early_stopping
         _require("early_stopping", early, early in (True, False, "never"), 'true, false or "never"')
         if self.seed is not None:
             _require("seed", self.seed, 0 <= self.seed < 1 << 64, "0 to 2^64 - 1")
-        reported = self.top_logprobs
-        _require("top_logprobs", reported, 0 <= reported <= MOST_LOGPROBS, f"0 to {MOST_LOGPROBS}")
+        within("top_logprobs", 0, MOST_LOGPROBS)
 
     def _require_lists(self) -> None:
         for words in self.bad_words:
             _require("bad_words", words, bool(words) and min(words) >= 0, "token ids of each")
         for token, bias in self.logit_bias:
-            finite = token >= 0 and math.isfinite(bias)
-            _require("logit_bias", (token, bias), finite, "token ids and finite numbers")
+            fits = token >= 0 and abs(bias) <= _MOST_BIAS
+            expected = f"token ids and numbers within {_MOST_BIAS:g}"
+            _require("logit_bias", (token, bias), fits, expected)
         for text in self.stop:
             _require("stop", text, bool(text), "texts of a character or more")
+
+    @property
+    def most_answers(self) -> int:
+        """The most that `num_return_sequences` may be."""
+        # More answers than beams would be equal ones.
+        return MOST_BEAMS if self.do_sample else self.num_beams
 
     @property
     def rows(self) -> int:
@@ -100,12 +112,13 @@ class Decoding:
     @property
     def plain(self) -> bool:
         """True for the greedy answer of the model as it is, up to `max_new_tokens`."""
-        return self == Decoding(max_new_tokens=self.max_new_tokens)
+        most = self.max_new_tokens
+        return self == (GREEDY if most is None else Decoding(max_new_tokens=most))
 
 
 def _require(name: str, value: object, holds: bool, expected: str) -> None:
     if not holds:
-        raise ValueError(f"{name} is {value!r}; expected {expected}")
+        raise ValueError(f"{name} is {value!r:.{_SHOWN}}; expected {expected}")
 
 
 GREEDY = Decoding()

@@ -2,7 +2,8 @@
 
 When a step starts, the active rows are the first `active` of every array: the graph reads them as
 one block of memory, without a copy. The slot of a row that leaves is given to the next row that
-joins; if none joins before the next step, the last row moves into it.
+joins; if none joins before the next step, the last row moves into it. The same holds for what the
+rows read: see `sources`.
 """
 
 from __future__ import annotations
@@ -10,23 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 
 from engine.bundle import Architecture
-from engine.contracts import Answer, Hypothesis, Prompt
+from engine.contracts import Answer, Prompt
 from engine.device_arrays import ELEMENTS, DeviceArray, zeros
 from engine.paths import Chosen
+from engine.slots import Slots
+from engine.sources import SOURCES, Sources
 from engine.step_calls import StepCalls
 from engine.tasks import Tasks
+from engine.transcripts import Floats, Ids, Transcripts
 
-Ids = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
-
-_LENGTH_STEP = 16  # tokens: cross-attention slots grow by multiples of this
 _FIRST_COLUMNS = 32  # of the cache; where a row needs more they double
-_CROSS, _SCALES = "", "_scales"  # endings of the names of what cross-attention reads
-_FREE = -1  # a position whose token is not forced
 _GAP = object()  # replaces the key of a row that has left
 
 
@@ -57,9 +54,8 @@ class KVSlots:
         self._fixed = captured_sources is not None
         self.capacity = capacity
         self.columns = columns
-        self._keys: list[Hashable] = []
-        self._gaps: list[int] = []
-        self._forcing: set[Hashable] = set()  # keys of the rows that have forced tokens
+        self._slots = Slots()
+        self._keys: list[Hashable] = [_GAP] * capacity
         kinds = {
             value.name: value.type for value in (*decoder.get_inputs(), *decoder.get_outputs())
         }
@@ -69,34 +65,28 @@ class KVSlots:
             had = fixed
         else:
             had = columns if self._fixed else min(_FIRST_COLUMNS, columns)
-        self._cache = self._block(had, shape.d_kv, self._element)
+        self._cache = self._block(had)
         self._steps_before_full = had  # of the cache, at least; `_grow` counts them anew
-        # Cross-attention reads keys and values, and scales where these are integers.
-        self._cross_parts = [(_CROSS, shape.d_kv, ELEMENTS[kinds["cross_key.0"]])]
-        if "cross_key_scales.0" in kinds:
-            self._cross_parts.append((_SCALES, 1, np.float32))
-        self._cross = self._cross_blocks(_rounded_length(captured_sources or 1))
+        self._sources = Sources(
+            shape, decoder, capacity=capacity, longest=captured_sources or 1, device=device
+        )
         self._token: Ids = np.zeros((capacity, 1), np.int64)
         self._past = np.zeros(capacity, np.int32)
-        self._source_lengths = np.zeros(capacity, np.int32)
         self._best: Ids = np.zeros((capacity, 2), np.int64)
         self._logprobs: Floats = np.zeros((capacity, 2), ELEMENTS[kinds["logprobs"]])
-        # The two likeliest tokens of each step; the first was decoded unless another was forced.
-        self._best_so_far: Ids = np.zeros((capacity, columns, 2), np.int64)
-        self._logprobs_so_far: Floats = np.zeros((capacity, columns, 2), np.float32)
+        self._transcripts = Transcripts(capacity, columns)  # of rows without a task
         self._most = np.zeros(capacity, np.int32)  # the most tokens a row may decode
-        self._forced: Ids = np.full((capacity, columns), _FREE, np.int64)
-        self._numbers = np.arange(capacity)
+        by_row = {SOURCES: self._sources.of_rows} if self._sources.are_shared else {}
         self._calls = StepCalls(
             decoder,
             self._bind,
-            inputs={"token": self._token, "past": self._past,
-                    "source_lengths": self._source_lengths},
+            inputs={"token": self._token, "past": self._past, **by_row},
+            source_inputs={"source_lengths": self._sources.lengths},
             outputs={"best": self._best, "logprobs": self._logprobs},
-            idle={"past": 0, "source_lengths": 1},
+            idle=("past", *by_row),
             device=device,
             captured=self._fixed,
-        )  # fmt: skip
+        )
         # Prompts whose settings change the choice; other rows take the first of their likeliest.
         self._tasks: Tasks | None = None
         self._has_task = np.zeros(capacity, np.bool_)
@@ -105,84 +95,61 @@ class KVSlots:
             self._logits = zeros((capacity, 1, width), np.float32, device)
             self._tasks = Tasks(shape, choosing, self._logits, columns=columns, decode=decode)
 
-    def _block(self, length: int, width: int, element: npt.DTypeLike) -> DeviceArray:
-        """Allocate `width` numbers for each key and value of each layer in turn, for all rows."""
-        shape = (2 * self._shape.decoder_layers, self.capacity, self._shape.heads, length)
-        return DeviceArray.zeros((*shape, width), element, self._device)
-
-    def _cross_blocks(self, length: int) -> list[DeviceArray]:
-        return [self._block(length, width, element) for _, width, element in self._cross_parts]
+    def _block(self, columns: int) -> DeviceArray:
+        """Allocate columns for the keys and the values of each layer in turn, for all rows."""
+        layers, heads, d_kv = self._shape.decoder_layers, self._shape.heads, self._shape.d_kv
+        shape = (2 * layers, self.capacity, heads, columns, d_kv)
+        return DeviceArray.zeros(shape, self._element, self._device)
 
     @property
     def cross_outputs(self) -> list[str]:
         """The outputs of the encoder that `add` copies from, in their order."""
-        return [f"cross{suffix}" for suffix, _, _ in self._cross_parts]
+        return self._sources.outputs
 
     @property
     def active(self) -> int:
-        return len(self._keys) - len(self._gaps)
+        return self._slots.in_use
 
     # -- joining and leaving ---------------------------------------------------------------------
 
     def add(self, key: Hashable, prompt: Prompt, cross: Sequence[DeviceArray], begin: int) -> None:
-        """Add a prompt's rows; copy their keys and values from `cross`, the encoder's
+        """Add a prompt's rows; copy the keys and values that they read from `cross`, the encoder's
         `cross_outputs` (each 2 * layers, 1, heads, tokens, width), from token `begin` on.
         """
-        rows = [self._add_row(key, prompt, cross, begin) for _ in range(prompt.rows)]
-        if not prompt.decoding.plain:
-            if self._tasks is None:
-                raise ValueError(f"{prompt.decoding}: this bundle decodes greedily only")
+        is_plain = prompt.decoding.plain
+        if not is_plain and self._tasks is None:
+            raise ValueError(f"{prompt.decoding}: this bundle decodes greedily only")
+        rows = [self._add_row(key, prompt) for _ in range(prompt.rows)]
+        self._sources.add(rows, cross, begin, begin + len(prompt.source))
+        if self._tasks is not None and not is_plain:
             self._tasks.add(key, prompt, rows, most=_most(prompt, self.columns))
             self._has_task[rows] = True
         elif prompt.forced:
-            self._forced[rows[0], : len(prompt.forced)] = prompt.forced
-            self._forcing.add(key)
+            self._transcripts.force(rows[0], prompt.forced)
 
-    def _add_row(
-        self, key: Hashable, prompt: Prompt, cross: Sequence[DeviceArray], begin: int
-    ) -> int:
-        if self._gaps:
-            row = self._gaps.pop()
-            self._keys[row] = key
-        else:
-            row = len(self._keys)
-            self._keys.append(key)
-        length = len(prompt.source)
-        for slots, read in zip(self._cross, cross, strict=True):
-            slots.copy(row, read, 0, length, begin=begin)
+    def _add_row(self, key: Hashable, prompt: Prompt) -> int:
+        row = self._slots.take()
+        self._keys[row] = key
         self._token[row] = self._shape.start_id
         self._past[row] = 0
-        self._source_lengths[row] = length
         self._most[row] = _most(prompt, self.columns)
-        self._forced[row] = _FREE
         self._has_task[row] = False
         return row
 
     def make_room(self, longest: int) -> None:
-        """Resize the cross-attention slots for sources of up to `longest` tokens and the rows here.
-
-        They also shrink: without our kernels each step reads all of their memory.
-        """
-        had_rows = len(self._keys)
-        longest = max(longest, int(self._source_lengths[:had_rows].max(initial=0)))
-        length = _rounded_length(longest)
-        had = self._cross[0].shape[3]
-        if had // 4 < length <= had or (self._fixed and length <= had):
+        """Make room for sources of up to `longest` tokens and those of the rows here."""
+        if self._fixed and longest <= self._sources.room:
             return
-        room = self._cross_blocks(length)
-        for slots, old in zip(room, self._cross, strict=True):
-            for row in range(had_rows):
-                slots.copy(row, old, row, int(self._source_lengths[row]))
-        self._cross = room
-        self._calls.forget()
+        if self._sources.resize(longest):
+            self._calls.forget()
 
     def _grow(self) -> None:
         """Make room in the cache for one more column of every row."""
-        rows, had = len(self._keys), self._cache.shape[3]
+        rows, had = self._slots.end, self._cache.shape[3]
         longest = int(self._past[:rows].max())
         if longest == had:
             had = min(2 * had, self.columns)
-            cache = self._block(had, self._shape.d_kv, self._element)
+            cache = self._block(had)
             for row in range(rows):
                 cache.copy(row, self._cache, row, int(self._past[row]))
             self._cache = cache
@@ -192,38 +159,36 @@ class KVSlots:
     def remove(self, keys: Collection[Hashable]) -> None:
         """Remove the rows with these `keys`; ignore keys without a row."""
         self._free(row for row, key in enumerate(self._keys) if key in keys)
-        self._forcing.difference_update(keys)
         if self._tasks:
             self._tasks.discard(keys)
 
     def _free(self, rows: Iterable[int]) -> None:
         for row in rows:
             self._keys[row] = _GAP
-            self._gaps.append(row)
+            self._slots.free(row)
+            self._sources.leave(row)
+            self._transcripts.end(row)
 
     def clear(self) -> None:
-        for kept in (self._keys, self._gaps, self._forcing, self._tasks):
-            if kept:
-                kept.clear()
+        self._keys[:] = [_GAP] * self.capacity
+        self._slots.clear()
+        self._sources.clear()
+        self._transcripts.clear()
+        if self._tasks:
+            self._tasks.clear()
 
     def _close_gaps(self) -> None:
-        for row in sorted(self._gaps, reverse=True):
-            last = len(self._keys) - 1
-            if row != last:
-                self._move(last, row)
-            self._keys.pop()
-        self._gaps.clear()
+        self._slots.close_gaps(self._move)
+        self._sources.close_gaps()
 
     def _move(self, last: int, row: int) -> None:
         self._cache.copy(row, self._cache, last, int(self._past[last]))
-        for slots in self._cross:
-            slots.copy(row, slots, last, int(self._source_lengths[last]))
-        for array in (
-            self._token, self._past, self._source_lengths, self._most, self._forced,
-            self._best_so_far, self._logprobs_so_far, self._has_task,
-        ):  # fmt: skip
+        self._sources.move_row(last, row)
+        self._transcripts.move(last, row)
+        for array in (self._token, self._past, self._most, self._has_task):
             array[row] = array[last]
         key = self._keys[row] = self._keys[last]
+        self._keys[last] = _GAP
         if self._tasks:
             self._tasks.moved(key, last, row)
 
@@ -231,19 +196,17 @@ class KVSlots:
 
     def step(self) -> dict[Hashable, Answer]:
         """Decode one token in every row. Remove and return the finished rows."""
-        self._close_gaps()
+        if self._slots.have_gaps:
+            self._close_gaps()
         if not self._steps_before_full:
             self._grow()
         self._steps_before_full -= 1
-        active = len(self._keys)
-        self._calls.run(active)
+        active = self._slots.end
+        self._calls.run(active, self._sources.count)
         past = self._past[:active]
-        positions = self._numbers[:active], past
         best = self._best[:active]
-        self._best_so_far[positions] = best
-        self._logprobs_so_far[positions] = self._logprobs[:active]
         taken = self._token[:active, 0]
-        taken[:] = _taken(self._forced[positions], best) if self._forcing else best[:, 0]
+        taken[:] = self._transcripts.add(past, best, self._logprobs[:active])
         chosen: dict[Hashable, Chosen] = {}
         if self._tasks:
             chosen = self._tasks.choose(best.tolist(), self._logprobs[:active].tolist())
@@ -251,9 +214,7 @@ class KVSlots:
         ended = (taken == self._shape.eos_id) | (past == self._most[:active])
         if chosen:
             ended &= ~self._has_task[:active]
-        finished = {
-            self._keys[row]: Answer((self._hypothesis(row),)) for row in ended.nonzero()[0].tolist()
-        }
+        finished = {self._keys[row]: self._answer(row) for row in ended.nonzero()[0].tolist()}
         if chosen:
             finished |= self._outcomes(chosen)
         if finished:
@@ -276,16 +237,14 @@ class KVSlots:
             self._free(choice.ended)
         return finished
 
-    def _bind(self, binding: ort.IOBinding, rows: int) -> None:
+    def _bind(self, binding: ort.IOBinding, rows: int, sources: int) -> None:
         """Bind the caches, what cross-attention reads and the logits, of the first rows."""
         for layer in range(self._shape.decoder_layers):
             for part, name in enumerate(("key", "value")):
                 index = 2 * layer + part
                 self._cache.bind(binding.bind_input, f"{name}.{layer}", index, rows)
                 self._cache.bind(binding.bind_output, f"new_{name}.{layer}", index, rows)
-                for slots, (suffix, _, _) in zip(self._cross, self._cross_parts, strict=True):
-                    cross = f"cross_{name}{suffix}.{layer}"
-                    slots.bind(binding.bind_input, cross, index, rows)
+            self._sources.bind(binding, layer, sources)
         if self._tasks is not None:
             _, *sizes = self._logits.shape()
             address = self._logits.data_ptr()
@@ -298,45 +257,15 @@ class KVSlots:
         if self._tasks and (chosen := self._tasks.written(key)) is not None:
             return chosen
         row = self._keys.index(key)
-        steps = int(self._past[row])
-        best = self._best_so_far[row, :steps]
-        taken = _taken(self._forced[row, :steps], best) if key in self._forcing else best[:, 0]
-        tokens: list[int] = taken.tolist()
+        tokens: list[int] = self._transcripts.tokens(row, int(self._past[row])).tolist()
         return tokens
 
-    def _hypothesis(self, row: int) -> Hypothesis:
-        """Return the answer of a finished row."""
-        steps = int(self._past[row])
-        best, logprobs = self._best_so_far[row, :steps], self._logprobs_so_far[row, :steps]
-        taken, others = best[:, 0], best[:, 1]
-        taken_logprobs, other_logprobs = logprobs[:, 0], logprobs[:, 1]
-        if self._keys[row] in self._forcing:
-            taken = _taken(self._forced[row, :steps], best)
-            is_first, is_second = taken == best[:, 0], taken == best[:, 1]
-            others = np.where(is_first, others, best[:, 0])
-            other_logprobs = np.where(is_first, other_logprobs, logprobs[:, 0])
-            known = np.where(is_second, logprobs[:, 1], np.nan)
-            taken_logprobs = np.where(is_first, taken_logprobs, known)
-        tokens = taken.tolist()
-        return Hypothesis(
-            tokens=tokens[:-1] if tokens[-1] == self._shape.eos_id else tokens,
-            logprobs=taken_logprobs.tolist(),
-            runners_up=others.tolist(),
-            runner_up_logprobs=other_logprobs.tolist(),
-        )
-
-
-def _rounded_length(tokens: int) -> int:
-    """Return the length of cross-attention slots for sources of so many tokens."""
-    return -(-tokens // _LENGTH_STEP) * _LENGTH_STEP
+    def _answer(self, row: int) -> Answer:
+        steps, eos_id = int(self._past[row]), self._shape.eos_id
+        return Answer((self._transcripts.hypothesis(row, steps, eos_id=eos_id),))
 
 
 def _most(prompt: Prompt, columns: int) -> int:
     """Return the most tokens of an answer, its forced ones included."""
     most = prompt.decoding.max_new_tokens
     return columns if most is None else min(len(prompt.forced) + most, columns)
-
-
-def _taken(forced: Ids, best: Ids) -> Ids:
-    """Return the token of each position, from the forced ones (n) and the likeliest (n, 2)."""
-    return np.where(forced == _FREE, best[:, 0], forced)

@@ -6,6 +6,7 @@ and whichever process decodes, a seed gives the same number at the same position
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -45,6 +46,8 @@ def choose(
     where only these count. Returns `None` where tokens that are not among them may have to be kept.
     Source: the warpers of transformers for temperature, top_k, top_p and min_p, in this order.
     """
+    if scores[0] == -math.inf:
+        return 0  # all are banned, and have no probabilities
     cooled = np.array(scores) / decoding.temperature
     if total is None:
         weights = np.exp(cooled - cooled[0])

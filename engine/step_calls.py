@@ -10,7 +10,7 @@ engines of a session may share an id.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import count
 from typing import Any
 
@@ -25,34 +25,37 @@ _GRAPH_IDS = count(1)  # of this process; 0 stands for calls without an id
 
 
 class StepCalls:
-    """Run `decoder` on host arrays of one line a row, and on what `bind` binds of so many rows.
+    """Run `decoder` on host arrays of one line a row or a source, and on what `bind` binds of so
+    many rows and sources.
 
-    A call reads `inputs` and writes `outputs`, by the graph's names for them. With `captured` a
-    call may have more rows than are active; what these read is `idle`, valid numbers for any row.
+    A call reads `inputs` and `source_inputs` and writes `outputs`, by the graph's names for them.
+    It may have more sources than there are, and with `captured` more rows than are active; the
+    `idle` inputs of these are 0.
     """
 
     def __init__(
         self,
         decoder: ort.InferenceSession,
-        bind: Callable[[ort.IOBinding, int], None],
+        bind: Callable[[ort.IOBinding, int, int], None],
         *,
         inputs: Arrays,
+        source_inputs: Arrays,
         outputs: Arrays,
-        idle: Mapping[str, int],
+        idle: Collection[str],
         device: str,
         captured: bool,
     ) -> None:
         self._decoder = decoder
         self._bind = bind
-        self._inputs, self._outputs, self._idle = inputs, outputs, idle
+        self._inputs, self._source_inputs, self._outputs = inputs, source_inputs, outputs
+        self._idle = idle
         self._device = device
         self._capacity = len(next(iter(inputs.values())))
-        self._bindings: dict[int, ort.IOBinding] = {}
+        self._bindings: dict[tuple[int, int], ort.IOBinding] = {}
         self._options: dict[int, ort.RunOptions] = {}  # of captured calls
+        arrays = {**inputs, **source_inputs, **outputs}
         self._copies = (
-            {name: _Copy(array, device) for name, array in {**inputs, **outputs}.items()}
-            if captured
-            else None
+            {name: _Copy(array, device) for name, array in arrays.items()} if captured else None
         )
 
     def forget(self) -> None:
@@ -61,43 +64,47 @@ class StepCalls:
             raise RuntimeError("the arrays of captured calls have moved: this is a bug")
         self._bindings.clear()
 
-    def run(self, active: int) -> None:
-        """Call the graph for the first `active` rows."""
+    def run(self, active: int, sources: int) -> None:
+        """Call the graph for the first `active` rows, which read the first `sources`."""
         if self._copies is None:
-            self._decoder.run_with_iobinding(self._binding(active))
+            if sources != active:  # rounded, so that there are few bindings
+                sources = rounded(sources, active)
+            self._decoder.run_with_iobinding(self._binding(active, sources))
             return
-        rows = rounded_rows(active, self._capacity)
-        for name, number in self._idle.items():
-            self._inputs[name][active:rows] = number
-        for name in self._inputs:
+        rows = rounded(active, self._capacity)
+        for name in self._idle:
+            self._inputs[name][active:rows] = 0
+        for name in (*self._inputs, *self._source_inputs):
             self._copies[name].upload()
         if rows not in self._options:
             self._options[rows] = ort.RunOptions()
             self._options[rows].add_run_config_entry("gpu_graph_id", str(next(_GRAPH_IDS)))
-        self._decoder.run_with_iobinding(self._binding(rows), self._options[rows])
+        self._decoder.run_with_iobinding(self._binding(rows, rows), self._options[rows])
         for name in self._outputs:
             self._copies[name].download()
 
-    def _binding(self, rows: int) -> ort.IOBinding:
-        if rows in self._bindings:
-            return self._bindings[rows]
-        binding = self._bindings[rows] = self._decoder.io_binding()
-        for arrays, on_host, by_address in (
-            (self._inputs, binding.bind_ortvalue_input, binding.bind_input),
-            (self._outputs, binding.bind_ortvalue_output, binding.bind_output),
+    def _binding(self, rows: int, sources: int) -> ort.IOBinding:
+        if (rows, sources) in self._bindings:
+            return self._bindings[rows, sources]
+        binding = self._bindings[rows, sources] = self._decoder.io_binding()
+        for arrays, lines, on_host, by_address in (
+            (self._inputs, rows, binding.bind_ortvalue_input, binding.bind_input),
+            (self._source_inputs, sources, binding.bind_ortvalue_input, binding.bind_input),
+            (self._outputs, rows, binding.bind_ortvalue_output, binding.bind_output),
         ):
             for name, array in arrays.items():
                 if self._copies is None:
-                    on_host(name, ort.OrtValue.ortvalue_from_numpy(array[:rows]))  # shares memory
+                    shared = ort.OrtValue.ortvalue_from_numpy(array[:lines])  # shares memory
+                    on_host(name, shared)
                 else:
-                    self._copies[name].bind(by_address, name, rows)
-        self._bind(binding, rows)
+                    self._copies[name].bind(by_address, name, lines)
+        self._bind(binding, rows, sources)
         return binding
 
 
-def rounded_rows(active: int, capacity: int) -> int:
-    """Return the rows of a captured call for `active` ones: a power of two, or all there are."""
-    return int(min(1 << (active - 1).bit_length(), capacity))
+def rounded(count: int, capacity: int) -> int:
+    """Return the rows or sources of a call that has `count`: a power of two, or all there are."""
+    return int(min(1 << (count - 1).bit_length(), capacity))
 
 
 class _Copy:

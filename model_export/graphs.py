@@ -4,19 +4,21 @@
 (batch) int32. It returns `cross` (2 * layers, 1, heads, tokens, d_kv): the keys and values of every
 decoder layer's cross-attention in turn, from one product.
 
-`decoder` makes one step for rows that may have started at different times. It reads `token`
-(batch, 1) int64, the last token of each row; `past` (batch) int32, the number of tokens before it;
-`source_lengths`; and for each layer `cross_key`, `cross_value` (batch, heads, length, d_kv) and the
-cache `key`, `value` (batch, heads, columns, d_kv), of which a row has filled `past` columns. It
-returns `best` (batch, 2) int64, the two likeliest next tokens; `logprobs` (batch, 2), their natural
-log-probabilities; `logits` (batch, 1, tokens) of all tokens that it may write; and the caches with
-one more column filled. If the output caches are bound to the memory of the input caches they are
-written in place, and nothing is copied. `columns` is any number above every row's `past`.
+`decoder` makes one step for rows that may have started at different times. It reads `token` (batch,
+1) int64, the last token of each row; `past` (batch) int32, the number of tokens before it;
+`sources` (batch) int32, the source that each row reads; `source_lengths` (sources) int32; and for
+each layer `cross_key`, `cross_value` (sources, heads, length, d_kv) and the cache `key`, `value`
+(batch, heads, columns, d_kv), of which a row has filled `past` columns. It returns `best` (batch,
+2) int64, the two likeliest next tokens; `logprobs` (batch, 2), their natural log-probabilities;
+`logits` (batch, 1, tokens) of all tokens that it may write; and the caches with one more column
+filled. If the output caches are bound to the memory of the input caches they are written in place,
+and nothing is copied. `columns` is any number above every row's `past`. In half precision, which is
+for a GPU, there is no input `sources`: the source of each row has the row's number.
 
 Keys, values and `cross` are fp32, or fp16 in half precision; `logits` and `logprobs` are always
 fp32. With int8 products what cross-attention reads is int8 too: `cross` comes with `cross_scales`
 (2 * layers, 1, heads, tokens, 1), and `cross_key` and `cross_value` go with `cross_key_scales` and
-`cross_value_scales` (batch, heads, length, 1).
+`cross_value_scales` (sources, heads, length, 1).
 
 The graphs cover T5's family: relative position biases (a table by distance, because buckets depend
 on nothing else), RMS norms without means, attention without scaling, gated or plain feed-forward.
@@ -146,7 +148,12 @@ class _Decoder(Stack):
         g, config = self.graph, self.config
         token = g.input("token", INT64, ["batch", 1])
         self._past = g.input("past", INT32, ["batch"])
-        self._lengths = g.input("source_lengths", INT32, ["batch"])
+        # On a GPU the index would cost two more kernels a layer: see docs/decisions/0040.
+        self._shares = not self.numbers.half
+        self._read = "sources" if self._shares else "batch"  # the first dimension of what is read
+        self._lengths = g.input("source_lengths", INT32, [self._read])
+        if self._shares:
+            self._sources = g.input("sources", INT32, ["batch"])
 
         # The decoder reads only the start token and tokens that it may predict.
         embedding = g.weight("shared", self.weights["shared.weight"][: self._predictable])
@@ -178,7 +185,7 @@ class _Decoder(Stack):
     def _cross_attention(self, layer: int, hidden: str, name: str) -> str:
         g, config = self.graph, self.config
         query = self.normed_linear(hidden, f"{name}.layer_norm", f"{name}.EncDecAttention.q")
-        shape: Shape = ["batch", config.num_heads, "length"]
+        shape: Shape = [self._read, config.num_heads, "length"]
         read = []
         for part in ("key", "value"):
             key_or_value = [*shape, config.d_kv]
@@ -186,7 +193,11 @@ class _Decoder(Stack):
             if self.integers:
                 read.append(g.input(f"cross_{part}_scales.{layer}", FLOAT, [*shape, 1]))
         operator = "CrossAttentionInt8" if self.integers else "CrossAttention"
-        (mixed,) = self.attention(operator, query, *read, self._lengths)
+        read.append(self._lengths)
+        if self._shares:
+            operator = f"Shared{operator}"
+            read.append(self._sources)
+        (mixed,) = self.attention(operator, query, *read)
         return self.products.added(hidden, mixed, f"{name}.EncDecAttention.o")
 
     def _position_biases(self, layer: int) -> str:

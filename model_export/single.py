@@ -155,6 +155,7 @@ def _before(
         "cache_size": np.array([size[0], 0, size[1]]),  # it grows by a column a step
         "one": np.array([1]),
         "zeroth": np.array([0]),
+        "axis_0": np.array(0),
     }.items():
         graph.initializer.append(numpy_helper.from_array(value.astype(np.int64), name))
     node = helper.make_node
@@ -175,12 +176,15 @@ def _before(
                     node("Transpose", [names[2]], [f"step.{read}"], perm=[1, 0, 2, 3]),
                 ]
     false = numpy_helper.from_array(np.array([False]))
+    one = numpy_helper.from_array(np.array([1], np.int32))
     nodes += [
         node("Shape", ["source_lengths"], ["batch_size"]),
         node("Concat", ["batch_size", "one"], ["column"], axis=0),
         node("Expand", ["start", "column"], ["token.0"]),
         node("ConstantOfShape", ["batch_size"], ["ended.0"], value=false),
         node("Concat", ["batch_size", "cache_size"], ["cache_shape"], axis=0),
+        node("ConstantOfShape", ["batch_size"], ["ones"], value=one),
+        node("CumSum", ["ones", "axis_0"], ["own_sources"], exclusive=1),
     ]
     zero = helper.make_tensor("zero", kind, [1], [0.0])
     return nodes + [
@@ -202,6 +206,8 @@ def _body(
         node("Add", ["zeros", "place"], ["step.past"]),
         node("Identity", ["source_lengths"], ["step.source_lengths"]),
     ]
+    if any(value.name == "step.sources" for value in step.input):
+        before.append(node("Identity", ["own_sources"], ["step.sources"]))
     after = [
         node("Gather", ["step.best", "likeliest"], ["taken"], axis=1),
         node("Where", ["ended", "pad", "taken"], ["written"]),

@@ -2,7 +2,8 @@
 
 Format 5 added the decoder's output `logits` and two graphs without weights
 (`model_export.choosing`). Format 4 computes the same logits, so a new name and an output are all
-that its decoder needs.
+that its decoder needs. Format 6 added the decoder's input `sources`, which its cross-attention
+reads; not in half precision.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from engine.bundle import (
 from engine.contracts import Prompt
 from engine.generate import generate
 from engine.ort import OrtEngine, OrtModel
-from model_export import choosing
+from engine.sources import SOURCES
+from model_export import choosing, graphs, operators
 from model_export.assembly import replacing
 
 _ROWS = 16
@@ -53,9 +55,14 @@ def upgrade(folder: Path, out: Path) -> Manifest:
         for name in old.files:
             if name != DECODER:
                 shutil.copy2(folder / name, partial / name)
-        onnx.save(_with_logits(folder / DECODER), partial / DECODER)
-        onnx.save(choosing.candidates(), partial / CANDIDATES)
-        onnx.save(choosing.draw(), partial / DRAW)
+        decoder = onnx.load(folder / DECODER, load_external_data=False)  # it stays external
+        if not old.has_settings:
+            _add_logits(decoder, folder / DECODER)
+            onnx.save(choosing.candidates(), partial / CANDIDATES)
+            onnx.save(choosing.draw(), partial / DRAW)
+        _share_sources(decoder)
+        decoder.graph.doc_string = graphs.__doc__ or ""
+        onnx.save(decoder, partial / DECODER)
         files = {path.name: fingerprint(path) for path in sorted(partial.iterdir())}
         new = replace(old, format=FORMAT, files=files)
         (partial / MANIFEST).write_text(new.to_json(), encoding="utf-8")
@@ -64,9 +71,8 @@ def upgrade(folder: Path, out: Path) -> Manifest:
     return old
 
 
-def _with_logits(decoder: Path) -> onnx.ModelProto:
-    """Return the decoder of format 4 with `logits` as an output; external weights stay external."""
-    model = onnx.load(decoder, load_external_data=False)
+def _add_logits(model: onnx.ModelProto, decoder: Path) -> None:
+    """Make the logits that the decoder of format 4 computes an output."""
     chooses = [node for node in model.graph.node if node.op_type == "Likeliest"]
     if len(chooses) != 1:
         raise UpgradeError(f"{decoder}: expected one operator Likeliest, found {len(chooses)}")
@@ -78,7 +84,29 @@ def _with_logits(decoder: Path) -> onnx.ModelProto:
                     names[index] = "logits"
     shape: list[str | int | None] = ["batch", 1, _width(model, decoder)]
     model.graph.output.append(helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape))
-    return model
+
+
+def _share_sources(model: onnx.ModelProto) -> None:
+    """Let rows of the decoder read the same source; but not in half precision."""
+    reading = [
+        node
+        for node in model.graph.node
+        if node.domain == operators.DOMAIN and node.op_type.startswith("CrossAttention")
+    ]
+    if not reading:
+        return
+    (kind,) = {node.op_type for node in reading}
+    for node in reading:
+        node.op_type = f"Shared{kind}"
+        node.input.append(SOURCES)
+    for value in model.graph.input:
+        if value.name.startswith("cross_") or value.name == "source_lengths":
+            value.type.tensor_type.shape.dim[0].dim_param = SOURCES
+    index = helper.make_tensor_value_info(SOURCES, TensorProto.INT32, ["batch"])
+    model.graph.input.append(index)
+    for function in model.functions:
+        if function.name == kind:
+            function.CopyFrom(operators.definition(f"Shared{kind}", operators.DOMAIN))
 
 
 def _width(model: onnx.ModelProto, decoder: Path) -> int:

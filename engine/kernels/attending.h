@@ -55,8 +55,21 @@ INLINED void store_of(Layout l, int vector, float *to, Floats x) {
     }
 }
 
-/* The scores of as many keys as there are lanes, from `begin` on; of those that are missing minus
- * infinity. */
+/* Products of a query and as many keys as there are lanes, from `begin` on, to their scores; of those
+ * that are missing minus infinity. */
+INLINED Floats finished_scores(const Query *query, Layout l, int64_t begin, Floats scores) {
+    if (begin + LANES <= l.count) {
+        if (l.integers) scores = scores * load(query->key_scales + begin);
+        if (query->bias) scores = scores + load(query->bias + begin);
+        return scores;
+    }
+    Mask present = first_lanes(l.count - begin);
+    if (l.integers) scores = scores * load_part(present, query->key_scales + begin);
+    if (query->bias) scores = scores + load_part(present, query->bias + begin);
+    return select_lanes(present, scores, every(-INFINITY));
+}
+
+/* The scores of as many keys as there are lanes, from `begin` on. */
 INLINED Floats score(
     const Query *query, Layout l, const Floats q[MOST_VECTORS], int64_t begin) {
     Floats products[LANES];
@@ -68,16 +81,7 @@ INLINED Floats score(
             products[k] = fused(q[v], load_at(l, v, query->keys, place), products[k]);
         }
     }
-    Floats scores = sums_of_lanes(products);
-    if (begin + LANES <= l.count) {
-        if (l.integers) scores = scores * load(query->key_scales + begin);
-        if (query->bias) scores = scores + load(query->bias + begin);
-        return scores;
-    }
-    Mask present = first_lanes(l.count - begin);
-    if (l.integers) scores = scores * load_part(present, query->key_scales + begin);
-    if (query->bias) scores = scores + load_part(present, query->bias + begin);
-    return select_lanes(present, scores, every(-INFINITY));
+    return finished_scores(query, l, begin, sums_of_lanes(products));
 }
 
 /* Writes the scores, up to whole vectors. Returns the largest of each lane. */
@@ -157,8 +161,8 @@ INLINED void attend(const Query *queries, int many, int64_t count, int64_t d_kv,
     }
 }
 
-/* The heads of an index: a row is divided evenly into groups of HEADS_TOGETHER or fewer, which
- * share a row's work among threads. */
+/* The heads of an index: those of a row, or of rows that read the same, are divided evenly into
+ * groups of HEADS_TOGETHER or fewer, which share the work among threads. */
 typedef struct {
     int64_t row, first, end;
 } Heads;
@@ -204,35 +208,6 @@ static void attend_cached(void *work, size_t index) {
             .mixed = w->mixed + h.row * width + head * w->d_kv};
     }
     attend(queries, many, count, w->d_kv, 0);
-}
-
-/* -- over what the encoder has read ------------------------------------------------------------ */
-
-static void attend_cross(void *work, size_t index) {
-    const CrossAttention *w = work;
-    Heads h = heads_of(index, w->heads);
-    Query queries[HEADS_TOGETHER];
-    int many = 0;
-    for (int64_t head = h.first; head < h.end; head++, many++) {
-        int64_t line = (h.row * w->heads + head) * w->length, place = line * w->d_kv;
-        int64_t at = (h.row * w->heads + head) * w->d_kv;
-        Query *query = queries + many;
-        *query = (Query){.query = w->query + at, .mixed = w->mixed + at};
-        if (w->key_scales) {
-            query->keys = (const int8_t *)w->keys + place;
-            query->values = (const int8_t *)w->values + place;
-            query->key_scales = w->key_scales + line;
-            query->value_scales = w->value_scales + line;
-        } else {
-            query->keys = (const float *)w->keys + place;
-            query->values = (const float *)w->values + place;
-        }
-    }
-    if (w->key_scales) {
-        attend(queries, many, w->lengths[h.row], w->d_kv, 1);
-    } else {
-        attend(queries, many, w->lengths[h.row], w->d_kv, 0);
-    }
 }
 
 /* -- keys and values in 8 bits ----------------------------------------------------------------- */

@@ -1,22 +1,9 @@
-/* Operators of attention: what they take and give, and how the work is divided. */
-#include "kernel.h"
+/* Operators of attention, but for the decoder's over what the encoder has read: what they take and
+ * give, and how the work is divided. */
+#include "attention.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-typedef struct {
-    Api *api;
-    const Level *level;
-    int64_t heads;
-} Attention;
-
-static Status *check_head(Api *api, int64_t d_kv, int64_t keys) {
-    if (d_kv < 1 || d_kv > LARGEST_D_KV) {
-        return ort_error(api, "attention: a head's keys must have from 1 to 256 numbers");
-    }
-    if (keys > MOST_KEYS) return ort_error(api, "attention: there must be at most 32,768 keys");
-    return NULL;
-}
 
 /* -- over what the row itself has written ------------------------------------------------------ */
 
@@ -82,84 +69,7 @@ static Status *compute_cached(void *kernel, Context *context) {
     return ort_parallel(api, context, attention->level->attend_cached, total, &work);
 }
 
-/* -- over what the encoder has read ------------------------------------------------------------ */
-
-/* What a row's queries see; scales have no data where keys and values are floats. */
-typedef struct {
-    Tensor query, keys, key_scales, values, value_scales, lengths;
-} CrossInputs;
-
-static Status *check_cross(const Attention *a, const CrossInputs *inputs) {
-    const Tensor *keys = &inputs->keys, *lengths = &inputs->lengths;
-    if (!IS_SHAPED(keys, ANY, a->heads, ANY, ANY)) {
-        return ort_error(a->api, "CrossAttention: key must be (batch, heads, length, d_kv)");
-    }
-    int64_t batch = keys->shape[0], length = keys->shape[2], d_kv = keys->shape[3];
-    TRY(check_head(a->api, d_kv, length));
-    if (!IS_SHAPED(&inputs->values, batch, a->heads, length, d_kv)) {
-        return ort_error(a->api, "CrossAttention: value must have the shape of key");
-    }
-    if (inputs->key_scales.data && (!IS_SHAPED(&inputs->key_scales, batch, a->heads, length, 1) ||
-                                    !IS_SHAPED(&inputs->value_scales, batch, a->heads, length, 1))) {
-        return ort_error(
-            a->api, "CrossAttentionInt8: scales must be (batch, heads, length, 1)");
-    }
-    if (!IS_SHAPED(&inputs->query, batch, 1, a->heads * d_kv)) {
-        return ort_error(a->api, "CrossAttention: query must be (batch, 1, heads * d_kv)");
-    }
-    if (!IS_SHAPED(lengths, batch)) {
-        return ort_error(a->api, "CrossAttention: lengths must be (batch)");
-    }
-    for (int64_t row = 0; row < batch; row++) {
-        int32_t of_row = ((const int32_t *)lengths->data)[row];
-        if (of_row < 1 || of_row > length) {
-            return ort_error(a->api, "source_lengths must be from 1 to the length of the sources");
-        }
-    }
-    return NULL;
-}
-
-static Status *attend_cross(
-    const Attention *attention, Context *context, const CrossInputs *inputs) {
-    TRY(check_cross(attention, inputs));
-    const int64_t *shape = inputs->keys.shape; /* (batch, heads, length, d_kv) */
-    CrossAttention work = {
-        .heads = attention->heads, .length = shape[2], .d_kv = shape[3],
-        .query = inputs->query.data, .keys = inputs->keys.data, .values = inputs->values.data,
-        .key_scales = inputs->key_scales.data, .value_scales = inputs->value_scales.data,
-        .lengths = inputs->lengths.data};
-    TRY(write_output(attention->api, context, 0, inputs->query.shape, 3, (void **)&work.mixed));
-    size_t total = (size_t)(shape[0] * HEAD_GROUPS(attention->heads));
-    return ort_parallel(attention->api, context, attention->level->attend_cross, total, &work);
-}
-
-/* query (batch, 1, heads * d_kv), keys and values (batch, heads, length, d_kv), lengths (batch)
- * -> mixed, as query. */
-static Status *compute_cross(void *kernel, Context *context) {
-    const Attention *attention = kernel;
-    Api *api = attention->api;
-    CrossInputs inputs = {0};
-    TRY(read_input(api, context, 0, &inputs.query));
-    TRY(read_input(api, context, 1, &inputs.keys));
-    TRY(read_input(api, context, 2, &inputs.values));
-    TRY(read_input(api, context, 3, &inputs.lengths));
-    return attend_cross(attention, context, &inputs);
-}
-
-/* The same with keys and values of 8-bit integers, each followed by its scales (batch, heads,
- * length, 1). */
-static Status *compute_cross_int8(void *kernel, Context *context) {
-    const Attention *attention = kernel;
-    Api *api = attention->api;
-    CrossInputs inputs = {0};
-    TRY(read_input(api, context, 0, &inputs.query));
-    TRY(read_input(api, context, 1, &inputs.keys));
-    TRY(read_input(api, context, 2, &inputs.key_scales));
-    TRY(read_input(api, context, 3, &inputs.values));
-    TRY(read_input(api, context, 4, &inputs.value_scales));
-    TRY(read_input(api, context, 5, &inputs.lengths));
-    return attend_cross(attention, context, &inputs);
-}
+/* -- keys and values in 8 bits ----------------------------------------------------------------- */
 
 /* x (tokens, parts, heads, d_kv) -> integers (parts, 1, heads, tokens, d_kv) and their scales
  * (parts, 1, heads, tokens, 1). */
@@ -271,33 +181,15 @@ static Status *compute_encoder(void *kernel, Context *context) {
 
 /* -- making a kernel --------------------------------------------------------------------------- */
 
-static Status *create(const Operator *operator, Api *api, const Info *info, void **kernel) {
-    (void)operator;
-    int64_t heads;
-    TRY(ort_integer(api, info, "num_heads", &heads));
-    if (heads < 1 || heads > INT16_MAX) {
-        return ort_error(api, "num_heads must be from 1 to 32,767");
-    }
-    Attention *attention = malloc(sizeof *attention);
-    if (!attention) return ort_error(api, "out of memory");
-    *attention = (Attention){api, current_level(), heads};
-    *kernel = attention;
-    return NULL;
-}
-
 static const ElementType CACHED_INPUTS[] = {FLOAT, FLOAT, FLOAT, INT32, FLOAT};
 static const ElementType CACHED_OUTPUTS[] = {FLOAT, FLOAT, FLOAT};
-static const ElementType CROSS_INPUTS[] = {FLOAT, FLOAT, FLOAT, INT32};
-static const ElementType CROSS_INT8_INPUTS[] = {FLOAT, INT8, FLOAT, INT8, FLOAT, INT32};
 static const ElementType MIXED[] = {FLOAT};
 static const ElementType HEADS_INPUTS[] = {FLOAT};
 static const ElementType HEADS_OUTPUTS[] = {INT8, FLOAT};
 static const ElementType ENCODER_INPUTS[] = {FLOAT, INT32, FLOAT};
 
-Kernel ATTENTION_KERNELS[5] = {
-    KERNEL("CachedAttention", CACHED_INPUTS, CACHED_OUTPUTS, create, compute_cached, free),
-    KERNEL("CrossAttention", CROSS_INPUTS, MIXED, create, compute_cross, free),
-    KERNEL("CrossAttentionInt8", CROSS_INT8_INPUTS, MIXED, create, compute_cross_int8, free),
-    KERNEL("EncoderAttention", ENCODER_INPUTS, MIXED, create, compute_encoder, free),
-    KERNEL("QuantiseHeads", HEADS_INPUTS, HEADS_OUTPUTS, create, compute_quantisation, free),
+Kernel ATTENTION_KERNELS[3] = {
+    KERNEL("CachedAttention", CACHED_INPUTS, CACHED_OUTPUTS, create_attention, compute_cached, free),
+    KERNEL("EncoderAttention", ENCODER_INPUTS, MIXED, create_attention, compute_encoder, free),
+    KERNEL("QuantiseHeads", HEADS_INPUTS, HEADS_OUTPUTS, create_attention, compute_quantisation, free),
 };

@@ -1,8 +1,8 @@
 /* A level: the arithmetic of all operators, for processors with certain instructions.
  *
- * Each operator checks its inputs once for all levels (attention.c, candidates.c, linear.c,
- * likeliest.c), describes the work in one of the structures here and has the session's threads call the level's task with
- * every index of the work. */
+ * Each operator checks its inputs once for all levels (attention.c, candidates.c,
+ * cross_attention.c, linear.c, likeliest.c), describes the work in one of the structures here and has
+ * the session's threads call the level's task with every index of the work. */
 #ifndef CYBERSOLVE_LEVEL_H
 #define CYBERSOLVE_LEVEL_H
 
@@ -20,9 +20,10 @@ enum {
     LARGEST_D_KV = 256,
     KEYS_OF_PANEL = 64, /* that the encoder's attention transposes at a time */
     HEADS_TOGETHER = 4, /* the most heads whose queries one task of the decoder's attention has */
+    ROWS_TOGETHER = 4,  /* the most rows of one source in a task of cross-attention */
 };
 
-/* Tasks of a row in the decoder's attention. */
+/* Tasks of a row, or of readers, in the decoder's attention. */
 #define HEAD_GROUPS(heads) (((heads) + HEADS_TOGETHER - 1) / HEADS_TOGETHER)
 
 /* The least magnitude that is scaled to 127: a token of zeros stays zeros. */
@@ -72,10 +73,17 @@ typedef struct {
     float *keys, *values, *mixed;
 } CachedAttention;
 
-/* Index: a row times HEAD_GROUPS. Keys and values are floats; or, where they have scales, one for
- * each key of a head, 8-bit integers. */
+/* Up to ROWS_TOGETHER rows that read the same source. */
+typedef struct {
+    int32_t source, count, rows[ROWS_TOGETHER];
+} Readers;
+
+/* Index: readers times HEAD_GROUPS. Keys and values are floats; or, where they have scales, one for
+ * each key of a head, 8-bit integers. Where `readers` is NULL each row reads the source of its own
+ * number. */
 typedef struct {
     int64_t heads, length, d_kv;
+    const Readers *readers;
     const float *query;
     const void *keys, *values;
     const float *key_scales, *value_scales;

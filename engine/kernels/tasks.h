@@ -6,6 +6,7 @@
 #include "encoding.h"
 #include "float_products.h"
 #include "products.h"
+#include "reading.h"
 
 const Level LEVEL = {
     .name = NAME,

@@ -33,7 +33,7 @@ CachedAttention <num_heads> (joint, key, value, past, biases) => (mixed, new_key
 }
 """
 
-# One query a row, over its source; columns beyond the row's source length are masked.
+# One query a row, over a source of its own; columns beyond the source's length are masked.
 _CROSS_ATTENTION = """
 CrossAttention <num_heads> (query, key, value, lengths) => (mixed) {
     mixed = com.microsoft.MultiHeadAttention <
@@ -42,17 +42,68 @@ CrossAttention <num_heads> (query, key, value, lengths) => (mixed) {
 }
 """
 
-# Keys and values in 8 bits, each token's of a head with a scale.
-_CROSS_ATTENTION_INT8 = """
-CrossAttentionInt8 <num_heads> (query, key, key_scales, value, value_scales, lengths) => (mixed) {
+# Keys and values in 8 bits, each token's of a head with a scale. `CrossAttentionInt8` is in bundles
+# of format 5, whose rows have a source each.
+_WHOLE = """
     whole_key = Cast <to: int = 1> (key)
     scaled_key = Mul (whole_key, key_scales)
     whole_value = Cast <to: int = 1> (value)
     scaled_value = Mul (whole_value, value_scales)
+"""
+_CROSS_ATTENTION_INT8 = f"""
+CrossAttentionInt8 <num_heads> (query, key, key_scales, value, value_scales, lengths) => (mixed) {{
+    {_WHOLE}
     mixed = com.microsoft.MultiHeadAttention <
         num_heads: int = @num_heads, scale: float = 1.0, mask_filter_value: float = -1e9
     > (query, scaled_key, scaled_value, , lengths)
-}
+}}
+"""
+
+# One query a row, over the source that `sources` (rows) names; keys, values and `lengths` are of
+# sources. The queries of a source are put side by side, so that keys and values are read in place,
+# without a copy for each row. `at` (rows, 2) is the source of a row's query and its number there,
+# and `table` (sources, queries) the row of each query; where a source has fewer, the first row.
+# This depends on `sources` alone: ONNX Runtime computes it once for all layers.
+_SHARED_CROSS_ATTENTION = """
+    zero = Constant <value_int: int = 0> ()
+    one = Constant <value_int: int = 1> ()
+    axis_1 = Constant <value_ints: ints = [1]> ()
+    sources_64 = Cast <to: int = 7> (sources)
+    sources_1 = Unsqueeze (sources_64, axis_1)
+    is_same = Equal (sources_1, sources_64)
+    counted = Cast <to: int = 7> (is_same)
+    not_later = Trilu <upper: int = 0> (counted)
+    number_1 = ReduceSum (not_later, axis_1)
+    most_1 = ReduceMax (number_1)
+    most = Reshape (most_1, axis_1)
+    nth = Sub (number_1, one)
+    at = Concat <axis: int = 1> (sources_1, nth)
+    source_count = Shape (lengths)
+    shape = Concat <axis: int = 0> (source_count, most)
+    first_rows = ConstantOfShape <value: tensor = int64[1] {0}> (shape)
+    row_count_1 = Shape (sources)
+    row_count = Squeeze (row_count_1)
+    rows = Range (zero, row_count, one)
+    table = ScatterND (first_rows, at, rows)
+    query_of_row = Squeeze (query, axis_1)
+    query_of_source = Gather (query_of_row, table)
+    mixed_of_source = com.microsoft.MultiHeadAttention <
+        num_heads: int = @num_heads, scale: float = 1.0, mask_filter_value: float = -1e9
+    > (query_of_source, %s, %s, , lengths)
+    mixed_of_row = GatherND (mixed_of_source, at)
+    mixed = Unsqueeze (mixed_of_row, axis_1)
+"""
+_SHARED = f"""
+SharedCrossAttention <num_heads> (query, key, value, lengths, sources) => (mixed) {{
+    {_SHARED_CROSS_ATTENTION % ("key", "value")}
+}}
+"""
+_SHARED_INT8 = f"""
+SharedCrossAttentionInt8 <num_heads>
+    (query, key, key_scales, value, value_scales, lengths, sources) => (mixed) {{
+    {_WHOLE}
+    {_SHARED_CROSS_ATTENTION % ("scaled_key", "scaled_value")}
+}}
 """
 
 # `x` (tokens, parts, heads, d_kv) in 8 bits, as cross-attention reads it: (parts, 1, heads, tokens,
@@ -127,4 +178,6 @@ ATTENTION = {
     "CrossAttentionInt8": _CROSS_ATTENTION_INT8,
     "EncoderAttention": _ENCODER_ATTENTION,
     "QuantiseHeads": _QUANTISE_HEADS,
+    "SharedCrossAttention": _SHARED,
+    "SharedCrossAttentionInt8": _SHARED_INT8,
 }

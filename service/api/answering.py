@@ -45,6 +45,19 @@ def answer_of(runtime: Runtime, solution: Solution) -> SolveResponse:
     return SolveResponse.of(solution, ModelName.of(runtime.model.manifest))
 
 
+def require_batch(runtime: Runtime, items: Sequence[object]) -> None:
+    """Raise `LimitExceeded` for more items than one request may have."""
+    limit = runtime.settings.max_batch_questions
+    if len(items) > limit:
+        raise LimitExceeded(f"{len(items)} questions; a batch takes at most {limit}")
+
+
+def slots_of(runtime: Runtime) -> asyncio.Semaphore:
+    """Return the slots that the items of one request share."""
+    # A quarter of the queue at a time: one large batch must not lock the others out.
+    return asyncio.Semaphore(max(1, runtime.settings.max_queue // 4))
+
+
 async def each(
     runtime: Runtime,
     items: Sequence[Item],
@@ -60,12 +73,8 @@ async def each(
     result of its item; any other error ends the batch and is raised. Raises `LimitExceeded` for
     more items than a batch may have.
     """
-    limit = runtime.settings.max_batch_questions
-    if len(items) > limit:
-        raise LimitExceeded(f"{len(items)} questions; a batch takes at most {limit}")
-
-    # A quarter of the queue at a time: one large batch must not lock the others out.
-    slots = asyncio.Semaphore(max(1, runtime.settings.max_queue // 4))
+    require_batch(runtime, items)
+    slots = slots_of(runtime)
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + timeout_s
 

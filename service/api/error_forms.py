@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 from pydantic import BaseModel
@@ -18,9 +18,14 @@ _OPENAI_NAMES = {
     "num_return_sequences": "n",
     "top_logprobs": "logprobs",
 }
-_OPENAI_CODES = {
+# The `type` of a problem (RFC 9457) whose status does not say it all.
+TOO_LONG = "urn:problem-type:cybersolve:too-long-for-model"
+NO_MODEL = "urn:problem-type:cybersolve:no-such-model"
+_OPENAI_CODES: Mapping[str | HTTPStatus, str] = {  # by type, or else by status
+    TOO_LONG: "context_length_exceeded",
+    NO_MODEL: "model_not_found",
     HTTPStatus.UNAUTHORIZED: "invalid_api_key",
-    HTTPStatus.NOT_FOUND: "model_not_found",
+    HTTPStatus.NOT_FOUND: "unknown_url",
     HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_exceeded",
 }
 Form = Callable[[Problem], BaseModel]
@@ -53,7 +58,7 @@ def in_openai(problem: Problem) -> OpenAIErrorBody:
             message=f"{first} {rest}",
             type=kind,
             param=param if param in CompletionRequest.model_fields else None,
-            code=_OPENAI_CODES.get(HTTPStatus(problem.status)),
+            code=_OPENAI_CODES.get(problem.type) or _OPENAI_CODES.get(HTTPStatus(problem.status)),
         )
     )
 
@@ -76,6 +81,8 @@ def _sentence(problem: Problem) -> str:
     text = problem.detail
     if problem.errors:
         fault = problem.errors[0]
-        place = ".".join(str(part) for part in fault.at[1:])
+        place = ".".join(map(str, fault.at[1:]))
+        if place.isdigit():  # a character of what is not JSON, which the message names
+            place = ""
         text = f"{place}: {fault.message}" if place else fault.message
     return f"{text} (request {problem.request_id})" if problem.request_id else text

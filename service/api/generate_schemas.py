@@ -22,8 +22,8 @@ class GenerateRequest(Strict, GenerationSettings):
     texts: Annotated[list[str], Field(min_length=1, fail_fast=True)] | None = Field(
         None, description="Several texts instead, answered in order."
     )
-    stream: StrictBool = Field(
-        False,
+    stream: StrictBool | None = Field(
+        None,
         description="Server-sent events, as the text is written. For one text; beams, and several "
         "answers, are sent whole at the end.",
     )

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StrictBool, StrictFloat, StrictInt
+from pydantic import AfterValidator, BaseModel, Field, StrictBool, StrictFloat, StrictInt
 
 from engine.contracts import MOST_BEAMS, MOST_LOGPROBS
-from service.api.answering import Fault, each
+from service.api.answering import Fault, each, require_batch
+from service.api.schemas import expecting
 from service.generating.generator import GenerationRequest
+from service.generating.settings import seeded
 from service.generating.written import Written
 from service.runtime import Runtime
 
-Texts = Annotated[list[str], Field(max_length=64, fail_fast=True)]
-# The one value of a setting that is not supported: no other would be ignored in silence.
-Zero = Annotated[StrictFloat, Field(ge=0, le=0)]
-One = Annotated[StrictFloat, Field(ge=1, le=1)]
+_MOST_TEXTS = 64
+_MOST_CHARACTERS = 1000  # of each
+_Text = Annotated[str, Field(max_length=_MOST_CHARACTERS)]
+Texts = Annotated[list[_Text], Field(max_length=_MOST_TEXTS, fail_fast=True)]
+
+
+def _only(value: float | bool | str) -> AfterValidator:
+    """Return the rule for a parameter that is not supported, whose `value` has no effect."""
+
+    def require(given: Any) -> Any:
+        if given != value:
+            raise ValueError(f"not supported; expected {json.dumps(value)} or null")
+        return given
+
+    return AfterValidator(require)
+
+
+# The one value of a parameter that is not supported: no other would be ignored in silence.
+Zero = Annotated[StrictFloat, _only(0), Field(json_schema_extra={"enum": [0]})]
+One = Annotated[StrictFloat, _only(1), Field(json_schema_extra={"enum": [1]})]
+No = Annotated[StrictBool, _only(False), Field(json_schema_extra={"enum": [False]})]
+NoText = Annotated[str, _only(""), Field(json_schema_extra={"enum": [""]})]
 
 
 class DecodingSettings(BaseModel):
@@ -38,7 +59,9 @@ class DecodingSettings(BaseModel):
         None, description="Sample among so many likeliest tokens; 0: among all."
     )
     top_p: StrictFloat | None = Field(
-        None, description="Sample among the likeliest tokens with this probability together."
+        None,
+        description="Sample among the likeliest tokens with this probability together; 0: the "
+        "likeliest alone.",
     )
     min_p: StrictFloat | None = Field(
         None, description="Sample among tokens at least so likely, relative to the likeliest."
@@ -52,9 +75,9 @@ class DecodingSettings(BaseModel):
     length_penalty: StrictFloat | None = Field(
         None, description="Of beams: their scores are divided by the length to this power."
     )
-    early_stopping: StrictBool | Literal["never"] | None = Field(
-        None, description="Of beams: stop once there are `num_beams` ended ones."
-    )
+    early_stopping: Annotated[
+        StrictBool | Literal["never"] | None, expecting('true, false or "never"')
+    ] = Field(None, description="Of beams: stop once there are `num_beams` ended ones.")
     num_return_sequences: StrictInt | None = Field(
         None, description="Answers to a text: of several beams, or sampled."
     )
@@ -68,9 +91,12 @@ class DecodingSettings(BaseModel):
     logit_bias: Annotated[dict[int, StrictFloat], Field(max_length=1024)] | None = Field(
         None, description="Added to the logit of a token, by its id."
     )
-    stop: str | Texts | None = Field(
-        None, description="The answer is cut before the first of these texts."
-    )
+    stop: Annotated[
+        _Text | Texts | None,
+        expecting(
+            f"a text, or a list of at most {_MOST_TEXTS}, of up to {_MOST_CHARACTERS} characters"
+        ),
+    ] = Field(None, description="The answer is cut before the first of these texts.")
 
     def settings(self) -> dict[str, Any]:
         """Return the settings by the names of `engine.contracts.Decoding`."""
@@ -90,7 +116,10 @@ class GenerationSettings(DecodingSettings):
         description="Answer with the log-probability of each token, and so many likeliest tokens.",
     )
     prefix: str | None = Field(None, description="The answer begins with this text.")
-    truncate: StrictBool | Annotated[StrictInt, Field(gt=0)] | None = Field(
+    truncate: Annotated[
+        StrictBool | Annotated[StrictInt, Field(gt=0)] | None,
+        expecting("true, false or a number of tokens above 0"),
+    ] = Field(
         None,
         description="Cut a text that is too long for the model, or has more tokens than this.",
     )
@@ -116,24 +145,32 @@ def requests_of(
     body: GenerationSettings,
     changes: Mapping[str, Any] | None = None,
     *,
+    field: str = "",
     known_only: bool = False,
 ) -> list[GenerationRequest]:
     """Return a request for each of `sources`, with the settings of `body` and then `changes`.
 
-    Each has a seed of its own where none is given. Raises the errors of `Generator.decoding`.
+    Each has a seed of its own where none is given. Errors of one of several name its place in
+    `field` of the body. Raises the errors of `Generator.decoding`, and
+    `LimitExceeded` for more sources than a request may have.
     """
+    require_batch(runtime, sources)  # before any work on them
     settings = {**body.settings(), **(changes or {})}
     truncate = body.cut_at(runtime.model.manifest.limits.max_source_tokens)
+    decoding = runtime.generator.decoding(settings)
+    forced = runtime.generator.forced(body.prefix) if body.prefix else ()
+    named = bool(field) and len(sources) > 1
     return [
         GenerationRequest(
             source,
-            runtime.generator.decoding(settings),
-            prefix=body.prefix or "",
+            seeded(decoding),
+            forced=forced,
             truncate=truncate,
             known_only=known_only,
             details=body.wants_tokens,
+            place=f"{field}.{index}" if named else "",
         )
-        for source in sources
+        for index, source in enumerate(sources)
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from http import HTTPStatus
 from itertools import islice
-from typing import cast
+from typing import Any, cast
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from equations.errors import EquationError
-from service.api.error_forms import form_of, in_open_inference
+from service.api.error_forms import NO_MODEL, TOO_LONG, form_of, in_open_inference
 from service.api.open_inference.errors import InvalidInference, NoSuchModel
 from service.api.schemas import BodyFault, Problem
 from service.errors import (
@@ -47,11 +47,15 @@ STATUS: Mapping[type[Exception], HTTPStatus] = {
     DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
     EngineFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
-TOO_LONG = "urn:problem-type:cybersolve:too-long-for-model"  # RFC 9457's `type` of the problem
+_TYPES: Mapping[type[Exception], str] = {QuestionTooLong: TOO_LONG, NoSuchModel: NO_MODEL}
 _MOST_FAULTS = 10  # faults of a body in one problem
 _MOST_CHARACTERS = 64  # characters of a key at fault
 _NO_OBJECT = "expected a JSON object, and content-type: application/json"
-_PLAIN = {"model_attributes_type": _NO_OBJECT, "model_type": _NO_OBJECT}  # pydantic's names
+_PLAIN = {  # by pydantic's names
+    "model_attributes_type": _NO_OBJECT,
+    "model_type": _NO_OBJECT,
+    "none_required": "not supported; expected null",
+}
 _CLIENT_DISCONNECTED = 499  # for the metrics alone, as in nginx
 _RETRY_AFTER_S = 1.0  # of a 503: by then the warm-up is over, or another replica has the address
 
@@ -89,8 +93,7 @@ def problem_of(error: EquationError | ServiceError, request_id: str) -> Problem:
     """Return the problem for the error of a question in a batch, or of a whole request."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     problem = _problem(status, str(error))
-    if isinstance(error, QuestionTooLong):
-        problem.type = TOO_LONG
+    problem.type = next((_TYPES[kind] for kind in _TYPES if isinstance(error, kind)), problem.type)
     if isinstance(error, EquationError):
         problem.detail = error.message
         problem.span = (error.span.start, error.span.end)
@@ -174,13 +177,19 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     errors = [
         BodyFault(
             at=[_shown(place) for place in fault["loc"]],
-            message=_PLAIN.get(fault["type"]) or fault["msg"].removeprefix("Value error, "),
+            message=_message(fault),
         )
         for fault in islice(cast("RequestValidationError", error).errors(), _MOST_FAULTS)
     ]
     problem = _problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the body is not what the route takes")
     problem.errors = errors
     return respond(problem)
+
+
+def _message(fault: Mapping[str, Any]) -> str:
+    if fault["type"] == "json_invalid":
+        return f"not JSON at character {fault['loc'][-1]}: {fault['ctx']['error']}"
+    return _PLAIN.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
 
 
 def _shown(key: str | int) -> str | int:
@@ -190,11 +199,15 @@ def _shown(key: str | int) -> str | int:
     return key[:_MOST_CHARACTERS].encode("utf-8", "replace").decode()
 
 
-async def _http(_: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> JSONResponse:
     known = cast("HTTPException", error)
     if known.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI's error for undecodable JSON
         return respond(_problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the body is not JSON"))
     headers = dict(known.headers or {})
     if headers.get("Allow") == "GET":
         headers["Allow"] = "GET, HEAD"  # by `middleware.head`
-    return respond(_problem(HTTPStatus(known.status_code), str(known.detail)), headers)
+    status, detail = HTTPStatus(known.status_code), str(known.detail)
+    if detail == status.phrase == HTTPStatus.NOT_FOUND.phrase:  # of the router
+        path = _shown(request.url.path)
+        detail = f"{detail}: there is no {request.method} {path}; /docs lists the routes"
+    return respond(_problem(status, detail), headers)

@@ -6,9 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StrictInt,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
 
@@ -23,6 +27,22 @@ TimeoutMs = Annotated[
     StrictInt | None,
     Field(gt=0, le=600_000, description="Deadline of this request, in milliseconds."),
 ]
+
+
+def expecting(what: str) -> WrapValidator:
+    """Return the rule that a value is `what`, in place of a fault for each of its types."""
+
+    def read(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise ValueError(f"expected {what}") from None
+
+    return WrapValidator(read)
+
+
+# A rule for parameters, of which null is as good as none.
+null_as_empty = BeforeValidator(lambda value: {} if value is None else value)
 
 
 class Strict(BaseModel):

@@ -9,13 +9,14 @@ from typing import Protocol
 
 from fastapi import Request
 
-from service.api.answering import runtime_of
+from service.api.answering import runtime_of, slots_of
 from service.api.disconnect import while_connected
 from service.api.events import EventStream
 from service.api.record import record_of
-from service.errors import ServiceError
+from service.errors import DeadlineExceeded, ServiceError
 from service.generating.generator import GenerationRequest, Piece
 from service.generating.written import Written
+from service.runtime import Runtime
 
 _Item = Piece | Written
 
@@ -53,7 +54,8 @@ async def _events(
 ) -> AsyncGenerator[bytes, None]:
     runtime, record, begun = runtime_of(request), record_of(request), False
     with runtime.admission.request():
-        streams = [runtime.generator.stream(one, timeout_s=limit_s) for one in asked]
+        slots = slots_of(runtime)
+        streams = [_generated(runtime, one, slots, limit_s, wait=len(asked) > 1) for one in asked]
         try:
             async with aclosing(merged(streams)) as news:
                 async for index, item in news:
@@ -68,6 +70,26 @@ async def _events(
             if not begun:
                 raise
             yield form.failure(error)
+
+
+async def _generated(
+    runtime: Runtime,
+    asked: GenerationRequest,
+    slots: asyncio.Semaphore,
+    limit_s: float,
+    *,
+    wait: bool,
+) -> AsyncGenerator[_Item, None]:
+    """Yield the pieces and the answer once a slot is free, within `limit_s` from now."""
+    started_s = asyncio.get_running_loop().time()
+    async with slots:
+        left_s = started_s + limit_s - asyncio.get_running_loop().time()
+        if left_s <= 0:
+            runtime.metrics.abandoned("deadline")
+            raise DeadlineExceeded
+        async with aclosing(runtime.generator.stream(asked, timeout_s=left_s, wait=wait)) as items:
+            async for item in items:
+                yield item
 
 
 async def merged(

@@ -168,11 +168,11 @@ class Batcher:
         return await self._reply(job, timeout_s)
 
     async def stream(
-        self, prompt: Prompt, timeout_s: float
+        self, prompt: Prompt, timeout_s: float, *, wait: bool = False
     ) -> AsyncGenerator[list[int] | Answered, None]:
         """Yield the tokens so far whenever there are more, and last the answer.
 
-        Raises as `submit`. Closing the iterator discards the job.
+        `wait`, and what is raised, are as in `submit`. Closing the iterator discards the job.
         """
         self.admission.require_open()
         if (known := self._cache.get(prompt)) is not None:
@@ -180,7 +180,7 @@ class Batcher:
             yield Answered(known, Timings(0.0, 0.0))
             return
         news: asyncio.Queue[list[int] | None] = asyncio.Queue()
-        job = self._admit(prompt, timeout_s, on_tokens=news.put_nowait)
+        job = self._admit(prompt, None if wait else timeout_s, on_tokens=news.put_nowait)
         reply = self._reply(job, timeout_s)
         reply.add_done_callback(lambda _: news.put_nowait(None))
         try:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from engine.bundle import Manifest
 from engine.contracts import GREEDY, Decoding, Hypothesis, Prompt
 from engine.tokens import TextCodec
 from service.contracts import Answered, Submit
-from service.errors import LimitExceeded, UnknownText
+from service.errors import InvalidSetting, LimitExceeded, UnknownText
 from service.generating.settings import decoding_of
-from service.generating.source import Source, read_text, read_tokens
+from service.generating.source import Source, longer_than, read_text, read_tokens
 from service.generating.written import (
     Written,
     WrittenText,
@@ -23,7 +23,13 @@ from service.generating.written import (
     written_tokens,
 )
 
-Stream = Callable[[Prompt, float], AsyncGenerator[list[int] | Answered, None]]
+
+class Stream(Protocol):
+    """`Batcher.stream`."""
+
+    def __call__(
+        self, prompt: Prompt, timeout_s: float, *, wait: bool
+    ) -> AsyncGenerator[list[int] | Answered, None]: ...
 
 
 @dataclass(frozen=True)
@@ -32,10 +38,11 @@ class GenerationRequest:
 
     source: str | tuple[int, ...]
     decoding: Decoding = GREEDY
-    prefix: str = ""  # the answer begins so
+    forced: tuple[int, ...] = ()  # the answer begins with these tokens
     truncate: int | None = None  # cut a longer text to so many tokens; None: reject it
     known_only: bool = False  # reject a text with parts that the vocabulary does not have
     details: bool = False  # answer with the tokens one by one
+    place: str = ""  # of the source in what the caller sent, which errors of the source name
 
 
 @dataclass(frozen=True)
@@ -67,9 +74,14 @@ class Generator:
         Raises `InvalidSetting`, and `LimitExceeded` for what the model cannot do.
         """
         decoding = decoding_of(settings, self._defaults, self._codec)
-        wanted, most = decoding.max_new_tokens, self._limits.max_new_tokens
-        if wanted is not None and wanted > most:
+        most = self._limits.max_new_tokens
+        wanted = decoding.max_new_tokens or most
+        if wanted > most:
             raise LimitExceeded(f"max_new_tokens is {wanted}; the model writes at most {most}")
+        # The model's own least is not the caller's, who may want a shorter text.
+        least = settings.get("min_new_tokens") or 0
+        if least > wanted:
+            raise InvalidSetting(f"min_new_tokens is {least}; max_new_tokens is {wanted}")
         if not (self._has_settings or decoding.plain):
             raise LimitExceeded(
                 f"{self._name} decodes greedily alone, with no setting but max_new_tokens; "
@@ -80,6 +92,28 @@ class Generator:
     def text_of(self, source: str | tuple[int, ...]) -> str:
         """Return a source as text."""
         return source if isinstance(source, str) else self._codec.decode(source)
+
+    def forced(self, prefix: str) -> tuple[int, ...]:
+        """Return the tokens that an answer with this prefix begins with.
+
+        Raises `InvalidSetting` for a prefix that no answer can have, and `LimitExceeded`.
+        """
+        most = self._limits.max_new_tokens
+        if longer_than(prefix, most):
+            raise LimitExceeded(
+                f"prefix has {len(prefix)} characters; the model writes at most {most} tokens"
+            )
+        *forced, _ = tokens = self._codec.encode(prefix)
+        if unknown := self._codec.unknown(prefix, tokens):
+            raise InvalidSetting(
+                f"prefix has {unknown[0]!r:.40}, which the vocabulary does not write"
+            )
+        if self._end in forced:
+            end = self._codec.spelling(self._end)
+            raise InvalidSetting(f"prefix has {end!r}, which would end the answer")
+        if len(forced) >= most:
+            raise LimitExceeded(f"prefix has {len(forced)} tokens; the model writes at most {most}")
+        return tuple(forced)
 
     async def generate(
         self, request: GenerationRequest, *, timeout_s: float, wait: bool = False
@@ -94,17 +128,17 @@ class Generator:
         return self._written(answered, request, source, prompt, started_s)
 
     async def stream(
-        self, request: GenerationRequest, *, timeout_s: float
+        self, request: GenerationRequest, *, timeout_s: float, wait: bool = False
     ) -> AsyncGenerator[Piece | Written, None]:
         """Yield the pieces of the text as they are decoded, and last the whole answer.
 
         Several answers, and those of beams, are known at the end alone: the best is one piece.
-        Raises the errors of `generate`, before the first piece or between two.
+        Raises the errors of `generate`, before the first piece or between two; `wait` as there.
         """
         started_s, shown, ids = time.perf_counter(), "", 0
         source, prompt = self._read(request)
         begun = len(self._codec.decode(prompt.forced))
-        async with aclosing(self._stream(prompt, timeout_s)) as news:
+        async with aclosing(self._stream(prompt, timeout_s, wait=wait)) as news:
             async for item in news:
                 if isinstance(item, Answered):
                     whole = self._written(item, request, source, prompt, started_s)
@@ -119,6 +153,15 @@ class Generator:
                     yield whole
 
     def _read(self, request: GenerationRequest) -> tuple[Source, Prompt]:
+        try:
+            source = self._source(request)
+        except LimitExceeded as error:
+            if request.place:
+                error.args = (f"{request.place}: {error}",)
+            raise
+        return source, Prompt(source.tokens, request.forced, request.decoding)
+
+    def _source(self, request: GenerationRequest) -> Source:
         codec, most = self._codec, self._limits.max_source_tokens
         if isinstance(request.source, str):
             cut = request.truncate is not None
@@ -126,12 +169,11 @@ class Generator:
             source = read_text(codec, request.source, most, truncate=cut)
         else:
             source = read_tokens(codec, request.source, most, self._end)
+        if len(source.tokens) < 2:
+            raise LimitExceeded("the text is empty; expected something to read before its end")
         if request.known_only and source.unknown:
             raise UnknownText(self._name, source.unknown)
-        forced = codec.encode(request.prefix)[:-1] if request.prefix else ()
-        if len(forced) >= (most := self._limits.max_new_tokens):
-            raise LimitExceeded(f"prefix has {len(forced)} tokens; the model writes at most {most}")
-        return source, Prompt(source.tokens, forced, request.decoding)
+        return source
 
     def _written(
         self,

@@ -22,7 +22,8 @@ def decoding_of(settings: Mapping[str, Any], defaults: Decoding, codec: TextCode
 
     The names are those of `Decoding`; `bad_words` are texts, and `logit_bias` maps ids of tokens.
     Sampling and beams exclude each other: to ask for one turns the other off where the model's
-    defaults have it. A sampled answer without a seed gets one.
+    defaults have it. The defaults' number of answers is lowered to what fewer beams, or none, can
+    have. Only a decoding that samples keeps its seed.
 
     Raises `InvalidSetting` for a value out of range, and for one that would have no effect.
     """
@@ -39,18 +40,26 @@ def decoding_of(settings: Mapping[str, Any], defaults: Decoding, codec: TextCode
     elif given.get("num_beams", 1) > 1:
         given.setdefault("do_sample", False)
     try:
-        decoding = replace(defaults, **given)
+        alone = replace(defaults, **{**given, "num_return_sequences": 1})
+        usual = min(defaults.num_return_sequences, alone.most_answers)
+        answers = given.get("num_return_sequences", usual)
+        decoding = replace(alone, num_return_sequences=answers)
     except ValueError as error:
         raise InvalidSetting(str(error)) from None
     _require_effect(given, decoding)
-    if not decoding.do_sample:
-        return replace(decoding, seed=None)
-    return decoding if decoding.seed is not None else replace(decoding, seed=new_seed())
+    return decoding if decoding.do_sample else replace(decoding, seed=None)
 
 
-def new_seed() -> int:
-    """Return a seed that no caller can foresee."""
-    return secrets.randbits(_SEED_BITS)
+def asks_for_sampling(settings: Mapping[str, Any]) -> bool:
+    """Return True where a setting that only sampling has is not the one without effect."""
+    return any(settings.get(name) not in (None, _DEFAULTS[name]) for name in _OF_SAMPLING)
+
+
+def seeded(decoding: Decoding) -> Decoding:
+    """Return `decoding` with a seed that no caller can foresee, where it samples without one."""
+    if not decoding.do_sample or decoding.seed is not None:
+        return decoding
+    return replace(decoding, seed=secrets.randbits(_SEED_BITS))
 
 
 def _tokens_of(codec: TextCodec, word: str) -> tuple[int, ...]:

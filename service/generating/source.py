@@ -27,11 +27,10 @@ def read_text(codec: TextCodec, text: str, most: int, *, truncate: bool = False)
     A longer text is cut with `truncate`, so that its end token stays; otherwise it raises
     `QuestionTooLong`.
     """
-    most_characters = _CHARACTERS_A_TOKEN * most
-    truncated = len(text) > most_characters
+    truncated = longer_than(text, most)
     if truncated and not truncate:
         raise QuestionTooLong(f"{len(text)} characters; the model reads at most {most} tokens")
-    text = text[:most_characters]
+    text = text[: _CHARACTERS_A_TOKEN * most]
     tokens = codec.encode(text)
     if len(tokens) > most:
         if not truncate:
@@ -40,16 +39,21 @@ def read_text(codec: TextCodec, text: str, most: int, *, truncate: bool = False)
     return Source(tokens, codec.unknown(text, tokens), truncated)
 
 
+def longer_than(text: str, most: int) -> bool:
+    """Return True for a text that has more than `most` tokens for certain."""
+    return len(text) > _CHARACTERS_A_TOKEN * most
+
+
 def read_tokens(codec: TextCodec, tokens: tuple[int, ...], most: int, end: int) -> Source:
     """Return the source of `tokens`, with the end token added where it is missing.
 
     Raises `LimitExceeded` for an id that is no token's, and `QuestionTooLong`.
     """
-    for id_ in tokens:
-        if not 0 <= id_ < codec.size:
-            raise LimitExceeded(f"no token has the id {id_}; ids are below {codec.size}")
     if not tokens or tokens[-1] != end:
         tokens = (*tokens, end)
     if len(tokens) > most:
         raise QuestionTooLong(f"{len(tokens)} tokens; the model reads at most {most}")
+    for id_ in tokens:
+        if not 0 <= id_ < codec.size:
+            raise LimitExceeded(f"no token has the id {id_}; ids are below {codec.size}")
     return Source(tokens)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -218,6 +219,41 @@ def test_a_process_at_its_limit_ends_with_its_children_and_keeps_its_results(
     deadline = time.monotonic() + 10
     while alive(first["child"]):
         assert time.monotonic() < deadline
+
+
+_STARTER = """
+import signal, subprocess, sys
+child = subprocess.Popen([sys.executable, "-P", "-m", *sys.argv[1:]])
+print(child.pid, flush=True)
+signal.pause()
+"""
+
+
+def test_a_measuring_process_ends_with_the_command_that_is_killed(tmp_path: Path) -> None:
+    """It waits for its task from a pipe, which can be opened for writing once it is that far."""
+    task = tmp_path / "task"
+    os.mkfifo(task)
+    command = [sys.executable, "-c", _STARTER, "bench.cuda.measure", str(task)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as starter:
+        assert starter.stdout is not None
+        measuring = int(starter.stdout.readline())
+        deadline = time.monotonic() + 30
+        while (writer := opened(task)) is None:
+            assert time.monotonic() < deadline
+            assert alive(measuring)
+        starter.kill()
+    while alive(measuring):
+        assert time.monotonic() < deadline
+    os.close(writer)
+
+
+def opened(pipe: Path) -> int | None:
+    """Return a handle to write to a named pipe; None while nobody reads it."""
+    try:
+        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
 
 
 def test_a_process_that_fails_gives_the_last_line_of_its_log(tmp_path: Path) -> None:

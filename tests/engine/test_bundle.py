@@ -48,8 +48,11 @@ def test_a_missing_file_is_found(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"format": 3}, "format 3; this service reads format 4 and 5: export its checkpoint again"),
-        ({"format": 6}, "format 6; this service reads format 4 and 5: a newer version"),
+        (
+            {"format": 3},
+            "format 3; this service reads formats 4, 5 and 6: export its checkpoint again",
+        ),
+        ({"format": 7}, "format 7; this service reads formats 4, 5 and 6: a newer version"),
         ({"limits": None}, "not a manifest"),
         ({"files": {}}, r"names no encoder\.onnx"),
         ({"files": {"encoder.onnx": {}}}, "not a manifest: KeyError: 'bytes'"),

@@ -21,11 +21,11 @@ from tests.engine.kernel_harness.shapes import (
     wanted,
 )
 
-ATTENTION = ("CachedAttention", "CrossAttention", "EncoderAttention")
+ATTENTION = ("CachedAttention", "CrossAttention", "SharedCrossAttention", "EncoderAttention")
 CHOOSING = ("Candidates", "Draw", "Likeliest")
 # A kernel cannot report what only the GPU's memory says; it writes NaN or leaves it out.
 UNCHECKED = ("add up", "at least 1", "at most", "from 1 to the length", "past must be from 0",
-             "rows must be indices", "tokens must be from 0")  # fmt: skip
+             "rows must be indices", "sources must be from 0", "tokens must be from 0")  # fmt: skip
 
 
 def cases(*kinds: str) -> list[Case]:
@@ -153,6 +153,17 @@ def test_a_length_out_of_range_gives_nan(emulated_cuda: Path, length: int) -> No
     (mixed,) = computed(changed, library=emulated_cuda)
     assert np.isnan(mixed[1]).all()
     assert np.isfinite(mixed[[0, 2]]).all()
+
+
+@pytest.mark.parametrize("source", [-1, 3])
+def test_a_source_out_of_range_gives_nan(emulated_cuda: Path, source: int) -> None:
+    case = cases("SharedCrossAttention")[0]
+    wrong = case.inputs["sources"].copy()
+    wrong[1] = source
+    changed = replace(case, inputs=dict(case.inputs) | {"sources": wrong})
+    (mixed,) = computed(changed, library=emulated_cuda)
+    assert np.isnan(mixed[1]).all()
+    assert np.isfinite(mixed[[0, 2, 3, 4]]).all()
 
 
 def test_shapes_that_disagree_are_refused(emulated_cuda: Path) -> None:

@@ -249,6 +249,68 @@ def test_attention_over_what_was_read_in_8_bits(
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)  # values reach 300
 
 
+def source_inputs(
+    random: np.random.Generator, shape: tuple[int, int, int, int], *, integers: bool
+) -> Arrays:
+    """Return keys, values and lengths of sources, of the shape (sources, heads, length, d_kv)."""
+    sources, heads, length, _ = shape
+    arrays: Arrays = {}
+    for part in ("key", "value"):
+        if integers:
+            arrays[part] = random.integers(-127, 128, shape).astype(np.int8)
+            arrays[f"{part}_scales"] = np.abs(normal(random, sources, heads, length, 1)) / 50
+        else:
+            arrays[part] = normal(random, *shape)
+    return arrays | {"lengths": random.integers(1, length + 1, sources).astype(np.int32)}
+
+
+@each_level
+@some
+@given(
+    seeds,
+    st.tuples(st.integers(1, 5), st.integers(1, 6)),
+    st.sampled_from((4, 16, 20, 32, 64, 80)),
+    st.integers(1, 70),
+    st.lists(st.integers(0, 4), min_size=1, max_size=12),
+    st.booleans(),
+)
+def test_rows_that_read_the_same_source(
+    level: str,
+    seed: int,
+    sizes: tuple[int, int],
+    d_kv: int,
+    length: int,
+    drawn: list[int],
+    integers: bool,
+) -> None:
+    """As the definition says; and to the bit as if each row had a copy of its own."""
+    random = np.random.default_rng(seed)
+    count, heads = sizes
+    read = source_inputs(random, (count, heads, length, d_kv), integers=integers)
+    sources = np.array(drawn, np.int32) % count
+    query = {"query": normal(random, len(sources), 1, heads * d_kv)}
+    kind = "CrossAttentionInt8" if integers else "CrossAttention"
+    shared = Operator(f"Shared{kind}", query | read | {"sources": sources}, {}, num_heads=heads)
+    copies = {name: array[sources] for name, array in read.items()}
+    own = Operator(kind, query | copies, {}, num_heads=heads)
+    (found,), (expected,) = shared.by_kernel(level), shared.by_definition()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    assert np.array_equal(found, own.by_kernel(level)[0])
+    np.testing.assert_allclose(expected, own.by_definition()[0], rtol=1e-4, atol=1e-4)
+
+
+@each_level
+@pytest.mark.parametrize("source", [-1, 2])
+def test_sources_that_are_not_there_are_refused(level: str, source: int) -> None:
+    random = np.random.default_rng(0)
+    read = source_inputs(random, (2, 1, 3, 16), integers=False)
+    query = {"query": normal(random, 3, 1, 16)}
+    sources = {"sources": np.array([0, source, 1], np.int32)}
+    operator = Operator("SharedCrossAttention", query | read | sources, {}, num_heads=1)
+    with pytest.raises(Exception, match="sources must be from 0 to the last"):
+        operator.by_kernel(level)
+
+
 @each_level
 @some
 @given(

@@ -24,7 +24,7 @@ from engine.generate import generate
 from engine.kv_slots import KVSlots
 from engine.ort import OrtEngine, OrtModel
 from engine.sessions import open_sessions
-from engine.step_calls import StepCalls, rounded_rows
+from engine.step_calls import StepCalls, rounded
 
 ROWS = 6
 Bound = tuple[object, ...]
@@ -135,7 +135,9 @@ def test_calls_of_a_graph_have_the_same_shapes_and_addresses(captured: CapturedM
         assert len(bound) > 2
         assert len(set(bound)) == 1
         names = {what[1] for what in bound[0]}
-        assert {"token", "past", "source_lengths", "best", "logprobs", "logits", "key.0"} <= names
+        assert {
+            "token", "past", "sources", "source_lengths", "best", "logprobs", "logits", "key.0",
+        } <= names  # fmt: skip
 
 
 def rows_of(calls: list[frozenset[Bound]]) -> int:
@@ -171,20 +173,23 @@ class Decoder:
 
 
 def test_rows_in_excess_read_numbers_that_are_valid_for_any_row() -> None:
-    arrays = {"past": np.array([3, 9, 9, 9, 9]), "lengths": np.array([4, 8, 8, 8, 8])}
+    by_row = {"past": np.array([3, 9, 9, 9, 9]), "sources": np.array([1, 1, 9, 9, 9])}
+    by_source = {"source_lengths": np.array([4, 8, 1, 1, 1])}
     best = np.zeros(5, np.int64)
-    decoder = Decoder(arrays, best)
-    bound: list[int] = []
+    decoder = Decoder(by_row | by_source, best)
+    bound: list[tuple[int, int]] = []
     calls = StepCalls(
-        decoder, lambda _, rows: bound.append(rows), inputs=arrays, outputs={"best": best},
-        idle={"past": 0, "lengths": 1}, device="cpu", captured=True,
+        decoder, lambda _, rows, sources: bound.append((rows, sources)), inputs=by_row,
+        source_inputs=by_source, outputs={"best": best}, idle=("past", "sources"), device="cpu",
+        captured=True,
     )  # fmt: skip
-    calls.run(3)
-    assert decoder.read == [{"past": [3, 9, 9, 0, 9], "lengths": [4, 8, 8, 1, 8]}]
+    calls.run(3, 2)
+    expected = {"past": [3, 9, 9, 0, 9], "sources": [1, 1, 9, 0, 9]}
+    assert decoder.read == [expected | {"source_lengths": [4, 8, 1, 1, 1]}]
     assert best.tolist() == [7] * 5
-    calls.run(2)
-    assert decoder.read[1] == {"past": [3, 9, 9, 0, 9], "lengths": [4, 8, 8, 1, 8]}
-    assert bound == [4, 2]
+    calls.run(2, 2)
+    assert decoder.read[1] == decoder.read[0]
+    assert bound == [(4, 4), (2, 2)]
 
 
 def test_a_long_answer_stays_in_the_columns_that_its_cache_has(
@@ -208,7 +213,38 @@ def test_a_long_answer_stays_in_the_columns_that_its_cache_has(
     ("active", "capacity", "rows"), [(1, 8, 1), (2, 8, 2), (3, 8, 4), (5, 8, 8), (5, 6, 6)]
 )
 def test_rows_are_rounded_to_a_power_of_two(active: int, capacity: int, rows: int) -> None:
-    assert rounded_rows(active, capacity) == rows
+    assert rounded(active, capacity) == rows
+
+
+class Counting:
+    """A decoder that only takes bindings."""
+
+    def io_binding(self) -> SimpleNamespace:
+        def nothing(*_: object) -> None:
+            pass
+
+        return SimpleNamespace(bind_ortvalue_input=nothing, bind_ortvalue_output=nothing,
+                               bind_input=nothing, bind_output=nothing)  # fmt: skip
+
+    def run_with_iobinding(self, binding: SimpleNamespace) -> None:
+        pass
+
+
+def test_few_bindings_are_made_for_any_number_of_sources() -> None:
+    bound: list[tuple[int, int]] = []
+    calls = StepCalls(
+        Counting(),
+        lambda _, rows, sources: bound.append((rows, sources)),
+        inputs={"past": np.zeros(16, np.int32)},
+        source_inputs={"source_lengths": np.ones(16, np.int32)},
+        outputs={"best": np.zeros(16, np.int64)},
+        idle=(),
+        device="cpu",
+        captured=False,
+    )
+    for sources in (1, 2, 3, 4, 5, 8, 9, 12):
+        calls.run(12, sources)
+    assert bound == [(12, 1), (12, 2), (12, 4), (12, 8), (12, 12)]
 
 
 def test_a_source_beyond_the_fixed_slots_is_an_error(captured: CapturedModel) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.service.app import problem
 from tests.service.test_generate import events
 from tests.service.text import CODEC, TEXT, serve_text
 
+SAMPLED = {"do_sample": True, "seed": 1}
 SETTINGS: list[tuple[dict[str, Any], Decoding]] = [
     ({}, Decoding()),
     ({"max_new_tokens": 3, "min_new_tokens": 2}, Decoding(max_new_tokens=3, min_new_tokens=2)),
@@ -36,6 +38,8 @@ SETTINGS: list[tuple[dict[str, Any], Decoding]] = [
     ({"stop": ["a b", "c"], "logprobs": 2}, Decoding(stop=("a b", "c"), top_logprobs=2)),
     ({"seed": 7}, Decoding()),  # greedy decoding draws nothing
     ({"temperature": 1.0, "top_k": 0, "length_penalty": 1.0}, Decoding()),
+    ({"do_sample": True, "top_p": 0, "seed": 1}, Decoding(do_sample=True, top_p=0, seed=1)),
+    ({"stream": None, "num_beams": None, "timeout_ms": None}, Decoding()),
 ]
 
 
@@ -55,10 +59,13 @@ def test_the_engine_gets_the_settings(bundle: Path) -> None:
 
 def test_the_models_own_settings_are_overridden_one_by_one(bundle: Path) -> None:
     engine = WritingEngine(CODEC)
-    own = {"num_beams": 4, "length_penalty": 2.0, "no_repeat_ngram_size": 3}
+    own = {
+        "num_beams": 4, "length_penalty": 2.0, "no_repeat_ngram_size": 3,
+        "num_return_sequences": 3, "min_new_tokens": 9,
+    }  # fmt: skip
 
     async def scenario(client: httpx.AsyncClient) -> None:
-        for body in ({}, {"num_beams": 1}, {"do_sample": True, "seed": 1}):
+        for body in ({}, {"num_beams": 1}, {"num_beams": 2, "max_new_tokens": 5}, SAMPLED):
             response = await client.post("/generate", json={"text": TEXT, **body})
             assert response.status_code == 200, response.text
         assert (await client.get("/info")).json()["decoding"] == own
@@ -67,15 +74,28 @@ def test_the_models_own_settings_are_overridden_one_by_one(bundle: Path) -> None
     beams = Decoding(**own)
     assert [prompt.decoding for prompt in engine.joined] == [
         beams,
-        Decoding(length_penalty=2.0, no_repeat_ngram_size=3),
-        Decoding(do_sample=True, seed=1, length_penalty=2.0, no_repeat_ngram_size=3),
+        replace(beams, num_return_sequences=1, num_beams=1),
+        replace(beams, num_return_sequences=2, num_beams=2, max_new_tokens=5),
+        replace(beams, num_beams=1, do_sample=True, seed=1),
     ]
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"do_sample": True, "temperature": 0}, "temperature is 0.0; expected above 0"),
+    ({"do_sample": True, "temperature": 0}, "temperature is 0.0; expected 1e-20 to 1e+20"),
     ({"do_sample": True, "num_beams": 2}, "num_beams is 2; expected 1 with do_sample"),
-    ({"num_return_sequences": 2}, "num_return_sequences is 2; expected 1 to 1"),
+    (
+        {"num_return_sequences": 2},
+        "num_return_sequences is 2; expected 1 without do_sample or more num_beams",
+    ),
+    ({"min_new_tokens": 4, "max_new_tokens": 3}, "min_new_tokens is 4; max_new_tokens is 3"),
+    ({"min_new_tokens": 21}, "min_new_tokens is 21; max_new_tokens is 20"),
+    (
+        {"prefix": "small " * 1000},
+        "prefix has 6000 characters; the model writes at most 20 tokens",
+    ),
+    ({"prefix": "So </s> on"}, "prefix has '</s>', which would end the answer"),
+    ({"prefix": "So {"}, "prefix has '{', which the vocabulary does not write"),
+    ({"text": " "}, "the text is empty; expected something to read before its end"),
     ({"temperature": 0.5}, "temperature has no effect without do_sample"),
     ({"length_penalty": 0.5}, "length_penalty has no effect without num_beams above 1"),
     ({"stop": [""]}, "stop is ''; expected texts of a character or more"),
@@ -189,9 +209,10 @@ def test_several_texts_are_answered_together_and_in_place(bundle: Path) -> None:
     engine = WritingEngine(CODEC)
 
     async def scenario(client: httpx.AsyncClient) -> None:
-        texts = ["The house.", "small " * 40, "is {"]
+        texts = ["The house.", "small " * 40, "", "is {"]
         response = await client.post("/generate", json={"texts": texts, "max_new_tokens": 9})
-        first, long, last = response.json()["results"]
+        first, long, empty, last = response.json()["results"]
+        assert (empty["kind"], empty["status"]) == ("problem", 422)
         assert (first["kind"], first["text"]) == ("answer", "The house.")
         assert (long["kind"], long["status"]) == ("problem", 422)
         assert "tokens; the model reads at most 24" in long["detail"]
@@ -229,9 +250,11 @@ MISFITS: list[tuple[dict[str, Any], str]] = [
     ({"texts": ["a"], "stream": True}, "stream is for one text; expected text, not texts"),
     ({"texts": []}, "List should have at least 1 item"),
     ({"text": "a", "logprobs": 6}, "less than or equal to 5"),
-    ({"text": "a", "truncate": 0}, "greater than 0"),
-    ({"text": "a", "stop": ["a"] * 65}, "at most 64 items"),
-    ({"text": "a", "early_stopping": "often"}, "'never'"),
+    ({"text": "a", "truncate": 0}, "expected true, false or a number of tokens above 0"),
+    ({"text": "a", "stop": ["a"] * 65}, "expected a text, or a list of at most 64"),
+    ({"text": "a", "stop": "a" * 1001}, "of up to 1000 characters"),
+    ({"text": "a", "bad_words": ["a" * 1001]}, "at most 1000 characters"),
+    ({"text": "a", "early_stopping": "often"}, 'expected true, false or "never"'),
     ({"text": "a", "min_p": True}, "valid number"),
     ({"text": "a", "top_p": "1"}, "valid number"),
     ({"text": "a", "temperature": True}, "valid number"),

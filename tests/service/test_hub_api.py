@@ -79,6 +79,9 @@ DECODINGS: list[tuple[dict[str, Any], Decoding]] = [
         Decoding(repetition_penalty=1.2, top_logprobs=2),
     ),
     ({"frequency_penalty": 0, "typical_p": 1, "watermark": False}, Decoding()),
+    # As in text-generation-inference: values without effect do not ask for sampling.
+    ({"temperature": 1.0, "top_k": 0, "top_p": 1.0}, Decoding()),
+    ({"best_of": 2, "seed": 3}, Decoding(do_sample=True, seed=3, num_return_sequences=2)),
 ]
 
 
@@ -143,7 +146,9 @@ def test_errors_are_those_that_the_client_knows(bundle: Path, tmp_path: Path) ->
         with pytest.raises(ValidationError, match="the model reads at most 24"):
             client.text_generation("small " * 40)
         assert len(client.text_generation("small " * 40, truncate=3).split()) == 2
-        with pytest.raises(ValidationError, match=r"parameters\.grammar: Input should be None"):
+        with pytest.raises(
+            ValidationError, match=r"parameters\.grammar: not supported; expected null"
+        ):
             client.text_generation(TEXT, grammar={"type": "json", "value": {}})  # type: ignore[arg-type]
         with pytest.raises(HfHubHTTPError, match=r"parameters\.src_lang"):
             client.translation(TEXT, src_lang="en", tgt_lang="de")
@@ -172,9 +177,9 @@ def test_several_texts_and_answers_are_lists_as_of_pipelines(bundle: Path) -> No
     beams = {"num_beams": 2, "num_return_sequences": 2}
     answers = post(
         bundle,
-        {"inputs": TEXT},
+        {"inputs": TEXT, "parameters": None},
         {"inputs": [TEXT, "The house"]},
-        {"inputs": TEXT, "parameters": beams},
+        {"inputs": TEXT, "parameters": beams, "stream": None},
         {"inputs": [TEXT, "The house"], "parameters": beams},
     )
     assert {status for status, _ in answers} == {200}
@@ -195,6 +200,13 @@ def test_a_body_that_does_not_fit_says_where(bundle: Path) -> None:
         {"inputs": [TEXT], "stream": True},
         {"inputs": TEXT, "parameters": {"beams": 2}},
         {"inputs": TEXT, "parameters": {"generate_parameters": {"prefix": "x"}}},
+        {"inputs": TEXT, "stream": True, "parameters": {"best_of": 2, "do_sample": True}},
+        {"inputs": TEXT, "stream": True, "parameters": {"details": True, "top_n_tokens": 2}},
+        {"inputs": TEXT, "parameters": {"top_n_tokens": 2}},
+        {"inputs": TEXT, "parameters": {"best_of": 2, "num_return_sequences": 2}},
+        {"inputs": TEXT, "parameters": {"watermark": True}},
+        {"inputs": [TEXT, " "]},
+        {"inputs": {"question": TEXT}},
     )
     assert {status for status, _ in answers} == {422}
     assert {body["error_type"] for _, body in answers} == {"validation"}
@@ -203,6 +215,13 @@ def test_a_body_that_does_not_fit_says_where(bundle: Path) -> None:
     assert said[2] == "stream is for one text; expected inputs to be a text"
     assert said[3] == "parameters.beams: Extra inputs are not permitted"
     assert said[4].startswith("parameters.generate_parameters.prefix: Extra")
+    assert said[5].startswith("stream is for one answer")
+    assert said[6] == "top_n_tokens cannot be streamed; expected stream false"
+    assert said[7] == "parameters: top_n_tokens has no effect without details"
+    assert said[8].startswith("parameters: best_of returns one answer")
+    assert said[9] == "parameters.watermark: not supported; expected false or null"
+    assert said[10] == "inputs.1: the text is empty; expected something to read before its end"
+    assert said[11] == "inputs: expected a text or a list of them, none empty"
 
 
 def test_a_full_queue_is_overload(bundle: Path) -> None:
@@ -230,3 +249,12 @@ def test_a_full_queue_is_overload(bundle: Path) -> None:
 
     engine = WritingEngine(CODEC, hold, rows=1)
     listen(bundle, scenario, max_queue=1, **parts(bundle, engine))
+
+
+def test_a_body_that_is_not_json_says_where(bundle: Path) -> None:
+    async def scenario(wire: Wire) -> None:
+        reply = await wire.ask("/", b'{"inputs": "a",}')
+        assert reply.status == 422
+        assert json.loads(reply.body)["error"].startswith("not JSON at character 15: ")
+
+    listen(bundle, scenario, **parts(bundle))

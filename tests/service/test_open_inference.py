@@ -102,6 +102,16 @@ def test_a_system_has_its_values_as_json(bundle: Path) -> None:
     serve(bundle, scenario)
 
 
+def test_null_is_as_good_as_no_parameters(bundle: Path) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        body = question("x = 1")
+        body["inputs"][0]["parameters"] = None
+        body |= {"parameters": None, "outputs": [{"name": "answer", "parameters": None}]}
+        assert outputs(await client.post(INFER, json=body)) == {"answer": ["1"]}
+
+    serve(bundle, scenario)
+
+
 def test_the_headers_say_how_long_it_took(bundle: Path) -> None:
     """For several questions they are those of the slowest, and the total is at least as long."""
 
@@ -286,7 +296,7 @@ def test_what_is_not_there_is_404_in_the_protocols_words(bundle: Path) -> None:
             ("/v2/models/other", "no model 'other'; there is 'tiny'"),
             ("/v2/models/other/ready", "no model 'other'; there is 'tiny'"),
             ("/v2/models/tiny/versions/9", "no version '9' of 'tiny'; there is '0.0.1'"),
-            ("/v2/nowhere", "Not Found"),
+            ("/v2/nowhere", "Not Found: there is no GET /v2/nowhere; /docs lists the routes"),
         ):
             assert error(await client.get(path), 404) == said
         assert error(await client.post("/v2/models/other/infer", json=question("x")), 404)

@@ -78,7 +78,19 @@ DECODINGS: list[tuple[dict[str, Any], Decoding]] = [
         Decoding(max_new_tokens=16, num_beams=4, length_penalty=2.0, num_return_sequences=2),
     ),
     ({"logit_bias": {"7": -100}}, Decoding(max_new_tokens=16, logit_bias=((7, -100.0),))),
-    ({"presence_penalty": 0, "user": "someone"}, Decoding(max_new_tokens=16)),
+    ({"presence_penalty": 0, "user": "someone", "suffix": ""}, Decoding(max_new_tokens=16)),
+    # Null is OpenAI's default, and a nucleus of everything, or of no size, no wish to sample.
+    (dict.fromkeys(["n", "best_of", "seed", "stop", "logit_bias"]), Decoding(max_new_tokens=16)),
+    ({"top_p": 1, "extra_body": {"top_k": 0, "min_p": 0}}, Decoding(max_new_tokens=16)),
+    (
+        {"top_p": 0, "seed": -1},
+        Decoding(max_new_tokens=16, do_sample=True, top_p=0, seed=2**64 - 1),
+    ),
+    ({"temperature": 1, "seed": 3}, Decoding(max_new_tokens=16, do_sample=True, seed=3)),
+    (
+        {"extra_body": {"max_new_tokens": 5, "num_beams": 2, "num_return_sequences": 2}},
+        Decoding(max_new_tokens=5, num_beams=2, num_return_sequences=2),
+    ),
 ]
 
 
@@ -153,7 +165,12 @@ def test_a_stream_has_the_same_text_and_the_usage_where_asked(bundle: Path) -> N
 
 def test_several_prompts_and_answers_are_streamed_by_index(bundle: Path) -> None:
     def calls(client: openai.OpenAI) -> None:
-        for settings in ({}, {"n": 2, **SAMPLED}, {"n": 2, "extra_body": {"num_beams": 2}}):
+        for settings in (
+            {},
+            {"n": 2, **SAMPLED},
+            {"n": 2, "extra_body": {"num_beams": 2}},
+            {"extra_body": {"num_beams": 2, "num_return_sequences": 2}},
+        ):
             body = {"prompt": [TEXT, "The house"], "echo": True, **settings}
             found: dict[int, str] = {}
             for chunk in text_of(client, stream=True, **body):
@@ -163,6 +180,36 @@ def test_several_prompts_and_answers_are_streamed_by_index(bundle: Path) -> None
             assert found == {choice.index: choice.text for choice in whole}
 
     ask(bundle, calls)
+
+
+def test_a_model_that_gives_several_answers_gives_the_n_that_are_wanted(bundle: Path) -> None:
+    own = {"num_beams": 4, "num_return_sequences": 3}
+
+    def calls(client: openai.OpenAI) -> None:
+        for n in (1, 2):
+            body = {"prompt": [TEXT, "The house"], "n": n, "extra_body": {"num_beams": 4}}
+            assert [one.index for one in text_of(client, **body).choices] == list(range(2 * n))
+        (alone,) = text_of(client, temperature=0, extra_body={"num_beams": 1}).choices
+        assert alone.text == TEXT
+
+    ask(bundle, calls, decoding=own)
+
+
+def test_streams_of_several_prompts_have_the_bounds_of_batches(bundle: Path) -> None:
+    """Each waits for its turn, where the queue has no slot for all of them."""
+
+    def calls(client: openai.OpenAI) -> None:
+        texts = {}
+        for chunk in text_of(client, prompt=[f"{TEXT} {n}" for n in range(40)], stream=True):
+            for choice in chunk.choices:
+                texts[choice.index] = texts.get(choice.index, "") + choice.text
+        assert texts == {n: f"{TEXT} {n}" for n in range(40)}
+        for stream in (False, True):
+            with pytest.raises(openai.UnprocessableEntityError, match="a batch takes at most 40"):
+                text_of(client, prompt=[TEXT] * 41, stream=stream)
+
+    engine = WritingEngine(CODEC, rows=2)
+    ask(bundle, calls, engine, knobs={"max_queue": 8, "max_batch_questions": 40})
 
 
 def test_the_served_model_is_the_only_one(bundle: Path) -> None:
@@ -190,13 +237,30 @@ REFUSED: list[tuple[dict[str, Any], str, str | None]] = [
     ({"best_of": 2, "stream": True}, "best_of cannot be streamed", "best_of"),
     ({"echo": True, "logprobs": 1}, "echo has no logprobs", "echo"),
     ({"stream_options": {"include_usage": True}}, "stream_options is for stream", "stream_options"),
-    ({"suffix": "x"}, "suffix: Input should be None", "suffix"),
-    ({"frequency_penalty": 1}, "frequency_penalty: Input should be less", "frequency_penalty"),
+    ({"suffix": "x"}, 'suffix: not supported; expected "" or null', "suffix"),
+    (
+        {"frequency_penalty": -1},
+        "frequency_penalty: not supported; expected 0 or null",
+        "frequency_penalty",
+    ),
+    (
+        {"max_tokens": 2, "extra_body": {"max_new_tokens": 3}},
+        "max_tokens is 2, max_new_tokens is 3; expected one of them",
+        "max_tokens",
+    ),
+    ({"extra_body": {"min_new_tokens": 17}}, "min_new_tokens is 17; max_new", "min_new_tokens"),
+    ({"extra_body": {"do_sample": False}, "n": 2}, "n is 2; expected 1 without do_sample", "n"),
+    ({"prompt": [1]}, "the text is empty", None),
     ({"logprobs": 6}, "logprobs: Input should be less", "logprobs"),
-    ({"prompt": ""}, "prompt.", "prompt"),
+    ({"prompt": ""}, "prompt: expected a text, several, the ids", "prompt"),
+    ({"prompt": [TEXT, 5]}, "prompt: expected a text, several, the ids", "prompt"),
+    ({"prompt": [TEXT, "small " * 40]}, "prompt.1: 41 tokens; the model reads", "prompt"),
+    ({"prompt": [[5], [4000]], "stream": True}, "prompt.1: no token has the id 4000", "prompt"),
+    ({"best_of": 17}, "best_of: Input should be less than or equal to 16", "best_of"),
+    ({"stop": [7]}, "stop: expected a text, or a list of at most 64", "stop"),
     ({"prompt": [4000]}, "no token has the id 4000; ids are below 3425", None),
     ({"prompt": "small " * 40}, "the model reads at most 24", None),
-    ({"top_p": 2, "temperature": 1}, "top_p is 2.0; expected above 0, up to 1", "top_p"),
+    ({"top_p": 2, "temperature": 1}, "top_p is 2.0; expected 0 to 1", "top_p"),
     ({"n": 17}, "n is 17; expected 1 to 16", "n"),
     ({"extra_body": {"beams": 2}}, "beams: Extra inputs are not permitted", None),
 ]
@@ -210,6 +274,11 @@ def test_errors_are_those_of_the_api(bundle: Path) -> None:
             error = raised.value
             assert message in error.message
             assert (error.type, error.param) == ("invalid_request_error", param), error.message
+            too_long = "the model reads at most" in message
+            assert error.code == ("context_length_exceeded" if too_long else None)
+        with pytest.raises(openai.NotFoundError, match="no POST /v1/chat/completions") as raised:
+            client.chat.completions.create(model=NAME, messages=[])
+        assert raised.value.code == "unknown_url"
 
     ask(bundle, calls)
 

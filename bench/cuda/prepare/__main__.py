@@ -11,11 +11,13 @@ import sys
 from pathlib import Path
 
 from bench.cuda.models import Model
+from service.children import live_below_the_parent
 
 _SOURCE_TOKENS, _NEW_TOKENS = 512, 64
 
 
 def main(part: str, shape: str, cache: str) -> None:
+    live_below_the_parent()
     model = Model(shape, Path(cache))
     model.folder.mkdir(parents=True, exist_ok=True)
     match part:

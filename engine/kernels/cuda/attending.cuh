@@ -113,19 +113,24 @@ __global__ void attend_cached(
     write_combined(softmax, out, d_kv);
 }
 
-/* A block for each head (x) and row (y), over the first `lengths[row]` keys. */
+/* A block for each head (x) and row (y), over the first `lengths[source]` keys of the row's source,
+ * one of `count`: that of `sources[row]`, or of the row's own number where `sources` is null. */
 template <typename T, int PARTS>
 __global__ void attend_cross(
-    int length, int d_kv, const T *query, const T *keys, const T *values, const int32_t *lengths,
-    T *mixed) {
-    int head = blockIdx.x, heads = gridDim.x, lane = threadIdx.x % WARP, count = lengths[blockIdx.y];
-    int64_t place = (int64_t)blockIdx.y * heads + head; /* of the row's head */
-    if (count < 1 || count > length) return write_nan(mixed + place * d_kv, d_kv);
-    const T *own_keys = keys + place * length * d_kv, *own_values = values + place * length * d_kv;
+    int count, int length, int d_kv, const T *query, const T *keys, const T *values,
+    const int32_t *lengths, const int32_t *sources, T *mixed) {
+    int head = blockIdx.x, heads = gridDim.x, lane = threadIdx.x % WARP, row = blockIdx.y;
+    int64_t place = (int64_t)row * heads + head; /* of the row's head */
+    int source = sources ? sources[row] : row;
+    if (source < 0 || source >= count) return write_nan(mixed + place * d_kv, d_kv);
+    int read = lengths[source];
+    if (read < 1 || read > length) return write_nan(mixed + place * d_kv, d_kv);
+    int64_t begin = ((int64_t)source * heads + head) * length * d_kv;
+    const T *own_keys = keys + begin, *own_values = values + begin;
     float numbers[PARTS];
     load_head<T, PARTS>(query + place * d_kv, d_kv, lane, numbers);
     Softmax<PARTS> softmax;
-    for (int key = threadIdx.x / WARP; key < count; key += WARPS) {
+    for (int key = threadIdx.x / WARP; key < read; key += WARPS) {
         softmax.add(numbers, own_keys + key * d_kv, own_values + key * d_kv, 0.0f, d_kv, lane);
     }
     write_combined(softmax, mixed + place * d_kv, d_kv);

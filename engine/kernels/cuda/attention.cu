@@ -87,31 +87,36 @@ Status *compute_cached(void *kernel, Context *context) {
     });
 }
 
+/* Of `sources` nothing but the shape: it is null where each row has a source of its own. */
 Status *check_cross(
     const Node &node, const Tensor &query, const Tensor &keys, const Tensor &values,
-    const Tensor &lengths) {
+    const Tensor &lengths, const Tensor *sources) {
     TRY(check_slots(node, keys, values));
-    if (!is_shaped(query, {keys.shape[0], 1, node.heads * keys.shape[3]})) {
+    int64_t count = keys.shape[0], width = node.heads * keys.shape[3];
+    if (!is_shaped(query, {sources ? ANY : count, 1, width})) {
         return ort_error(node.api, "CrossAttention: query must be (batch, 1, heads * d_kv)");
     }
-    if (!is_shaped(lengths, {keys.shape[0]})) {
-        return ort_error(node.api, "CrossAttention: lengths must be (batch)");
+    if (!is_shaped(lengths, {count})) {
+        return ort_error(node.api, "CrossAttention: lengths must be (sources)");
+    }
+    if (sources && !is_shaped(*sources, {query.shape[0]})) {
+        return ort_error(node.api, "SharedCrossAttention: sources must be (batch)");
+    }
+    if (query.shape[0] > MOST_ROWS) {
+        return ort_error(node.api, "attention: there must be at most 65,535 rows");
     }
     return nullptr;
 }
 
-/* query (batch, 1, heads * d_kv), keys and values (batch, heads, length, d_kv), lengths (batch)
- * -> mixed, as query. */
 template <typename T>
-Status *compute_cross(void *kernel, Context *context) {
-    const Node &node = *static_cast<Node *>(kernel);
+Status *attend(
+    const Node &node, Context *context, const Tensor &query, const Tensor &keys,
+    const Tensor &values, const Tensor &lengths, const Tensor *sources) {
     Api *api = node.api;
-    Tensor query, keys, values, lengths;
     cudaStream_t stream;
-    TRY(read_inputs(api, context, {&query, &keys, &values, &lengths}));
-    TRY(check_cross(node, query, keys, values, lengths));
+    TRY(check_cross(node, query, keys, values, lengths, sources));
     TRY(stream_of(api, context, &stream));
-    int64_t batch = keys.shape[0], d_kv = keys.shape[3];
+    int64_t batch = query.shape[0], d_kv = keys.shape[3];
     T *mixed;
     TRY(write_output(api, context, 0, {batch, 1, node.heads * d_kv}, &mixed));
     if (batch == 0) return nullptr;
@@ -119,10 +124,30 @@ Status *compute_cross(void *kernel, Context *context) {
         dim3 grid(static_cast<unsigned>(node.heads), static_cast<unsigned>(batch));
         launch(
             attend_cross<T, decltype(parts)::count>, grid, WARPS * WARP, stream,
-            (int)keys.shape[2], (int)d_kv, query.as<const T>(), keys.as<const T>(),
-            values.as<const T>(), lengths.as<const int32_t>(), mixed);
+            (int)keys.shape[0], (int)keys.shape[2], (int)d_kv, query.as<const T>(),
+            keys.as<const T>(), values.as<const T>(), lengths.as<const int32_t>(),
+            sources ? sources->as<const int32_t>() : nullptr, mixed);
         return checked(api, cudaGetLastError());
     });
+}
+
+/* query (batch, 1, heads * d_kv), keys and values (batch, heads, length, d_kv), lengths (batch)
+ * -> mixed, as query. */
+template <typename T>
+Status *compute_cross(void *kernel, Context *context) {
+    const Node &node = *static_cast<Node *>(kernel);
+    Tensor query, keys, values, lengths;
+    TRY(read_inputs(node.api, context, {&query, &keys, &values, &lengths}));
+    return attend<T>(node, context, query, keys, values, lengths, nullptr);
+}
+
+/* The same with keys, values and lengths of sources, and the source of each row. */
+template <typename T>
+Status *compute_shared(void *kernel, Context *context) {
+    const Node &node = *static_cast<Node *>(kernel);
+    Tensor query, keys, values, lengths, sources;
+    TRY(read_inputs(node.api, context, {&query, &keys, &values, &lengths, &sources}));
+    return attend<T>(node, context, query, keys, values, lengths, &sources);
 }
 
 /* joint (tokens, 3 * heads * d_kv) of all sources in turn, lengths (batch), biases (distances,
@@ -182,6 +207,7 @@ std::vector<Kernel> kernels_of(ElementType x) {
     return {
         kernel("CachedAttention", {x, x, x, INT32, x}, {x, x, x}, compute_cached<T>),
         kernel("CrossAttention", {x, x, x, INT32}, {x}, compute_cross<T>),
+        kernel("SharedCrossAttention", {x, x, x, INT32, INT32}, {x}, compute_shared<T>),
         kernel("EncoderAttention", {x, INT32, x}, {x}, compute_encoder<T>),
     };
 }

@@ -41,7 +41,9 @@ async def hub_generate(body: HubRequest, request: Request) -> object:
     runtime, record = runtime_of(request), record_of(request)
     manifest = runtime.model.manifest
     record.questions = body.sources
-    asked = requests_of(runtime, body.sources, body.parameters, known_only=manifest.solves)
+    asked = requests_of(
+        runtime, body.sources, body.parameters, field="inputs", known_only=manifest.solves
+    )
     limit_s = timeout_s(runtime, body.timeout_ms)
     form = HubForm(body, manifest.architecture.eos_id, record.request_id)
     if body.stream:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    model_validator,
+)
 
-from engine.contracts import MOST_LOGPROBS
-from service.api.generation import DecodingSettings, GenerationSettings, One, Zero
-from service.api.schemas import Strict, TimeoutMs, is_none
+from engine.contracts import MOST_BEAMS, MOST_LOGPROBS
+from service.api.generation import DecodingSettings, GenerationSettings, No, One, Zero
+from service.api.schemas import Strict, TimeoutMs, expecting, is_none, null_as_empty
+from service.generating.settings import asks_for_sampling
 
 Text = Annotated[str, Field(min_length=1)]
 FinishReason = Literal["eos_token", "stop_sequence", "length"]
-_OF_SAMPLING = ("temperature", "top_k", "top_p", "min_p")
 
 
 class PipelineParameters(DecodingSettings):
@@ -44,7 +51,10 @@ class HubParameters(PipelineParameters, GenerationSettings):
         None, ge=0, le=MOST_LOGPROBS, description="With details: the likeliest tokens as well."
     )
     best_of: StrictInt | None = Field(
-        None, gt=0, description="Sample so many answers, and return the likeliest by token."
+        None,
+        gt=0,
+        le=MOST_BEAMS,
+        description="Sample so many answers, and return the likeliest by token.",
     )
     return_full_text: StrictBool | None = Field(
         None, description="Begin the answer with the text that was read."
@@ -55,9 +65,9 @@ class HubParameters(PipelineParameters, GenerationSettings):
     truncation: Literal["do_not_truncate", "longest_first", "only_first"] | None = Field(
         None, description="`longest_first` and `only_first`: cut a text that is too long."
     )
-    clean_up_tokenization_spaces: Literal[False] | None = None
-    decoder_input_details: Literal[False] | None = None
-    watermark: Literal[False] | None = None
+    clean_up_tokenization_spaces: No | None = None
+    decoder_input_details: No | None = None
+    watermark: No | None = None
     frequency_penalty: Zero | None = None
     typical_p: One | None = None
     adapter_id: None = None
@@ -65,17 +75,36 @@ class HubParameters(PipelineParameters, GenerationSettings):
     src_lang: None = Field(None, description="Not supported: T5 reads languages in the text.")
     tgt_lang: None = None
 
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.best_of is not None and self.num_return_sequences is not None:
+            raise ValueError("best_of returns one answer; expected it or num_return_sequences")
+        for name in ("top_n_tokens", "logprobs"):
+            if getattr(self, name) and not self.details:
+                raise ValueError(f"{name} has no effect without details")
+        return self
+
+    @property
+    def answers(self) -> int:
+        """The number of answers that the request wants for each text."""
+        return self.best_of or self.settings()["num_return_sequences"] or 1
+
     def settings(self) -> dict[str, Any]:
-        """Return the settings; one that only sampling has asks for it, as in TGI."""
+        """Return the settings; one that only sampling has asks for it, as in TGI.
+
+        So does `best_of`, for nothing else gives several answers, but beams.
+        """
         further = self.generate_parameters.settings() if self.generate_parameters else {}
         found = {
             name: value if value is not None else further.get(name)
             for name, value in super().settings().items()
         }
-        if found["do_sample"] is None and any(found[name] is not None for name in _OF_SAMPLING):
-            found["do_sample"] = True
-        if self.best_of is not None and self.best_of > 1:
+        several = self.best_of is not None and self.best_of > 1
+        if several:
             found["num_return_sequences"] = self.best_of
+        alone = (found["num_beams"] or 1) == 1
+        if found["do_sample"] is None and (asks_for_sampling(found) or (several and alone)):
+            found["do_sample"] = True
         if self.top_n_tokens is not None:
             found["top_logprobs"] = self.top_n_tokens
         return found
@@ -90,18 +119,28 @@ class HubParameters(PipelineParameters, GenerationSettings):
 
 
 class HubRequest(Strict):
-    inputs: Text | Annotated[list[Text], Field(min_length=1, fail_fast=True)] = Field(
+    inputs: Annotated[
+        Text | Annotated[list[Text], Field(min_length=1, fail_fast=True)],
+        expecting("a text or a list of them, none empty"),
+    ] = Field(
         description="A text, or several.",
         examples=["translate English to German: The house is small."],
     )
-    parameters: HubParameters = Field(default_factory=HubParameters)
+    parameters: Annotated[HubParameters, null_as_empty] = Field(default_factory=HubParameters)
     stream: StrictBool | None = Field(None, description="Server-sent events, for one text.")
     timeout_ms: TimeoutMs = None
 
     @model_validator(mode="after")
     def _one_stream(self) -> Self:
-        if self.stream and not isinstance(self.inputs, str):
+        if not self.stream:
+            return self
+        if not isinstance(self.inputs, str):
             raise ValueError("stream is for one text; expected inputs to be a text")
+        if self.parameters.answers > 1:
+            raise ValueError("stream is for one answer; expected no best_of or more sequences")
+        for name in ("top_n_tokens", "logprobs"):
+            if getattr(self.parameters, name):
+                raise ValueError(f"{name} cannot be streamed; expected stream false")
         return self
 
     @property

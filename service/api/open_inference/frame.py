@@ -120,4 +120,5 @@ def _texts(tensor: InputTensor, data: bytes | None) -> list[str]:
 def _first_fault(error: ValidationError) -> str:
     fault = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(map(str, fault["loc"]))
-    return f"{where}: {fault['msg']}" if where else fault["msg"]
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message

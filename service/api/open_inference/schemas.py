@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, 
 
 from service.api.generation import GenerationSettings
 from service.api.open_inference.tensors import Datatype
-from service.api.schemas import TimeoutMs
+from service.api.schemas import TimeoutMs, null_as_empty
 from service.solving import Fallback
 
 _MOST_TENSORS = 100
@@ -57,7 +57,7 @@ class InputTensor(BaseModel):
     shape: Annotated[
         list[PositiveInt], Field(max_length=2, fail_fast=True), AfterValidator(_column)
     ] = Field(description="[n] or [n, 1]")
-    parameters: InputParameters = InputParameters()
+    parameters: Annotated[InputParameters, null_as_empty] = InputParameters()
     data: list[Any] | None = Field(None, description="The questions, where they are not binary.")
 
 
@@ -70,12 +70,12 @@ class OutputParameters(BaseModel):
 
 class RequestedOutput(BaseModel):
     name: str
-    parameters: OutputParameters = OutputParameters()
+    parameters: Annotated[OutputParameters, null_as_empty] = OutputParameters()
 
 
 class InferRequest(BaseModel):
     id: str | None = Field(None, description="Comes back in the response.")
-    parameters: InferParameters = Field(default_factory=InferParameters)
+    parameters: Annotated[InferParameters, null_as_empty] = Field(default_factory=InferParameters)
     inputs: list[InputTensor] = Field(min_length=1, max_length=1, fail_fast=True)
     outputs: list[RequestedOutput] = Field(
         [], max_length=_MOST_TENSORS, fail_fast=True, description="All, where none is named."

@@ -56,7 +56,7 @@ class CompletionForm:
         return self._frame.model_copy(update={"choices": choices, "usage": self._usage})
 
     def events(self, index: int, item: Piece | Written) -> Iterator[bytes]:
-        first = index * self._body.n
+        first = index * self._body.choices
         if isinstance(item, Piece):
             yield self._event(Choice(text=self._prompt_once(index) + item.text, index=first))
             return
@@ -88,10 +88,10 @@ class CompletionForm:
 
     def _chosen(self, answers: Written) -> Sequence[WrittenText]:
         """Return `n` of the answers: with `best_of`, those with the likeliest tokens."""
-        if self._body.answers == self._body.n:
+        if self._body.answers == self._body.choices:
             return answers.texts
         ranked = sorted(answers.texts, key=lambda text: text.mean_logprob, reverse=True)
-        return ranked[: self._body.n]
+        return ranked[: self._body.choices]
 
     def _choice(self, index: int, shown: str, text: WrittenText) -> Choice:
         return Choice(

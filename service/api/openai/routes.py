@@ -44,7 +44,9 @@ async def completions(body: CompletionRequest, request: Request) -> object:
     manifest = runtime.model.manifest
     record.questions = [each for each in body.sources if isinstance(each, str)]
     changes = body.changes(manifest.limits.max_new_tokens)
-    asked = requests_of(runtime, body.sources, body, changes, known_only=manifest.solves)
+    asked = requests_of(
+        runtime, body.sources, body, changes, field="prompt", known_only=manifest.solves
+    )
     limit_s = timeout_s(runtime, body.timeout_ms)
     echoed = [runtime.generator.text_of(each) if body.echo else "" for each in body.sources]
     form = CompletionForm(body, echoed, manifest, record.request_id)

@@ -6,11 +6,14 @@ import { decoded, Problem, send, sentenceOf } from "./service.js";
 // Name, label, step, least; `when` says which box has to be ticked for it to be sent.
 const NUMBERS = [
   { name: "max_new_tokens", label: "Most tokens", step: 1, min: 1 },
+  { name: "min_new_tokens", label: "Least tokens", step: 1, min: 0 },
   { name: "num_beams", label: "Beams", step: 1, min: 1, when: "likeliest" },
+  { name: "length_penalty", label: "Length penalty", step: 0.1, min: -20, when: "likeliest" },
   { name: "num_return_sequences", label: "Answers", step: 1, min: 1 },
   { name: "temperature", label: "Temperature", step: 0.1, min: 0.1, when: "sampled" },
   { name: "top_k", label: "Top k", step: 1, min: 0, when: "sampled" },
-  { name: "top_p", label: "Top p", step: 0.05, min: 0.05, when: "sampled" },
+  { name: "top_p", label: "Top p", step: 0.05, min: 0, when: "sampled" },
+  { name: "min_p", label: "Min p", step: 0.05, min: 0, when: "sampled" },
   { name: "seed", label: "Seed", step: 1, min: 0, when: "sampled" },
   { name: "repetition_penalty", label: "Repetition penalty", step: 0.1, min: 0.1 },
   { name: "no_repeat_ngram_size", label: "No repeated n-gram of", step: 1, min: 0 },
