@@ -26,8 +26,8 @@ Weights = Mapping[str, Matrix]
 class Numbers:
     """The number type of a graph's weights, and where they are stored.
 
-    In `half` precision products, attention and its caches are fp16, except the products named in
-    `keep`: FLAN-T5's feed-forward output overflows fp16. All else stays fp32.
+    In `half` precision products, attention and its caches are fp16, except those products added to
+    a residual that `keep` names: FLAN-T5's feed-forward output overflows fp16. All else stays fp32.
     """
 
     half: bool = False
