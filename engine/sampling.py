@@ -10,9 +10,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from engine.contracts import Decoding
 
+_ROUNDING = 2.0**-24  # of a number in fp32, relative
+_MOST_ERROR = 1e-3  # of a probability, relative
 MOST_RANKED = 64  # tokens that are put in order at first where `top_k` sets no limit
 
 
@@ -49,16 +52,32 @@ def choose(
     if scores[0] == -math.inf:
         return 0  # all are banned, and have no probabilities
     cooled = np.array(scores) / decoding.temperature
-    if total is None:
-        weights = np.exp(cooled - cooled[0])
-        probabilities = weights / weights.sum()
-    else:
-        probabilities = np.exp(cooled - total)
+    weights = np.exp(cooled - cooled[0])
+    whole: float | None = weights.sum()
+    if is_part := total is not None and len(scores) < width:
+        whole = _sum_over_all(cooled[0], total, weights, width)
+    if whole is None:
+        return None
+    probabilities = weights / whole
     before = probabilities.cumsum() - probabilities
     kept = (before < decoding.top_p) & (probabilities >= decoding.min_p * probabilities[0])
     kept[0] = True
-    if total is not None and kept[-1] and len(scores) < width:
+    if kept[-1] and is_part:
         return None
     count = int(kept.sum())  # the first ones: both conditions fail for good
     summed = probabilities[:count].cumsum()
     return int(np.searchsorted(summed, uniform * summed[-1], side="right"))
+
+
+def _sum_over_all(
+    largest: float, total: float, weights: npt.NDArray[np.float64], width: int
+) -> float | None:
+    """Return the sum of the weights of all tokens, of which `weights` has the largest ones.
+
+    `total` is the sum's logarithm plus `largest`, in fp32: at a temperature near 0 both are so
+    large that their difference says nothing. Then the largest weights are the sum, unless the
+    others may add to it: `None`.
+    """
+    if abs(largest) * _ROUNDING < _MOST_ERROR:
+        return math.exp(total - largest)
+    return weights.sum() if weights[-1] * width < _MOST_ERROR else None

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import onnxruntime as ort
 
 _LOG = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ def open_sessions(
         )
     ort.preload_dlls()  # the CUDA libraries that pip installed
     try:
+        _require_working_cuda()
         return _CUDA, [
             _open(path, threads, _CUDA, gpu_kernels, capture=path == captured) for path in paths
         ]
@@ -62,6 +64,19 @@ def open_sessions(
             raise
         _LOG.warning("%s; the model runs on the CPU", error)
         return _CPU, [_open(path, threads, _CPU, kernels) for path in paths]
+
+
+def _require_working_cuda() -> None:
+    """Raise `ProviderMissing` where CUDA is installed and this machine cannot use it.
+
+    A session would fall back to the CPU, for which our kernels for a GPU make a graph invalid.
+    """
+    try:
+        ort.OrtValue.ortvalue_from_shape_and_type([1], np.float32, "cuda", 0)
+    except RuntimeError as error:
+        raise ProviderMissing(
+            f"{_CUDA} does not work on this machine; see the log above"
+        ) from error
 
 
 def has_cuda() -> bool:

@@ -15,7 +15,8 @@ from opentelemetry import trace
 from opentelemetry.trace import TracerProvider
 from starlette.types import Scope
 
-PROBES = ("/livez", "/readyz", "/metrics", "/v2/health/")  # every few seconds, and all the same
+# Every few seconds, and all the same.
+PROBES = ("/livez", "/readyz", "/health", "/metrics", "/v2/health/")
 _TRACEPARENT = re.compile(
     rb"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<parent>[0-9a-f]{16})"
     rb"-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?"

@@ -163,6 +163,7 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
     **TEXT_EXAMPLES,
     "/livez": [Example("live", "Alive", 200, {"status": "live"})],
     "/readyz": [Example("ready", "Warm", 200, {"status": "ready"})],
+    "/health": [Example("ready", "Warm", 200, {"status": "ready"})],
     "/info": [_INFO],
     "/v2/health/live": [Example("live", "Alive", 200, {"live": True})],
     "/v2/health/ready": [Example("ready", "Warm", 200, {"ready": True})],

@@ -70,6 +70,14 @@ async def readyz(request: Request) -> Status:
     return Status(status="ready")
 
 
+router.get(
+    "/health",
+    name="health",
+    summary="The same, where clients of text-generation-inference look for it",
+    responses={503: PROBLEMS[503]},
+)(readyz)
+
+
 @metrics_router.get(
     "/metrics",
     summary="Prometheus metrics",

@@ -99,6 +99,9 @@ def test_auto_runs_on_the_cpu_where_cuda_is_installed_and_does_not_work(
         assert model.provider == "CPUExecutionProvider"
         with pytest.raises(ProviderMissing, match="does not work on this machine"):
             OrtModel(bundle, load_manifest(bundle), threads=1, provider="cuda")
+        # Before a graph is opened, which our kernels for a GPU make invalid on the CPU.
+        with pytest.raises(ProviderMissing, match="does not work on this machine"):
+            open_sessions([bundle / "missing.onnx"], threads=1, provider="cuda")
 
 
 def test_a_manifest_of_nested_brackets_is_refused(copy: Path) -> None:

@@ -144,6 +144,15 @@ def test_a_nucleus_wider_than_what_is_ranked_is_ranked_whole() -> None:
     assert choose(nucleus, flat, math.log(11), 0.99, width=11) == 5
 
 
+def test_a_total_that_has_lost_its_digits_is_not_used() -> None:
+    """Near a temperature of 0, fp32 rounds it by more than tokens differ."""
+    cold = Decoding(do_sample=True, top_p=0.5, temperature=1e-20)
+    for total in (1.1e21, 0.9e21):
+        assert choose(cold, [10.0, 9.0, 8.0], total, 0.99, width=100) == 0
+        assert choose(cold, [10.0] * 4, total, 0.99, width=100) is None
+        assert choose(cold, [10.0] * 4, total, 0.99, width=4) == 1
+
+
 def test_the_whole_vocabulary_as_top_k_is_drawn_from_without_an_order(
     writer_engine: OrtModel,
 ) -> None:

@@ -56,7 +56,7 @@ def test_only_keys_are_let_in_where_there_are_any(bundle: Path, key: tuple[str, 
 
 def test_health_metrics_and_documentation_are_open(bundle: Path, key: tuple[str, Path]) -> None:
     async def scenario(client: httpx.AsyncClient) -> None:
-        for path in ("/livez", "/readyz", "/metrics", "/docs", "/openapi.json"):
+        for path in ("/livez", "/readyz", "/health", "/metrics", "/docs", "/openapi.json"):
             assert (await client.get(path)).status_code == 200
         for path in ("/", "/v2/health/ready", "/page/style.css"):
             assert (await client.get(path)).status_code != 401

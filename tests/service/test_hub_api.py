@@ -258,3 +258,14 @@ def test_a_body_that_is_not_json_says_where(bundle: Path) -> None:
         assert json.loads(reply.body)["error"].startswith("not JSON at character 15: ")
 
     listen(bundle, scenario, **parts(bundle))
+
+
+def test_the_health_that_the_client_asks_is_readiness(bundle: Path) -> None:
+    async def scenario(wire: Wire) -> None:
+        url = f"http://127.0.0.1:{wire.port}/"
+        client = InferenceClient(provider="hf-inference", token=ANONYMOUS)
+        assert await asyncio.to_thread(client.health_check, url)
+        info = await asyncio.to_thread(client.get_endpoint_info, model=url)
+        assert info["max_new_tokens"] == 20
+
+    listen(bundle, scenario, **parts(bundle))

@@ -254,7 +254,11 @@ REFUSED: list[tuple[dict[str, Any], str, str | None]] = [
     ({"logprobs": 6}, "logprobs: Input should be less", "logprobs"),
     ({"prompt": ""}, "prompt: expected a text, several, the ids", "prompt"),
     ({"prompt": [TEXT, 5]}, "prompt: expected a text, several, the ids", "prompt"),
-    ({"prompt": [TEXT, "small " * 40]}, "prompt.1: 41 tokens; the model reads", "prompt"),
+    (
+        {"prompt": [TEXT, "small " * 40]},
+        "prompt.1: 41 tokens; the model reads at most 24",
+        "prompt",
+    ),
     ({"prompt": [[5], [4000]], "stream": True}, "prompt.1: no token has the id 4000", "prompt"),
     ({"best_of": 17}, "best_of: Input should be less than or equal to 16", "best_of"),
     ({"stop": [7]}, "stop: expected a text, or a list of at most 64", "stop"),

@@ -79,6 +79,7 @@ def test_a_request_has_spans_of_its_phases_in_its_callers_trace(
         headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "vendor=1"}
         await client.post("/solve", json={"question": "x + 2 = 3"}, headers=headers)
         await client.get("/readyz")
+        await client.get("/health")
 
     spans = traced(bundle, exporter, scenario)
     assert set(spans) == {"POST /solve", "queue", "encode", "decode", "verify"}

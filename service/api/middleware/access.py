@@ -11,7 +11,9 @@ from service.api.keys import ApiKeys
 
 # `/info` needs a key: the model and its provenance concern only clients that may use it. `/metrics`
 # is open, as scrapers expect; `CYBERSOLVE_METRICS_PORT` moves it out of the reach of clients.
-_OPEN = frozenset({"/", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/favicon.ico"})
+_OPEN = frozenset(
+    {"/", "/livez", "/readyz", "/health", "/metrics", "/docs", "/openapi.json", "/favicon.ico"}
+)
 _OPEN_FOLDERS = ("/v2/health/", "/page/")
 
 
