@@ -152,8 +152,8 @@ class DecodeLoop:
             return
         sizes = [Size(len(prompt.source), prompt.rows) for prompt in self._waiting.values()]
         active = self._engine.active
-        # The oldest prompt may have all rows that it needs, if it has the engine for itself.
-        rows = self._room.rows if active else max(self._room.rows, sizes[0].rows)
+        # The oldest prompt may have all rows that it needs; it joins once they are free.
+        rows = max(self._room.rows, sizes[0].rows)
         limits = replace(self._limits, rows=min(rows, self._limits.rows))
         chosen = list(islice(self._waiting, joining(sizes, rows - active, limits)))
         if not chosen:
