@@ -1,7 +1,8 @@
 """Matrix products of a T5's layers, with a norm before or a residual or gate after.
 
-In floats these are sequences of standard ONNX operators; in integers, operators of our own. In half
-precision, products and attention are fp16, while sums, norms and gates are fp32.
+In fp32 and in integers they are operators of our own (`fused_products`). In half precision, whose
+graphs run on GPUs, they are sequences of standard ONNX operators: products and attention are fp16,
+while sums, norms and gates are fp32.
 """
 
 from __future__ import annotations
@@ -12,13 +13,11 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from model_export import operators
 from model_export.builder import FLOAT, FLOAT16, GraphBuilder
 from model_export.checkpoint.configuration import Configuration
 from model_export.checkpoint.tensors import Matrix
-from model_export.quantisation import InputRanges, in_blocks, input_scale, quantised
 
 Weights = Mapping[str, Matrix]
 
@@ -27,8 +26,8 @@ Weights = Mapping[str, Matrix]
 class Numbers:
     """The number type of a graph's weights, and where they are stored.
 
-    In `half` precision products, attention and its caches are fp16, except the products named in
-    `keep`: FLAN-T5's feed-forward output overflows fp16. All else stays fp32.
+    In `half` precision products, attention and its caches are fp16, except those products added to
+    a residual that `keep` names: FLAN-T5's feed-forward output overflows fp16. All else stays fp32.
     """
 
     half: bool = False
@@ -74,8 +73,8 @@ class Products(Protocol):
         ...
 
 
-class FloatProducts:
-    """Implement `Products` in fp32, or with products in fp16."""
+class HalfProducts:
+    """Implement `Products` with products in fp16."""
 
     def __init__(
         self, graph: GraphBuilder, config: Configuration, weights: Weights, numbers: Numbers
@@ -84,17 +83,13 @@ class FloatProducts:
         self._config = config
         self._weights = weights
         self._numbers = numbers
-        self._norms: dict[str, str] = {}  # for all who read them
-        self._halves: dict[str, str] = {}  # likewise, in fp16
+        self._norms: dict[str, str] = {}  # in fp16, for all who read them
 
     def normed(self, hidden: str, norm: str, matrix: Matrix, *names: str) -> str:
-        g, normed = self._graph, self._norm(hidden, norm)
-        if self._numbers.is_half(names[0]):
-            if normed not in self._halves:
-                self._halves[normed] = g.op("Cast", normed, to=FLOAT16)
-            weight = g.weight(names[0], matrix.astype(np.float16))
-            return g.op("MatMul", self._halves[normed], weight)
-        return g.op("MatMul", normed, g.weight(names[0], matrix))
+        if norm not in self._norms:
+            self._norms[norm] = self._graph.op("Cast", self._norm(hidden, norm), to=FLOAT16)
+        weight = self._graph.weight(names[0], matrix.astype(np.float16))
+        return self._graph.op("MatMul", self._norms[norm], weight)
 
     def gated(self, hidden: str, norm: str, gate: str, up: str) -> str:
         # Two products: splitting one of twice the width costs as much as a tenth of it.
@@ -106,14 +101,13 @@ class FloatProducts:
         return self._graph.op("Mul", active, self.whole(second))
 
     def whole(self, value: str) -> str:
-        return self._graph.op("Cast", value, to=FLOAT) if self._numbers.half else value
+        return self._graph.op("Cast", value, to=FLOAT)
 
     def added(self, residual: str, value: str, name: str) -> str:
         g, matrix = self._graph, self._weights[f"{name}.weight"].T
         if self._numbers.is_half(name):
-            half = g.op(
-                "Cast", value, to=FLOAT16
-            )  # of what is in fp16 already: left out at loading
+            # A cast of what is in fp16 already is left out at loading.
+            half = g.op("Cast", value, to=FLOAT16)
             product = self.whole(g.op("MatMul", half, g.weight(name, matrix.astype(np.float16))))
         else:
             product = g.op("MatMul", value, g.weight(name, matrix))
@@ -121,83 +115,9 @@ class FloatProducts:
 
     def _norm(self, hidden: str, name: str) -> str:
         # An operator that adds the residual too would not be vectorised: it takes longer than two.
-        if name not in self._norms:
-            scale = self._graph.weight(name, self._weights[f"{name}.weight"])
-            epsilon = self._config.layer_norm_epsilon
-            self._norms[name] = self._graph.op(
-                "RMSNormalization", hidden, scale, axis=-1, epsilon=epsilon
-            )
-        return self._norms[name]
-
-
-class IntegerProducts:
-    """Implement `Products` in 8-bit integers.
-
-    `ranges` are those of the layers' inputs. Where there are none, each row is rounded by its own
-    largest magnitude when it is multiplied.
-    """
-
-    def __init__(
-        self, graph: GraphBuilder, config: Configuration, weights: Weights, ranges: InputRanges
-    ) -> None:
-        self._graph = graph
-        self._config = config
-        self._weights = weights
-        self._ranges = ranges
-        self._norms: dict[str, str] = {}
-
-    def normed(self, hidden: str, norm: str, matrix: Matrix, *names: str) -> str:
-        integers, scales = quantised(matrix)
-        return self._own(
-            "NormLinear",
-            *(hidden, self._norm(norm)),
-            *self._matrix(in_blocks(integers), scales, *names),
-            epsilon=self._config.layer_norm_epsilon,
-        )
-
-    def gated(self, hidden: str, norm: str, gate: str, up: str) -> str:
-        g, config = self._graph, self._config
-        matrices = [self._weights[f"{name}.weight"].T for name in (gate, up)]
-        if config.dense_act_fn != "gelu_new" or matrices[0].shape[1] % 16:
-            first, second = (
-                self.normed(hidden, norm, matrix, name)
-                for matrix, name in zip(matrices, (gate, up), strict=True)
-            )
-            return g.op("Mul", activation(g, config, first), second)
-        pairs = [quantised(matrix) for matrix in matrices]
-        blocks = np.stack([in_blocks(integers) for integers, _ in pairs], axis=1)
-        return self._own(
-            "NormGatedLinear",
-            *(hidden, self._norm(norm)),
-            *self._matrix(blocks, np.stack([scales for _, scales in pairs]), gate, up),
-            epsilon=config.layer_norm_epsilon,
-        )
-
-    def added(self, residual: str, value: str, name: str) -> str:
-        integers, scales = quantised(self._weights[f"{name}.weight"].T)
-        matrix = self._matrix(in_blocks(integers), scales, name)
-        return self._own("AddLinear", residual, value, *matrix)
-
-    def whole(self, value: str) -> str:
-        return value
-
-    def _own(self, kind: str, *inputs: str, **attributes: float) -> str:
-        form = kind if self._ranges else f"{kind}{operators.BY_ROW}"
-        return self._graph.op(form, *inputs, domain=operators.DOMAIN, **attributes)
-
-    def _norm(self, name: str) -> str:
-        if name not in self._norms:
-            self._norms[name] = self._graph.weight(name, self._weights[f"{name}.weight"])
-        return self._norms[name]
-
-    def _matrix(
-        self, blocks: npt.NDArray[np.int8], scales: npt.NDArray[np.float32], *names: str
-    ) -> list[str]:
-        g = self._graph
-        matrix = [g.weight(names[0], blocks), g.weight(f"{names[0]}.scales", scales)]
-        if self._ranges:
-            matrix.append(g.scalar(input_scale(max(self._ranges[name] for name in names))))
-        return matrix
+        scale = self._graph.weight(name, self._weights[f"{name}.weight"])
+        epsilon = self._config.layer_norm_epsilon
+        return self._graph.op("RMSNormalization", hidden, scale, axis=-1, epsilon=epsilon)
 
 
 def activation(graph: GraphBuilder, config: Configuration, value: str) -> str:

@@ -7,15 +7,9 @@ import numpy.typing as npt
 
 from model_export.builder import INT8, GraphBuilder
 from model_export.checkpoint.configuration import Configuration
+from model_export.fused_products import FloatProducts, IntegerProducts
 from model_export.position_buckets import buckets_of
-from model_export.products import (
-    FloatProducts,
-    IntegerProducts,
-    Numbers,
-    Products,
-    Weights,
-    activation,
-)
+from model_export.products import HalfProducts, Numbers, Products, Weights, activation
 from model_export.quantisation import InputRanges
 
 
@@ -38,11 +32,14 @@ class Stack:
         self.numbers = numbers
         self.integers = ranges is not None  # products, and what cross-attention reads
         self.graph = GraphBuilder(numbers.data)
-        self.products: Products = (
-            FloatProducts(self.graph, config, weights, numbers)
-            if ranges is None
-            else IntegerProducts(self.graph, config, weights, ranges)
-        )
+        self.products = self._products(ranges)
+
+    def _products(self, ranges: InputRanges | None) -> Products:
+        if ranges is not None:
+            return IntegerProducts(self.graph, self.config, self.weights, ranges)
+        if self.numbers.half:
+            return HalfProducts(self.graph, self.config, self.weights, self.numbers)
+        return FloatProducts(self.graph, self.config, self.weights)
 
     @property
     def cross_kind(self) -> int:

@@ -1,7 +1,6 @@
 """Levels of a processor's instructions at or below its own, and how each engine is kept to one.
 
-ONNX Runtime's own kernels cannot be: `optimum`, and products of ours in fp32, keep the processor's
-level.
+ONNX Runtime's own kernels cannot be: `optimum` keeps the processor's level.
 """
 
 from __future__ import annotations

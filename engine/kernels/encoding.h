@@ -44,13 +44,7 @@ typedef struct {
     int64_t room;
 } Rows;
 
-/* Sums are f<row><vector>. In place of a missing row is the last. */
-#define FLOAT_SUMS(r) Floats f##r##0 = every(0.0f), f##r##1 = f##r##0, f##r##2 = f##r##0, f##r##3 = f##r##0;
-#define ADD_TO(r, x)                                       \
-    f##r##0 = fused(x, v0, f##r##0);                       \
-    if (vectors > 1) f##r##1 = fused(x, v1, f##r##1);      \
-    if (vectors > 2) f##r##2 = fused(x, v2, f##r##2);      \
-    if (vectors > 3) f##r##3 = fused(x, v3, f##r##3);
+/* In place of a missing row is the last. */
 #define LAST_OR(r) (r < rows->rows ? r : rows->rows - 1)
 #define QUERY(r) const float *q##r = rows->queries + LAST_OR(r) * rows->stride;
 #define ADD_NUMBER(r)                     \

@@ -34,7 +34,7 @@ enum {
         .output_count = COUNT(gives)                                                       \
     }
 
-extern Kernel ATTENTION_KERNELS[3], CROSS_KERNELS[4], LINEAR_KERNELS[6], LIKELIEST_KERNEL,
+extern Kernel ATTENTION_KERNELS[3], CROSS_KERNELS[4], LINEAR_KERNELS[9], LIKELIEST_KERNEL,
     CANDIDATES_KERNELS[2];
 
 static inline Status *read_input(Api *api, Context *context, size_t index, Tensor *tensor) {

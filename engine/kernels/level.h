@@ -29,10 +29,12 @@ enum {
 /* The least magnitude that is scaled to 127: a token of zeros stays zeros. */
 #define LEAST_SCALED 1e-30f
 
-/* Weights (blocks, quads, BLOCK, QUAD), and what surrounds their product. */
+/* Weights of integers (blocks, quads, BLOCK, QUAD) or of floats (blocks, inputs, BLOCK), and what
+ * surrounds their product. Quads, scales, starts, factors and `by_row` are of integers. */
 typedef struct {
     int64_t inputs, columns, blocks, quads;
     const int8_t *weight; /* within WEIGHT_LIMIT */
+    const float *floats;  /* in place of `weight`; NULL where that is used */
     float *scales;        /* of each sum, beside the row's own where they are `by_row` */
     int32_t *starts;      /* what each sum begins with, so that the level's `zero` does not count */
     float *factors;       /* of each input, before rounding */
@@ -146,7 +148,7 @@ typedef struct {
 typedef struct {
     const char *name;
     int32_t zero; /* is added to rounded inputs */
-    Task multiply, attend_cached, attend_cross, attend_encoder, quantise_heads,
+    Task multiply, multiply_floats, attend_cached, attend_cross, attend_encoder, quantise_heads,
         find_likeliest, find_candidates, draw_tokens;
 } Level;
 

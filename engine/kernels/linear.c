@@ -1,5 +1,6 @@
-/* Operators of a T5's products in 8-bit integers with what surrounds them: the norm before, and the
- * residual or the gate after. What they take and give, and how the work is divided. */
+/* Operators of a T5's products, in 8-bit integers and in floats, with what surrounds them: the norm
+ * before, and the residual or the gate after. What they take and give, and how the work is
+ * divided. */
 #include "kernel.h"
 
 #include <stdlib.h>
@@ -31,11 +32,13 @@ static Status *compute(
         work.out.residual = residual->data;
     }
     TRY(write_output(api, context, 0, shape, x->rank, (void **)&work.out.values));
-    int64_t tiles = CHUNK / (m->quads * QUAD * BLOCK * TILE_BLOCKS);
+    int64_t weight = m->floats ? sizeof *m->floats : sizeof *m->weight;
+    int64_t tiles = CHUNK / (m->inputs * weight * BLOCK * TILE_BLOCKS);
     work.chunk = TILE_BLOCKS * (tiles > 0 ? tiles : 1);
     work.tiles = (work.rows + TASK_ROWS - 1) / TASK_ROWS;
     int64_t chunks = (m->blocks + work.chunk - 1) / work.chunk;
-    return ort_parallel(api, context, l->level->multiply, (size_t)(work.tiles * chunks), &work);
+    Task multiply = m->floats ? l->level->multiply_floats : l->level->multiply;
+    return ort_parallel(api, context, multiply, (size_t)(work.tiles * chunks), &work);
 }
 
 static Status *compute_alone(void *kernel, Context *context) {
@@ -53,7 +56,7 @@ static Status *compute_added(void *kernel, Context *context) {
     return compute(l, context, &x, &residual);
 }
 
-/* -- making a kernel --------------------------------------------------------------------------- */
+/* -- making a kernel: in integers -------------------------------------------------------------- */
 
 /* The constants of a kernel; `norm` and `input_scale` have no data where there is none. */
 typedef struct {
@@ -196,16 +199,87 @@ static Status *make_added(const Operator *operator, Api *api, const Info *info, 
     return make(operator, api, info, ADDED, kernel);
 }
 
+/* -- making a kernel: in floats ---------------------------------------------------------------- */
+
+static Status *check_floats(Api *api, const Tensor *weight, Ending ending) {
+    int gated = ending == GATED;
+    if (gated ? !IS_SHAPED(weight, ANY, 2, ANY, BLOCK) : !IS_SHAPED(weight, ANY, ANY, BLOCK)) {
+        return ort_error(
+            api, gated ? "weight must be (blocks, 2, inputs, 16)"
+                       : "weight must be (blocks, inputs, 16)");
+    }
+    if (weight->shape[weight->rank - 2] < 1) {
+        return ort_error(api, "weight must have at least one input");
+    }
+    return NULL;
+}
+
+/* The inputs are x, or a residual and x; then the weight. */
+static Status *make_floats(Api *api, const Info *info, Ending ending, void **kernel) {
+    int64_t columns;
+    float epsilon = 0.0f;
+    Tensor weight;
+    if (ending != ADDED) TRY(ort_float(api, info, "epsilon", &epsilon));
+    TRY(read_constant(api, info, ending == ADDED ? 2 : 1, &weight));
+    TRY(check_floats(api, &weight, ending));
+    if (ending == GATED) {
+        columns = weight.shape[0] * BLOCK;
+    } else {
+        TRY(ort_integer(api, info, "columns", &columns));
+    }
+    int64_t most = weight.shape[0] * BLOCK;
+    if (columns > most || columns <= most - BLOCK || columns < 1) {
+        return ort_error(api, "weight must have a block for each 16 columns");
+    }
+    Linear *l = calloc(1, sizeof *l);
+    if (!l) return ort_error(api, "out of memory");
+    *l = (Linear){
+        .api = api,
+        .level = current_level(),
+        .ending = ending,
+        .matrix = {
+            .inputs = weight.shape[weight.rank - 2],
+            .columns = columns,
+            .blocks = weight.shape[0] * (ending == GATED ? 2 : 1),
+            .floats = weight.data,
+            .normed = ending != ADDED,
+            .epsilon = epsilon,
+        },
+    };
+    *kernel = l;
+    return NULL;
+}
+
+static Status *make_normed_floats(
+    const Operator *operator, Api *api, const Info *info, void **kernel) {
+    (void)operator;
+    return make_floats(api, info, PLAIN, kernel);
+}
+
+static Status *make_gated_floats(
+    const Operator *operator, Api *api, const Info *info, void **kernel) {
+    (void)operator;
+    return make_floats(api, info, GATED, kernel);
+}
+
+static Status *make_added_floats(
+    const Operator *operator, Api *api, const Info *info, void **kernel) {
+    (void)operator;
+    return make_floats(api, info, ADDED, kernel);
+}
+
 static const ElementType INPUTS[] = {FLOAT, FLOAT, INT8, FLOAT, FLOAT};
 static const ElementType INPUTS_BY_ROW[] = {FLOAT, FLOAT, INT8, FLOAT};
+static const ElementType NORMED_FLOATS[] = {FLOAT, FLOAT}, ADDED_FLOATS[] = {FLOAT, FLOAT, FLOAT};
 static const ElementType OUTPUTS[] = {FLOAT};
 
-#define LINEAR(kind, make, compute)                                             \
-    KERNEL(kind, INPUTS, OUTPUTS, make, compute, destroy),                      \
-        KERNEL(kind "ByRow", INPUTS_BY_ROW, OUTPUTS, make, compute, destroy)
+#define LINEAR(kind, ending, compute, floats)                                      \
+    KERNEL(kind, INPUTS, OUTPUTS, make_##ending, compute, destroy),                \
+        KERNEL(kind "ByRow", INPUTS_BY_ROW, OUTPUTS, make_##ending, compute, destroy), \
+        KERNEL(kind "Float", floats, OUTPUTS, make_##ending##_floats, compute, destroy)
 
-Kernel LINEAR_KERNELS[6] = {
-    LINEAR("NormLinear", make_normed, compute_alone),
-    LINEAR("NormGatedLinear", make_gated, compute_alone),
-    LINEAR("AddLinear", make_added, compute_added),
+Kernel LINEAR_KERNELS[9] = {
+    LINEAR("NormLinear", normed, compute_alone, NORMED_FLOATS),
+    LINEAR("NormGatedLinear", gated, compute_alone, NORMED_FLOATS),
+    LINEAR("AddLinear", added, compute_added, ADDED_FLOATS),
 };

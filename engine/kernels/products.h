@@ -95,6 +95,21 @@ INLINED void write_vector(
     }
 }
 
+/* The first `vectors` of a row's vectors of sums: those of a tile. */
+INLINED void write_row(
+    const Matrix *m, const Output *out, int64_t row, int64_t first, int vectors, Ending ending,
+    Floats v0, Floats v1, Floats v2, Floats v3) {
+    if (ending == GATED) {
+        write_vector(m, out, row, first, ending, gelu(v0) * v1);
+        if (vectors > 2) write_vector(m, out, row, first + 1, ending, gelu(v2) * v3);
+    } else {
+        write_vector(m, out, row, first, ending, v0);
+        if (vectors > 1) write_vector(m, out, row, first + 1, ending, v1);
+        if (vectors > 2) write_vector(m, out, row, first + 2, ending, v2);
+        if (vectors > 3) write_vector(m, out, row, first + 3, ending, v3);
+    }
+}
+
 /* -- products ---------------------------------------------------------------------------------- */
 
 /* Vectors of weights, of which a tile has VECTORS, lie in blocks. A gated tile has two vectors of
@@ -150,17 +165,9 @@ INLINED void write_vector(
 #define WRITE_ROW(r)                                                                       \
     if (r < rows) {                                                                        \
         Floats of_row = every(row_scales[r]);                                              \
-        Floats v0 = SCALED(s##r##0, 0), v1 = SCALED(s##r##1, 1);                           \
-        Floats v2 = SCALED(s##r##2, 2), v3 = SCALED(s##r##3, 3);                           \
-        if (ending == GATED) {                                                             \
-            write_vector(m, out, row + r, first, ending, gelu(v0) * v1);                   \
-            if (vectors > 2) write_vector(m, out, row + r, first + 1, ending, gelu(v2) * v3); \
-        } else {                                                                           \
-            write_vector(m, out, row + r, first, ending, v0);                              \
-            if (vectors > 1) write_vector(m, out, row + r, first + 1, ending, v1);         \
-            if (vectors > 2) write_vector(m, out, row + r, first + 2, ending, v2);         \
-            if (vectors > 3) write_vector(m, out, row + r, first + 3, ending, v3);         \
-        }                                                                                  \
+        write_row(                                                                         \
+            m, out, row + r, first, vectors, ending,                                       \
+            SCALED(s##r##0, 0), SCALED(s##r##1, 1), SCALED(s##r##2, 2), SCALED(s##r##3, 3)); \
     }
 
 /* `rows` rows from `row`, whose integers begin `stride` apart and whose scales follow each other, by `vectors` vectors of weights,

@@ -59,7 +59,8 @@ Status *RegisterCustomOps(Options *options, const ApiBase *base) {
         &ATTENTION_KERNELS[0], &ATTENTION_KERNELS[1], &ATTENTION_KERNELS[2], &CROSS_KERNELS[0],
         &CROSS_KERNELS[1], &CROSS_KERNELS[2], &CROSS_KERNELS[3], &LINEAR_KERNELS[0],
         &LINEAR_KERNELS[1], &LINEAR_KERNELS[2], &LINEAR_KERNELS[3], &LINEAR_KERNELS[4],
-        &LINEAR_KERNELS[5], &LIKELIEST_KERNEL, &CANDIDATES_KERNELS[0], &CANDIDATES_KERNELS[1],
+        &LINEAR_KERNELS[5], &LINEAR_KERNELS[6], &LINEAR_KERNELS[7], &LINEAR_KERNELS[8],
+        &LIKELIEST_KERNEL, &CANDIDATES_KERNELS[0], &CANDIDATES_KERNELS[1],
     };
     for (size_t i = 0; i < COUNT(kernels); i++) TRY(add(api, domain, kernels[i]));
     return ort_add_domain(api, options, domain);

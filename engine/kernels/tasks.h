@@ -4,6 +4,7 @@
 #include "candidates.h"
 #include "choice.h"
 #include "encoding.h"
+#include "float_products.h"
 #include "products.h"
 #include "reading.h"
 
@@ -11,6 +12,7 @@ const Level LEVEL = {
     .name = NAME,
     .zero = ZERO,
     .multiply = multiply,
+    .multiply_floats = multiply_floats,
     .attend_cached = attend_cached,
     .attend_cross = attend_cross,
     .attend_encoder = attend_encoder,

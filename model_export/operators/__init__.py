@@ -4,9 +4,9 @@ A model carries these definitions as functions. A session that has a kernel for 
 `engine/kernels`) runs the kernel; any other session expands the definition. So the same file runs
 with any client, on any processor and on a GPU.
 
-Integer weights are stored as (blocks, inputs / 4, 16, 4), the order in which the kernels read them:
-see `quantisation.in_blocks`. Definitions restore the plain order, which ONNX Runtime computes once
-at loading.
+Weights of products are stored in the order in which the kernels read them: integers as (blocks,
+inputs / 4, 16, 4), floats as (blocks, inputs, 16). Definitions restore the plain order, which ONNX
+Runtime computes once at loading.
 
 Attention in half precision uses the same operators in a domain without kernels: ONNX Runtime
 refuses a model whose float type differs from that of a registered kernel.
@@ -19,9 +19,9 @@ from onnx import parser
 
 from model_export.operators.attention import ATTENTION
 from model_export.operators.choosing import CHOOSING
-from model_export.operators.products import BY_ROW, PRODUCTS
+from model_export.operators.products import BY_ROW, FLOAT, PRODUCTS
 
-__all__ = ["BY_ROW", "DOMAIN", "HALF_DOMAIN", "definition"]
+__all__ = ["BY_ROW", "DOMAIN", "FLOAT", "HALF_DOMAIN", "definition"]
 
 DOMAIN = "cybersolve"
 HALF_DOMAIN = "cybersolve.half"

@@ -1,7 +1,8 @@
-"""Define the operators of products in integers, with the norm before or the residual after."""
+"""Define the operators of products, with the norm before and the gate or the residual after."""
 
 from __future__ import annotations
 
+FLOAT = "Float"  # ends the names of products in floats
 BY_ROW = "ByRow"  # ends the names of products that round each row by its own largest magnitude
 
 # `bytes`: `input` rounded to integers. Either every row has the scale `input_scale`, or each has
@@ -86,6 +87,65 @@ NormGatedLinear%(by_row)s <epsilon> (x, norm, weight, scales%(input_scale)s) => 
 }
 """
 
+# `matrix`: the (inputs, columns) of a matrix of floats in blocks.
+_MATRIX_OF_FLOATS = """
+    by_input = Transpose <perm: ints = [1, 0, 2]> (weight)
+    inputs = Shape <start: int = 1, end: int = 2> (weight)
+    rest = Constant <value_ints: ints = [-1]> ()
+    shape = Concat <axis: int = 0> (inputs, rest)
+    padded = Reshape (by_input, shape)
+    begin = Constant <value_ints: ints = [0]> ()
+    width = Constant <value_int: int = @columns> ()
+    end = Reshape (width, rest)
+    axis = Constant <value_ints: ints = [1]> ()
+    matrix = Slice (padded, begin, end, axis)
+"""
+
+# `normed`: a row divided by the root of its mean square.
+_NORMED = """
+    one = Constant <value_float: float = 1.0> ()
+    ones = Expand (one, inputs)
+    normed = RMSNormalization <axis: int = -1, epsilon: float = @epsilon> (x, ones)
+"""
+
+_NORM_LINEAR_FLOAT = f"""
+NormLinearFloat <epsilon, columns> (x, weight) => (y) {{
+    {_MATRIX_OF_FLOATS}
+    {_NORMED}
+    y = MatMul (normed, matrix)
+}}
+"""
+
+_ADD_LINEAR_FLOAT = f"""
+AddLinearFloat <columns> (residual, x, weight) => (y) {{
+    {_MATRIX_OF_FLOATS}
+    product = MatMul (x, matrix)
+    y = Add (residual, product)
+}}
+"""
+
+# Blocks of gate and up alternate: (blocks, 2, inputs, 16). Two products, as splitting one of twice
+# the width costs as much as a tenth of it.
+_NORM_GATED_LINEAR_FLOAT = f"""
+NormGatedLinearFloat <epsilon> (x, weight) => (y) {{
+    by_input = Transpose <perm: ints = [1, 2, 0, 3]> (weight)
+    inputs = Shape <start: int = 2, end: int = 3> (weight)
+    two = Constant <value_ints: ints = [2]> ()
+    rest = Constant <value_ints: ints = [-1]> ()
+    shape = Concat <axis: int = 0> (two, inputs, rest)
+    matrices = Reshape (by_input, shape)
+    first, second = Split <axis: int = 0, num_outputs: int = 2> (matrices)
+    axis_0 = Constant <value_ints: ints = [0]> ()
+    gate_matrix = Squeeze (first, axis_0)
+    up_matrix = Squeeze (second, axis_0)
+    {_NORMED}
+    gate = MatMul (normed, gate_matrix)
+    up = MatMul (normed, up_matrix)
+    active = Gelu <approximate: string = "tanh"> (gate)
+    y = Mul (active, up)
+}}
+"""
+
 
 def _linear(template: str, *, read: str, write: str) -> dict[str, str]:
     """Return the two forms of a product: with one scale for all rows, and with one for each."""
@@ -111,6 +171,11 @@ _LINEAR = {
     "NormGatedLinear": _linear(_NORM_GATED_LINEAR, read="normed", write="y"),
     "NormLinear": _linear(_NORM_LINEAR, read="normed", write="y"),
 }
+_IN_FLOATS = {
+    "AddLinear": _ADD_LINEAR_FLOAT,
+    "NormGatedLinear": _NORM_GATED_LINEAR_FLOAT,
+    "NormLinear": _NORM_LINEAR_FLOAT,
+}
 PRODUCTS = {
     kind + by_row: text for kind, forms in _LINEAR.items() for by_row, text in forms.items()
-}
+} | {kind + FLOAT: text for kind, text in _IN_FLOATS.items()}

@@ -18,7 +18,7 @@ WIDTH = 104  # the vocabulary, and the spare of the embeddings
 ORDINARY = Prompt(SOURCE)
 BIASES = ((10, 1e6), (11, -1e6), (EOS, 1e6))
 # Nothing is left to write.
-ALL_BANNED = {
+ALL_BANNED: dict[str, Any] = {
     "bad_words": tuple((token,) for token in range(WIDTH) if token != EOS),
     "min_new_tokens": COLUMNS,
 }
@@ -27,6 +27,8 @@ EXTREMES: list[dict[str, Any]] = [
     {"temperature": 1e-20, "repetition_penalty": 1e3, "logit_bias": BIASES},
     {"temperature": 1e-20, "repetition_penalty": 1e-3, "logit_bias": BIASES, "top_p": 0.5},
     {"temperature": 1e-20, "top_k": 5, "logit_bias": BIASES},
+    {"temperature": 1e-10, "top_p": 0.9},
+    {"temperature": 1e-10, "min_p": 0.1},
     {"temperature": 1e20, "repetition_penalty": 1e3},
     {"temperature": 1e20, "top_p": 1.0, "min_p": 1.0},
     {"top_p": 0.0},

@@ -59,7 +59,7 @@ def test_the_engine_gets_the_settings(bundle: Path) -> None:
 
 def test_the_models_own_settings_are_overridden_one_by_one(bundle: Path) -> None:
     engine = WritingEngine(CODEC)
-    own = {
+    own: dict[str, Any] = {
         "num_beams": 4, "length_penalty": 2.0, "no_repeat_ngram_size": 3,
         "num_return_sequences": 3, "min_new_tokens": 9,
     }  # fmt: skip

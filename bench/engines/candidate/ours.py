@@ -32,7 +32,8 @@ class Ours:
         self, bundle: Path, workers: int, threads: int, device: str = "cpu", *, beams: int = 1
     ) -> None:
         usual = Settings()
-        self._decoding = Decoding(num_beams=beams)
+        # CTranslate2 ends a text when as many answers as beams have ended.
+        self._decoding = Decoding(num_beams=beams, early_stopping=beams > 1)
         self._workers = workers
         self._plan = EnginePlan(
             bundle.resolve(),

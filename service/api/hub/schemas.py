@@ -87,7 +87,8 @@ class HubParameters(PipelineParameters, GenerationSettings):
     @property
     def answers(self) -> int:
         """The number of answers that the request wants for each text."""
-        return self.best_of or self.settings()["num_return_sequences"] or 1
+        answers: int | None = self.settings()["num_return_sequences"]
+        return answers or 1
 
     def settings(self) -> dict[str, Any]:
         """Return the settings; one that only sampling has asks for it, as in TGI.

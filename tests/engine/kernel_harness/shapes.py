@@ -11,6 +11,7 @@ from onnx import TensorProto
 
 from model_export import operators
 from model_export.builder import GraphBuilder
+from model_export.fused_products import floats_in_blocks
 from model_export.quantisation import in_blocks, quantised
 from tests.engine.kernel_harness.cases import Case
 
@@ -109,6 +110,17 @@ def product(numbers: Numbers, kind: str, rows: int, inputs: int, columns: int) -
         return Case(kind, {"residual": numbers.normal(1, rows, columns), **x}, constants)
     constants = {"norm": numbers.normal(inputs), **constants}
     return Case(kind, x, constants, {"epsilon": 1e-6})
+
+
+def float_product(numbers: Numbers, kind: str, rows: int, inputs: int, columns: int) -> Case:
+    gated, added = kind.startswith("NormGatedLinear"), kind.startswith("AddLinear")
+    matrices = [numbers.normal(inputs, columns) / 8 for _ in range(2 if gated else 1)]
+    blocks = [floats_in_blocks(matrix.astype(np.float32)) for matrix in matrices]
+    weight = np.stack(blocks, axis=1) if gated else blocks[0]
+    residual = {"residual": numbers.normal(1, rows, columns)} if added else {}
+    attributes = ({} if added else {"epsilon": 1e-6}) | ({} if gated else {"columns": columns})
+    x = {"x": numbers.normal(1, rows, inputs)}
+    return Case(kind, residual | x, {"weight": weight}, attributes)
 
 
 def encoder(numbers: Numbers, lengths: list[int], heads: int, d_kv: int) -> Case:
@@ -227,6 +239,22 @@ def edge_cases() -> list[Case]:
             )
         ),
         *(
+            float_product(numbers, kind, rows, inputs, columns)
+            for kind in ("NormLinearFloat", "AddLinearFloat")
+            for rows, inputs, columns in (
+                (1, 1, 1), (2, 7, 15), (3, 8, 16), (4, 60, 17), (5, 64, 33), (6, 67, 48),
+                (7, 20, 63), (11, 129, 64), (12, 16, 65), (13, 36, 100), (20, 3, 130),
+                (7, 1030, 140),
+            )
+        ),
+        *(
+            float_product(numbers, "NormGatedLinearFloat", rows, inputs, columns)
+            for rows, inputs, columns in (
+                (1, 1, 16), (2, 12, 32), (3, 7, 48), (4, 64, 16), (5, 20, 80), (6, 16, 64),
+                (7, 29, 112), (13, 67, 16), (7, 1030, 80),
+            )
+        ),
+        *(
             attention
             for d_kv in (1, 4, 7, 8, 15, 16, 17, 32, 33, 64, 80, 128, 255, 256)
             for attention in (
@@ -280,6 +308,7 @@ def lying_cases() -> Iterator[tuple[Case, str]]:
     """Operators whose shapes disagree, each with what the error must say."""
     numbers = Numbers(8)
     yield from _lying_products(numbers)
+    yield from _lying_float_products(numbers)
     yield from _lying_encoder(numbers)
     yield from _lying_decoder(numbers)
     yield from _lying_sources(numbers)
@@ -315,6 +344,29 @@ def _lying_products(numbers: Numbers) -> Iterator[tuple[Case, str]]:
     yield _changed(gated, "scales", numbers.normal(32)), "scales must be (2, columns)"
     yield _changed(gated, "scales", numbers.normal(1, 32)), "scales must be (2, columns)"
     yield _changed(gated, "scales", numbers.normal(2, 48)), "a block for each 16 columns"
+
+
+def _lying_float_products(numbers: Numbers) -> Iterator[tuple[Case, str]]:
+    plain = float_product(numbers, "NormLinearFloat", 3, 16, 40)
+    yield _changed(plain, "x", numbers.normal(1, 3, 12)), "number of inputs"
+    yield _changed(plain, "x", np.array(1, np.float32)), "number of inputs"
+    for shape in ((3, 16, 15), (3, 16), (3, 4, 16, 4)):
+        yield _changed(plain, "weight", numbers.normal(*shape)), "weight must be (blocks, inputs"
+    for blocks in (0, 2, 4):
+        yield _changed(plain, "weight", numbers.normal(blocks, 16, 16)), "for each 16 columns"
+    yield _changed(plain, "weight", numbers.normal(3, 0, 16)), "at least one input"
+    for columns in (-1, 0, 32, 49):
+        other = Case(plain.kind, plain.inputs, plain.constants, {"epsilon": 1, "columns": columns})
+        yield other, "for each 16 columns"
+
+    added = float_product(numbers, "AddLinearFloat", 3, 16, 40)
+    for shape in ((1, 3, 39), (1, 2, 40), (3, 40), (1, 3, 41)):
+        yield _changed(added, "residual", numbers.normal(*shape)), "residual must have the rows"
+
+    gated = float_product(numbers, "NormGatedLinearFloat", 3, 16, 32)
+    for shape in ((2, 1, 16, 16), (2, 16, 16), (2, 2, 16, 15)):
+        yield _changed(gated, "weight", numbers.normal(*shape)), "weight must be (blocks, 2,"
+    yield _changed(gated, "weight", numbers.normal(0, 2, 16, 16)), "for each 16 columns"
 
 
 def _lying_encoder(numbers: Numbers) -> Iterator[tuple[Case, str]]:
