@@ -73,7 +73,9 @@ def _noise(source: random.Random, _: str) -> bytes:
 
 
 def _odd_value(source: random.Random, question: str) -> bytes:
-    odd = (None, True, 0, -1, 1e300, [], {}, [[]], ["x = 1", None], "", " ", {"a": 1}, "x" * 9999)
+    odd: tuple[object, ...] = (
+        None, True, 0, -1, 1e300, [], {}, [[]], ["x = 1", None], "", " ", {"a": 1}, "x" * 9999,
+    )  # fmt: skip
     body = _body(source, question)
     name = source.choice([*body, "fallback", "stream", "max_new_tokens"])
     return json.dumps({**body, name: source.choice(odd)}).encode()

@@ -6,7 +6,9 @@ import asyncio
 import random
 import signal
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,7 +43,7 @@ def test_before_the_end_answers_close_their_connections(tmp_path: Path, processe
             server.process.send_signal(signal.SIGUSR1)
             await asyncio.to_thread(until, lambda: not server.ready(), "unready")
             for caller in (solving, other):
-                answer = await last(lambda caller=caller: caller.ask("/solve", question))
+                answer = await last(partial(caller.ask, "/solve", question))
                 assert (answer.status, answer.headers["connection"]) == (200, "close")
             refusal = await last(lambda: probing.get("/readyz"))
             assert (refusal.status, refusal.headers["connection"]) == (503, "close")
@@ -99,7 +101,8 @@ def test_no_request_of_a_pooled_connection_is_lost_at_the_end(
             ]
             began = asyncio.gather(*(event.wait() for event in begun))
             # A client that ends before its first answer fails the test, not its wait.
-            await asyncio.wait([began, *clients], return_when=asyncio.FIRST_COMPLETED)
+            waited: list[asyncio.Future[Any]] = [began, *clients]
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             ended = [client.result() for client in clients if client.done()]
             assert not ended, "a client ended before the signal"
             server.process.send_signal(number)

@@ -64,7 +64,9 @@ def python_commands(room: str) -> Iterator[tuple[str, list[object]]]:
     for path in sorted((ROOT / room).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.List):
-                words = [part.value for part in node.elts if isinstance(part, ast.Constant)]
+                words: list[object] = [
+                    part.value for part in node.elts if isinstance(part, ast.Constant)
+                ]
                 if {"-m", "-c"} & {word for word in words if isinstance(word, str)}:
                     yield f"{path.relative_to(ROOT)}:{node.lineno}", words
 

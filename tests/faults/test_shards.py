@@ -22,7 +22,7 @@ SERVERS = {"processes": 2, "workers": 2}
 
 async def ask(caller: Caller, seed: int, over: asyncio.Event) -> list[int]:
     """Return the statuses of one question after the other."""
-    statuses = []
+    statuses: list[int] = []
     for question in questions(seed):
         if over.is_set():
             return statuses

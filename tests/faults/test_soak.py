@@ -70,10 +70,10 @@ class Soak:
         if kind == "solve":
             return request("/solve", encoded({"question": question}))
         if kind == "batch":
-            body = {"questions": [question, *islice(self._questions, 7)]}
-            return request("/solve/batch", encoded(body))
-        body = {"text": question, "stream": kind == "stream"}
-        return request("/generate", encoded(body))
+            batch = {"questions": [question, *islice(self._questions, 7)]}
+            return request("/solve/batch", encoded(batch))
+        text = {"text": question, "stream": kind == "stream"}
+        return request("/generate", encoded(text))
 
     async def _leave(self, caller: Caller, raw: bytes) -> None:
         """At once, or at some time while the answer is made or comes."""

@@ -7,6 +7,7 @@ import signal
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,7 +81,7 @@ def test_requests_that_outlast_the_drain_get_503_within_the_bound(
             answers = await asyncio.gather(*(caller.answer() for caller in many))
             assert Counter(answer.status for answer in answers) == {503: MANY}
 
-    limits = {"max_batch_rows": 1, "drain_timeout_s": drain_s}
+    limits: dict[str, Any] = {"max_batch_rows": 1, "drain_timeout_s": drain_s}
     with serving(tmp_path, processes=processes, workers=processes, **limits) as server:
         engines = server.engines()
         started = time.monotonic()
