@@ -39,7 +39,8 @@ def test_answers_are_those_of_transformers(member: str, tmp_path: Path) -> None:
     manifest = write_bundle(folder, bundle, identity, sources, lambda _: "card\n")
     parity = manifest.provenance["parity"]
     assert (parity["equal"], parity["questions"]) == (32, 32)
-    assert 0 < parity["logprob_difference"] < 1e-3
+    # On the member in bf16 PyTorch's fp32 is 1.1e-3 from its fp64, and ours 0.7e-3.
+    assert 0 < parity["logprob_difference"] < 3e-3
     model = OrtModel(bundle, load_manifest(bundle), threads=1)
     prompts = [Prompt(tuple(source)) for source in sources]
     together = [answer.best.tokens for answer in generate(OrtEngine(model, rows=32), prompts)]
