@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,8 @@ def generate(
     counts |= dict.fromkeys(others, evaluation) if evaluation else {}
     counts |= dict.fromkeys(TRAIN_SPLITS, train // len(TRAIN_SPLITS)) if train else {}
     exclude: set[str] = set()
-    with ProcessPoolExecutor(workers) as pool:
+    # A forked worker may wait for ever for a lock that a thread of this process held.
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         for split, count in counts.items():
             bar = tqdm(
                 total=count, desc=split, unit="q", disable=not show_progress, file=sys.stderr

@@ -44,7 +44,7 @@ def test_a_bundle_gives_optimums_tokens(absent: str, folder: Path, tmp_path: Pat
     sources = [case["source"] for case in cases(folder)]
     manifest = write_bundle(folder, tmp_path / "out", IDENTITY, sources, lambda _: "card\n")
     # ONNX Runtime's products add up in another order than ours: 1.1e-4 apart.
-    assert manifest.provenance["parity"]["logprob_difference"] < 1e-3
+    assert manifest.provenance["parity"]["logprob_difference"] < 5e-4
     assert json.loads((tmp_path / "out" / REFERENCE).read_text()) == cases(folder)
 
 
