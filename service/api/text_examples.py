@@ -127,7 +127,7 @@ _HUB = (
     ),
     Example(
         "not_supported", "A parameter that the service has not", 422,
-        {"error": "parameters.grammar: Input should be None", "error_type": "validation"},
+        {"error": "parameters.grammar: not supported; expected null", "error_type": "validation"},
         {"inputs": _PROMPT, "parameters": {"grammar": {}}},
     ),
 )  # fmt: skip
