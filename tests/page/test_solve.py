@@ -266,7 +266,7 @@ def test_a_link_holds_the_question(page: Page) -> None:
     [
         (429, "The queue is full"),
         (500, "The engine failed"),
-        (503, "not ready"),
+        (503, "cannot take this now"),
         (504, "The deadline passed"),
     ],
 )
