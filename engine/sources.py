@@ -1,4 +1,4 @@
-"""What prompts have read: the encoder's keys and values, which every step attends to.
+"""Keep what prompts have read: the encoder's keys and values, which every step attends to.
 
 All rows of a prompt read one copy, where the decoder's graph takes an index from rows to sources.
 In other graphs, those of earlier formats and of half precision, each row has a copy of its own,

@@ -1,4 +1,4 @@
-"""What the server knows of a connection beside ASGI, in the `state` of a request's scope.
+"""Tell what the server knows of a connection beside ASGI, in the `state` of a request's scope.
 
 ASGI tells both by messages. To wait for them costs a request a timer and a task.
 """

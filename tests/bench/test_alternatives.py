@@ -48,7 +48,7 @@ def bench(bundle: Path) -> Bench:
 
 @pytest.mark.parametrize(("most", "written"), [(9, 3 + 7), (4, 3 + 4), (1, 1 + 1)])
 def test_deviations_end_with_the_round_that_mends(bench: Bench, most: int, written: int) -> None:
-    """Of the other question, 4 deviate from the first answer, and 3 from those that follow."""
+    """The other question has 4 that deviate from the first answer, and 3 from those that follow."""
     wrong = bench.wrong(QUESTIONS)
     assert [one.equation.solution() for one in wrong] == [4, 3]
     assert bench.deviations(wrong, most) == (1, written)

@@ -79,7 +79,7 @@ def test_products_in_floats(
 @each_kind
 @each_level
 def test_weights_of_several_tasks(kind: str, level: str) -> None:
-    """Of more bytes than a task reads, and in tiles too large to be fetched ahead."""
+    """They have more bytes than a task reads, and tiles too large to be fetched ahead."""
     random = np.random.default_rng(4)
     weights = matrices(random, kind, 1100, 300)
     given_rows = rows_of(random, kind, 20, weights)

@@ -698,7 +698,7 @@ def test_candidates(level: str, seed: int, rows: int, tokens: int, many: int, mo
 @each_level
 @pytest.mark.parametrize("tokens", [103, 32_128, 250_112])
 def test_log_probabilities_keep_their_digits(level: str, tokens: int) -> None:
-    """Of large logits, and over all of mT5's vocabulary, those in float64."""
+    """They are those in float64, for large logits and over all of mT5's vocabulary."""
     logits = (200 + 5 * np.random.default_rng(1).standard_normal((1, 1, tokens))).astype(np.float32)
     exact = logits[0, 0].astype(np.float64)
     exact -= exact.max() + np.log(np.exp(exact - exact.max()).sum())

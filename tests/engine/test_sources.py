@@ -19,7 +19,7 @@ SHAPE = Architecture(
     decoder_layers=1, heads=1, d_kv=2, parameters=0, pad_id=0, eos_id=1, start_id=0
 )
 ROWS = 12
-# What happens: a prompt of some rows with a source of some tokens joins, one of the rows here
+# Events: a prompt of some rows with a source of some tokens joins, one of the rows here
 # leaves, or gaps are closed, as before each step.
 EVENTS = st.lists(
     st.one_of(
@@ -104,7 +104,7 @@ class Reading:
         self.close()
 
     def read(self) -> dict[int, tuple[int, int]]:
-        """What the rows find in the arrays that a call of the decoder is bound to."""
+        """Return what the rows find in the arrays that a call of the decoder is bound to."""
         binding = Binding()
         self.sources.bind(binding, 0, self.sources.count)
         found = {}
@@ -163,7 +163,7 @@ def test_cleared_sources_begin_anew() -> None:
 
 @given(st.lists(st.integers(-1, 8), max_size=60))
 def test_slots_close_their_gaps(events: list[int]) -> None:
-    """What is in a slot follows it; -1 takes one, any other number frees one of those in use."""
+    """The content of a slot follows it; -1 takes one, any other number frees one in use."""
     slots, held, taken = Slots(), dict[int, int](), 0
 
     def move(last: int, gap: int) -> None:

@@ -177,19 +177,6 @@ def test_steps_that_suffice_are_told_to_the_room() -> None:
     assert len(report.finished) == 298
 
 
-def test_steps_before_the_memory_was_full_count_no_more() -> None:
-    room = Room(16)
-    room.exceeded()
-    for _ in range(499):
-        room.sufficed(8)
-    room.exceeded()
-    for _ in range(499):
-        room.sufficed(4)
-    assert room.rows == 4
-    room.sufficed(4)
-    assert room.rows == 6
-
-
 def test_a_row_may_always_join() -> None:
     room = Room(2)
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""What callers of a real port get while an engine's memory is full, and afterwards."""
+"""Callers of a real port while an engine's memory is full, and afterwards."""
 
 from __future__ import annotations
 

@@ -143,3 +143,13 @@ def test_files_of_another_layout_are_refused(tmp_path: Path, text: str, complain
 def test_a_missing_file_says_how_to_make_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="python -m training data"):
         data.read(tmp_path / "missing.txt")
+
+
+def test_no_worker_is_forked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A forked one waits for ever for a lock that a thread held."""
+
+    def forked() -> int:
+        raise AssertionError("a worker is forked")
+
+    monkeypatch.setattr(os, "fork", forked)
+    data.generate(tmp_path, train=0, test=4, seed=1, workers=1, show_progress=False)
