@@ -14,6 +14,12 @@ typedef struct {
     Ending ending;
 } Linear;
 
+/* Of a few rows reading the weights takes the time: as long as to multiply three. */
+static int64_t effort_of(const Matrix *m, int64_t rows) {
+    int64_t of_row = m->blocks * BLOCK * m->inputs / (m->floats ? 1 : 4);
+    return of_row * (rows > 3 ? rows : 3);
+}
+
 static Status *compute(
     const Linear *l, Context *context, const Tensor *x, const Tensor *residual) {
     Api *api = l->api;
@@ -38,7 +44,8 @@ static Status *compute(
     work.tiles = (work.rows + TASK_ROWS - 1) / TASK_ROWS;
     int64_t chunks = (m->blocks + work.chunk - 1) / work.chunk;
     Task multiply = m->floats ? l->level->multiply_floats : l->level->multiply;
-    return ort_parallel(api, context, multiply, (size_t)(work.tiles * chunks), &work);
+    size_t total = (size_t)(work.tiles * chunks);
+    return share(api, context, multiply, total, &work, effort_of(m, work.rows));
 }
 
 static Status *compute_alone(void *kernel, Context *context) {
