@@ -54,7 +54,7 @@ static inline Status *write_output(
 /* Efforts are counted in multiply-adds of products in fp32, of which a core does about 50 in a
  * nanosecond. */
 enum {
-    LEAST_SHARED = 3 << 20, /* about 60 microseconds: waking a thread for less costs more than it helps */
+    LEAST_SHARED = 3 << 20, /* 60 microseconds: for less, waking a thread costs more than it saves */
     ATTENDED = 6,           /* for a number of a key and of its value, by each query */
     QUANTISED = 8,          /* for a number that is rounded to 8 bits */
     CHOSEN = 16,            /* for a logit */
