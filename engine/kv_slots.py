@@ -76,6 +76,7 @@ class KVSlots:
         self._logprobs: Floats = np.zeros((capacity, 2), ELEMENTS[kinds["logprobs"]])
         self._transcripts = Transcripts(capacity, columns)  # of rows without a task
         self._most = np.zeros(capacity, np.int32)  # the most tokens a row may decode
+        self._reserved: dict[Hashable, int] = {}  # rows that prompts do not need yet
         by_row = {SOURCES: self._sources.of_rows} if self._sources.are_shared else {}
         self._calls = StepCalls(
             decoder,
@@ -93,7 +94,9 @@ class KVSlots:
         if choosing:
             width = next(v.shape[2] for v in decoder.get_outputs() if v.name == "logits")
             self._logits = zeros((capacity, 1, width), np.float32, device)
-            self._tasks = Tasks(shape, choosing, self._logits, columns=columns, decode=decode)
+            self._tasks = Tasks(
+                shape, choosing, self._logits, columns=columns, decode=decode, fork=self._fork
+            )
 
     def _block(self, columns: int) -> DeviceArray:
         """Allocate columns for the keys and the values of each layer in turn, for all rows."""
@@ -108,7 +111,8 @@ class KVSlots:
 
     @property
     def active(self) -> int:
-        return self._slots.in_use
+        """The number of rows that prompts have or may still take."""
+        return self._slots.in_use + sum(self._reserved.values())
 
     # -- joining and leaving ---------------------------------------------------------------------
 
@@ -119,7 +123,11 @@ class KVSlots:
         is_plain = prompt.decoding.plain
         if not is_plain and self._tasks is None:
             raise ValueError(f"{prompt.decoding}: this bundle decodes greedily only")
-        rows = [self._add_row(key, prompt) for _ in range(prompt.rows)]
+        # Beams are alike until their first choice, which gives them rows of their own.
+        needed = 1 if prompt.decoding.num_beams > 1 else prompt.rows
+        if needed < prompt.rows:
+            self._reserved[key] = prompt.rows - needed
+        rows = [self._add_row(key, prompt) for _ in range(needed)]
         self._sources.add(rows, cross, begin, begin + len(prompt.source))
         if self._tasks is not None and not is_plain:
             self._tasks.add(key, prompt, rows, most=_most(prompt, self.columns))
@@ -135,6 +143,20 @@ class KVSlots:
         self._most[row] = _most(prompt, self.columns)
         self._has_task[row] = False
         return row
+
+    def _fork(self, row: int) -> int:
+        """Give the prompt of `row` one of its reserved rows, a copy of `row`; return it."""
+        key, new = self._keys[row], self._slots.take()
+        self._keys[new] = key
+        self._reserved[key] -= 1
+        self._copy_numbers(row, new)
+        self._cache.copy(new, self._cache, row, int(self._past[row]))
+        self._sources.share(row, new)
+        return new
+
+    def _copy_numbers(self, row: int, to: int) -> None:
+        for array in (self._token, self._past, self._most, self._has_task):
+            array[to] = array[row]
 
     def make_room(self, longest: int) -> None:
         """Make room for sources of up to `longest` tokens and those of the rows here."""
@@ -159,6 +181,9 @@ class KVSlots:
     def remove(self, keys: Collection[Hashable]) -> None:
         """Remove the rows with these `keys`; ignore keys without a row."""
         self._free(row for row, key in enumerate(self._keys) if key in keys)
+        if self._reserved:
+            for key in keys:
+                self._reserved.pop(key, None)
         if self._tasks:
             self._tasks.discard(keys)
 
@@ -172,6 +197,7 @@ class KVSlots:
     def clear(self) -> None:
         self._keys[:] = [_GAP] * self.capacity
         self._slots.clear()
+        self._reserved.clear()
         self._sources.clear()
         self._transcripts.clear()
         if self._tasks:
@@ -185,8 +211,7 @@ class KVSlots:
         self._cache.copy(row, self._cache, last, int(self._past[last]))
         self._sources.move_row(last, row)
         self._transcripts.move(last, row)
-        for array in (self._token, self._past, self._most, self._has_task):
-            array[row] = array[last]
+        self._copy_numbers(last, row)
         key = self._keys[row] = self._keys[last]
         self._keys[last] = _GAP
         if self._tasks:
@@ -207,10 +232,10 @@ class KVSlots:
         best = self._best[:active]
         taken = self._token[:active, 0]
         taken[:] = self._transcripts.add(past, best, self._logprobs[:active])
+        past += 1
         chosen: dict[Hashable, Chosen] = {}
         if self._tasks:
             chosen = self._tasks.choose(best.tolist(), self._logprobs[:active].tolist())
-        past += 1
         ended = (taken == self._shape.eos_id) | (past == self._most[:active])
         if chosen:
             ended &= ~self._has_task[:active]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from engine.adjustments import Adjusting, Adjustments
-from engine.choosing import Chooser, Drawing, Ranking
+from engine.choosing import Chooser, Drawing, Ranking, Selection
 from engine.contracts import Answer, Choice, Hypothesis, Prompt
 from engine.sampling import choose, needs_all, rankings_of, uniforms
 
@@ -62,9 +62,7 @@ class Path:
     `START`, of no token, is before all others.
     """
 
-    __slots__ = (
-        "alternatives", "before", "length", "logprob", "runner_up", "runner_up_logprob", "token",
-    )  # fmt: skip
+    __slots__ = ("alternatives", "before", "length", "likeliest", "logprob", "token")
 
     def __init__(
         self,
@@ -78,10 +76,7 @@ class Path:
         self.token = token
         self.logprob = logprob
         self.length: int = before.length + 1 if before is not None else 0
-        if likeliest is not None:
-            other = 1 if token == likeliest.tokens[0] else 0
-            self.runner_up = likeliest.tokens[other]
-            self.runner_up_logprob = likeliest.logprobs[other]
+        self.likeliest = likeliest
         self.alternatives = alternatives
 
     @classmethod
@@ -103,6 +98,14 @@ class Path:
     def tokens(self) -> list[int]:
         return [path.token for path in self._all()]
 
+    @property
+    def _runner_up(self) -> Choice:
+        """The likeliest other token."""
+        assert self.likeliest is not None, "only START has none: this is a bug"
+        tokens, logprobs = self.likeliest
+        other = 1 if self.token == tokens[0] else 0
+        return tokens[other], logprobs[other]
+
     def shares(self, other: Path) -> int:
         """Return the number of tokens that two paths share from the first on."""
         one, two = self, other
@@ -118,11 +121,12 @@ class Path:
     ) -> Hypothesis:
         paths, ended = self._all(), self.token == eos_id
         alternatives = [list(path.alternatives) for path in paths]
+        runners_up = [path._runner_up for path in paths]
         return Hypothesis(
             [path.token for path in (paths[:-1] if ended else paths)],
             [path.logprob for path in paths],
-            [path.runner_up for path in paths],
-            [path.runner_up_logprob for path in paths],
+            [token for token, _ in runners_up],
+            [logprob for _, logprob in runners_up],
             alternatives if any(alternatives) else [],
             score,
             stopped and not ended,
@@ -130,6 +134,14 @@ class Path:
 
 
 START = Path()
+
+
+class Needs(NamedTuple):
+    """What must be known of the logits before a choice."""
+
+    rankings: Sequence[Ranking] = ()
+    drawings: Sequence[Drawing] = ()
+    selections: Sequence[Selection] = ()
 
 
 class Rows(Protocol):
@@ -141,12 +153,12 @@ class Rows(Protocol):
         """Follow a row to another slot."""
         ...
 
-    def needs(self) -> tuple[list[Ranking], list[Drawing]]:
+    def needs(self) -> Needs:
         """Return what must be known of the logits before the next choice."""
         ...
 
-    def choose(self, chooser: Chooser, likeliest: Callable[[int], Likeliest]) -> Chosen:
-        """Choose the next token of each row; `likeliest` is that of a row."""
+    def choose(self, chooser: Chooser, likeliest: Sequence[Likeliest]) -> Chosen:
+        """Choose the next token of each row; `likeliest` are by row."""
         ...
 
     @property
@@ -226,7 +238,7 @@ class IndependentRows:
     def written(self) -> list[int]:
         return self._paths[0].tokens if len(self._paths) == 1 else []
 
-    def needs(self) -> tuple[list[Ranking], list[Drawing]]:
+    def needs(self) -> Needs:
         self._rankings.clear()
         self._drawings.clear()
         more: list[Ranking] = []
@@ -235,7 +247,7 @@ class IndependentRows:
             if self._task.forced(path) is None:
                 self._need(row, path)
             more += self._alternatives.need(row, self._rankings.get(row))
-        return [*self._rankings.values(), *more], list(self._drawings.values())
+        return Needs([*self._rankings.values(), *more], [*self._drawings.values()])
 
     def _need(self, row: int, path: Path) -> None:
         decoding, adjustments = self._decoding, self._task.adjustments(path)
@@ -248,11 +260,11 @@ class IndependentRows:
             uniform = self._uniforms[self._number[row]][path.length]
             self._drawings[row] = Drawing(row, adjustments, decoding.temperature, uniform)
 
-    def choose(self, chooser: Chooser, likeliest: Callable[[int], Likeliest]) -> Chosen:
+    def choose(self, chooser: Chooser, likeliest: Sequence[Likeliest]) -> Chosen:
         chosen = Chosen()
         for row in list(self.rows):
             number = self._number[row]
-            path = self._next(row, self._paths[number], chooser, likeliest(row))
+            path = self._next(row, self._paths[number], chooser, likeliest[row])
             self._paths[number] = path
             stopped = self._task.stops(path)
             if stopped or path.token == self._task.eos_id or path.length >= self._task.most:

@@ -80,6 +80,18 @@ class Sources:
             for row in readers:
                 self.of_rows[row] = slot
 
+    def share(self, row: int, new: int) -> None:
+        """Let the row `new` read what `row` does."""
+        slot = int(self.of_rows[row])
+        if not self.are_shared:
+            own = self._slots.take()
+            for block in self._blocks:
+                block.copy(own, block, slot, int(self.lengths[slot]))
+            self.lengths[own] = self.lengths[slot]
+            slot = own
+        self._readers[slot] += 1
+        self.of_rows[new] = slot
+
     def leave(self, row: int) -> None:
         """End the reading of one row; a source without readers is freed."""
         slot = int(self.of_rows[row])

@@ -14,6 +14,24 @@ typedef struct {
     Ending ending;
 } Linear;
 
+/* Multiplies by `chunks` chunks of the weights. Rows that several tasks multiply are rounded once
+ * before: for 512 inputs that takes a tenth of the time of one task. */
+static Status *multiply(const Linear *l, Context *context, int64_t chunks, Product *work) {
+    Api *api = l->api;
+    const Level *level = l->level;
+    size_t tiles = (size_t)work->tiles, total = tiles * (size_t)chunks;
+    if (l->matrix.floats) return ort_parallel(api, context, level->multiply_floats, total, work);
+    if (chunks == 1) return ort_parallel(api, context, level->multiply, total, work);
+    size_t rows = (size_t)work->rows, bytes = rows * (size_t)ROUNDED_BYTES(l->matrix.inputs);
+    work->rounded = malloc(bytes + rows * sizeof *work->row_scales);
+    if (!work->rounded) return ort_error(api, "out of memory");
+    work->row_scales = (float *)(work->rounded + bytes);
+    Status *failed = ort_parallel(api, context, level->round_rows, tiles, work);
+    if (!failed) failed = ort_parallel(api, context, level->multiply, total, work);
+    free(work->rounded);
+    return failed;
+}
+
 static Status *compute(
     const Linear *l, Context *context, const Tensor *x, const Tensor *residual) {
     Api *api = l->api;
@@ -37,8 +55,7 @@ static Status *compute(
     work.chunk = TILE_BLOCKS * (tiles > 0 ? tiles : 1);
     work.tiles = (work.rows + TASK_ROWS - 1) / TASK_ROWS;
     int64_t chunks = (m->blocks + work.chunk - 1) / work.chunk;
-    Task multiply = m->floats ? l->level->multiply_floats : l->level->multiply;
-    return ort_parallel(api, context, multiply, (size_t)(work.tiles * chunks), &work);
+    return multiply(l, context, chunks, &work);
 }
 
 static Status *compute_alone(void *kernel, Context *context) {
