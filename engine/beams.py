@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from engine.choosing import Chooser, Ranking, Selection
+from engine.choosing import Chooser, Selection
 from engine.contracts import Answer, Hypothesis
 from engine.paths import START, Alternatives, Chosen, Copy, Likeliest, Needs, Path, Task
 
@@ -58,9 +58,9 @@ class BeamRows:
         return self._task.forced(self._beams[0].path)
 
     def needs(self) -> Needs:
-        more: list[Ranking] = []
-        for beam in self._beams:
-            more += self._alternatives.need(beam.row, None)
+        more = [
+            ranking for beam in self._beams for ranking in self._alternatives.need(beam.row, None)
+        ]
         if self._forced is not None:
             return Needs(more)
         self._selection = Selection(

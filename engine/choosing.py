@@ -6,7 +6,7 @@ a few numbers of each row pass through Python and not its whole vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -52,7 +52,7 @@ class Selection:
     adjustments: Sequence[Adjustments]  # of each row
     so_far: Sequence[float]  # the score of each row
     count: int
-    best: list[Continuation] = field(default_factory=list)
+    best: Iterable[Continuation] = ()  # the best first
 
 
 @dataclass
@@ -159,8 +159,8 @@ def _best(
     tokens: Sequence[Sequence[int]],
     scores: Sequence[Sequence[float]],
     logprobs: Sequence[Sequence[float]],
-) -> list[Continuation]:
-    """Return the best continuations of a selection from the candidates of each of its rows."""
+) -> Iterator[Continuation]:
+    """Find the best continuations of a selection from the candidates of each of its rows."""
     count = len(tokens[0])
     totals = [
         so_far + score
@@ -170,11 +170,9 @@ def _best(
     # The sort is stable, in descending order too. For a few prompts NumPy takes three times as
     # long as lists.
     order = sorted(range(len(totals)), key=totals.__getitem__, reverse=True)[: selection.count]
-    places = [divmod(place, count) for place in order]
-    return [
-        Continuation(row, tokens[row][nth], logprobs[row][nth], totals[place])
-        for place, (row, nth) in zip(order, places, strict=True)
-    ]
+    for place in order:  # made one by one, as beams seldom look at all
+        row, nth = divmod(place, count)
+        yield Continuation(row, tokens[row][nth], logprobs[row][nth], totals[place])
 
 
 def _as_arrays(adjustments: Sequence[Adjustments]) -> dict[str, npt.NDArray[Any]]:

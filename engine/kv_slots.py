@@ -117,32 +117,26 @@ class KVSlots:
     # -- joining and leaving ---------------------------------------------------------------------
 
     def add(self, key: Hashable, prompt: Prompt, cross: Sequence[DeviceArray], begin: int) -> None:
-        """Add a prompt's rows; copy the keys and values that they read from `cross`, the encoder's
-        `cross_outputs` (each 2 * layers, 1, heads, tokens, width), from token `begin` on.
+        """Add a prompt, which takes one row and reserves the others; copy the keys and values that
+        it reads from `cross`, the encoder's `cross_outputs` (each 2 * layers, 1, heads, tokens,
+        width), from token `begin` on.
         """
         is_plain = prompt.decoding.plain
         if not is_plain and self._tasks is None:
             raise ValueError(f"{prompt.decoding}: this bundle decodes greedily only")
-        # Beams are alike until their first choice, which gives them rows of their own.
-        needed = 1 if prompt.decoding.num_beams > 1 else prompt.rows
-        if needed < prompt.rows:
-            self._reserved[key] = prompt.rows - needed
-        rows = [self._add_row(key, prompt) for _ in range(needed)]
-        self._sources.add(rows, cross, begin, begin + len(prompt.source))
-        if self._tasks is not None and not is_plain:
-            self._tasks.add(key, prompt, rows, most=_most(prompt, self.columns))
-            self._has_task[rows] = True
-        elif prompt.forced:
-            self._transcripts.force(rows[0], prompt.forced)
-
-    def _add_row(self, key: Hashable, prompt: Prompt) -> int:
         row = self._slots.take()
         self._keys[row] = key
         self._token[row] = self._shape.start_id
         self._past[row] = 0
         self._most[row] = _most(prompt, self.columns)
-        self._has_task[row] = False
-        return row
+        self._has_task[row] = self._tasks is not None and not is_plain
+        if prompt.rows > 1:  # alike until their first choice
+            self._reserved[key] = prompt.rows - 1
+        self._sources.add(row, cross, begin, begin + len(prompt.source))
+        if self._tasks is not None and not is_plain:
+            self._tasks.add(key, prompt, row, most=int(self._most[row]))
+        elif prompt.forced:
+            self._transcripts.force(row, prompt.forced)
 
     def _fork(self, row: int) -> int:
         """Give the prompt of `row` one of its reserved rows, a copy of `row`; return it."""
@@ -260,6 +254,8 @@ class KVSlots:
                 if length > 0:
                     self._cache.copy(row, self._cache, source, length, begin=begin, to=begin)
             self._free(choice.ended)
+            if choice.spared:
+                self._reserved[key] -= choice.spared
         return finished
 
     def _bind(self, binding: ort.IOBinding, rows: int, sources: int) -> None:

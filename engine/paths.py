@@ -1,4 +1,4 @@
-"""The tokens of one row with settings, and the rows of a prompt that choose for themselves.
+"""The tokens of one row with settings, and what the rows of a prompt choose.
 
 A task has the rows of one prompt. Before each choice it says what it needs of the logits, and then
 chooses a token for each of its rows.
@@ -14,7 +14,6 @@ from typing import NamedTuple, Protocol
 from engine.adjustments import Adjusting, Adjustments
 from engine.choosing import Chooser, Drawing, Ranking, Selection
 from engine.contracts import Answer, Choice, Hypothesis, Prompt
-from engine.sampling import choose, needs_all, rankings_of, uniforms
 
 
 class Likeliest(NamedTuple):
@@ -182,6 +181,7 @@ class Chosen:
     tokens: dict[int, int] = field(default_factory=dict)  # the next of each row that goes on
     copies: list[Copy] = field(default_factory=list)
     ended: list[int] = field(default_factory=list)  # rows that are free now
+    spared: int = 0  # reserved rows that will not be needed
     answer: Answer | None = None  # once the whole prompt has ended
 
 
@@ -208,93 +208,3 @@ class Alternatives:
         ranking = self._own[row]
         pairs = zip(ranking.tokens, ranking.logprobs, strict=True)
         return list(pairs)[: self._count]
-
-
-class IndependentRows:
-    """Greedy decoding with settings, or as many samples as there are rows."""
-
-    def __init__(self, task: Task, rows: list[int], columns: int) -> None:
-        self.rows = rows
-        self._task = task
-        decoding = task.prompt.decoding
-        self._decoding = decoding
-        self._number = {row: number for number, row in enumerate(rows)}  # of its answer
-        self._paths = [START for _ in rows]
-        self._done: dict[int, Hypothesis] = {}
-        seed = decoding.seed or 0
-        self._uniforms = [
-            uniforms(seed, number, columns) if decoding.do_sample else []
-            for number in range(len(rows))
-        ]
-        self._alternatives = Alternatives(decoding.top_logprobs)
-        self._rankings: dict[int, Ranking] = {}
-        self._drawings: dict[int, Drawing] = {}
-
-    def moved(self, last: int, row: int) -> None:
-        self.rows[self.rows.index(last)] = row
-        self._number[row] = self._number.pop(last)
-
-    @property
-    def written(self) -> list[int]:
-        return self._paths[0].tokens if len(self._paths) == 1 else []
-
-    def needs(self) -> Needs:
-        self._rankings.clear()
-        self._drawings.clear()
-        more: list[Ranking] = []
-        for row in self.rows:
-            path = self._paths[self._number[row]]
-            if self._task.forced(path) is None:
-                self._need(row, path)
-            more += self._alternatives.need(row, self._rankings.get(row))
-        return Needs([*self._rankings.values(), *more], [*self._drawings.values()])
-
-    def _need(self, row: int, path: Path) -> None:
-        decoding, adjustments = self._decoding, self._task.adjustments(path)
-        if not decoding.do_sample:
-            self._rankings[row] = Ranking(row, adjustments, max(1, decoding.top_logprobs))
-            return
-        if count := rankings_of(decoding):
-            self._rankings[row] = Ranking(row, adjustments, count)
-        if needs_all(decoding):
-            uniform = self._uniforms[self._number[row]][path.length]
-            self._drawings[row] = Drawing(row, adjustments, decoding.temperature, uniform)
-
-    def choose(self, chooser: Chooser, likeliest: Sequence[Likeliest]) -> Chosen:
-        chosen = Chosen()
-        for row in list(self.rows):
-            number = self._number[row]
-            path = self._next(row, self._paths[number], chooser, likeliest[row])
-            self._paths[number] = path
-            stopped = self._task.stops(path)
-            if stopped or path.token == self._task.eos_id or path.length >= self._task.most:
-                self._done[number] = path.hypothesis(self._task.eos_id, stopped=stopped)
-                chosen.ended.append(row)
-                self.rows.remove(row)
-            else:
-                chosen.tokens[row] = path.token
-        if not self.rows:
-            chosen.answer = Answer(tuple(self._done[n] for n in range(len(self._paths))))
-        return chosen
-
-    def _next(self, row: int, path: Path, chooser: Chooser, likeliest: Likeliest) -> Path:
-        alternatives = self._alternatives.of(row)
-        if (forced := self._task.forced(path)) is not None:
-            return Path.forced(path, forced, likeliest, alternatives)
-        ranking, drawing = self._rankings.get(row), self._drawings.get(row)
-        if ranking is None:
-            assert drawing is not None, "a sample of all tokens is drawn: this is a bug"
-            return Path(path, drawing.token, drawing.logprob, likeliest, alternatives)
-        index = 0
-        if self._decoding.do_sample:
-            uniform = self._uniforms[self._number[row]][path.length]
-            total = drawing.total if drawing else None
-            found = choose(self._decoding, ranking.scores, total, uniform, chooser.width)
-            if found is None:  # flatter than most: the whole vocabulary in order
-                ranking = Ranking(row, ranking.adjustments, chooser.width)
-                chooser.rank([ranking])
-                found = choose(self._decoding, ranking.scores, total, uniform, chooser.width)
-            assert found is not None, "all tokens are ranked: this is a bug"
-            index = found
-        token, logprob = ranking.tokens[index], ranking.logprobs[index]
-        return Path(path, token, logprob, likeliest, alternatives)

@@ -12,7 +12,8 @@ from engine.beams import BeamRows
 from engine.bundle import Architecture
 from engine.choosing import Chooser
 from engine.contracts import Prompt
-from engine.paths import Chosen, IndependentRows, Likeliest, Rows, Task
+from engine.paths import Chosen, Likeliest, Rows, Task
+from engine.samples import IndependentRows
 
 
 class Tasks:
@@ -43,8 +44,8 @@ class Tasks:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, key: Hashable, prompt: Prompt, rows: list[int], *, most: int) -> None:
-        """Choose for these rows of `prompt` until its answers have `most` tokens."""
+    def add(self, key: Hashable, prompt: Prompt, row: int, *, most: int) -> None:
+        """Choose for `prompt`, which begins in `row`, until its answers have `most` tokens."""
         eos_id, width = self._shape.eos_id, self._chooser.width
         if prompt.decoding.top_k >= width:  # all tokens, which need no order
             prompt = replace(prompt, decoding=replace(prompt.decoding, top_k=0))
@@ -56,11 +57,10 @@ class Tasks:
             adjusting=Adjusting(prompt.decoding, eos_id=eos_id, width=width),
             decode=self._decode,
         )
-        beams = prompt.decoding.num_beams > 1
         self._rows[key] = (
-            BeamRows(task, rows[0], self._fork)
-            if beams
-            else IndependentRows(task, rows, self._columns)
+            BeamRows(task, row, self._fork)
+            if prompt.decoding.num_beams > 1
+            else IndependentRows(task, row, self._fork, self._columns)
         )
 
     def discard(self, keys: Collection[Hashable]) -> None:

@@ -1,4 +1,4 @@
-"""Beams of one text: how many rows they take, and the choice among all continuations."""
+"""Beams and samples of one text: the rows that they take, and the choice among continuations."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ from engine.sessions import open_sessions
 
 SOURCE = (20, 30, 40, 1)
 LONG = Decoding(num_beams=4, min_new_tokens=5, max_new_tokens=6)
+SAMPLES = Decoding(
+    do_sample=True, seed=3, temperature=3.0, num_return_sequences=4, min_new_tokens=5,
+    max_new_tokens=6,
+)  # fmt: skip
+each_kind = pytest.mark.parametrize("decoding", [LONG, SAMPLES], ids=["beams", "samples"])
 _TOKENS = 20
 
 
@@ -68,42 +73,47 @@ def watched(writer_engine: OrtModel) -> OrtModel:
     return model
 
 
+@each_kind
 @pytest.mark.parametrize("forced", [(), (50, 60)], ids=["free", "forced"])
-def test_beams_are_decoded_in_one_row_until_they_differ(
-    watched: OrtModel, forced: tuple[int, ...]
+def test_one_row_is_decoded_until_they_differ(
+    watched: OrtModel, decoding: Decoding, forced: tuple[int, ...]
 ) -> None:
     engine = OrtEngine(watched, rows=8)
-    generate(engine, [Prompt(SOURCE, forced, LONG)] * 2)
+    generate(engine, [Prompt(SOURCE, forced, decoding)] * 2)
     alike = len(forced) + 1
     assert watched.decoder.rows == [2] * alike + [8] * 5
     assert engine.active == 0
 
 
-def test_rows_that_beams_will_need_are_taken(writer_engine: OrtModel) -> None:
+@each_kind
+def test_rows_that_they_will_need_are_taken(writer_engine: OrtModel, decoding: Decoding) -> None:
     engine = OrtEngine(writer_engine, rows=6)
-    engine.join({"beams": Prompt(SOURCE, (), LONG)})
+    engine.join({"several": Prompt(SOURCE, (), decoding)})
     assert engine.active == 4
     with pytest.raises(ValueError, match="4 rows for 2 free ones"):
-        engine.join({"more": Prompt(SOURCE, (), LONG)})
+        engine.join({"more": Prompt(SOURCE, (), decoding)})
     engine.step()
     assert engine.active == 4
     engine.join({"greedy": Prompt(SOURCE), "other": Prompt(SOURCE)})
     assert engine.active == 6
-    engine.leave(["beams"])
+    engine.leave(["several"])
     assert engine.active == 2
 
 
+@each_kind
 @pytest.mark.parametrize("steps", [0, 1, 2])
-def test_the_rows_of_beams_that_leave_are_free(writer_engine: OrtModel, steps: int) -> None:
+def test_rows_are_free_after_their_prompt_has_left(
+    writer_engine: OrtModel, decoding: Decoding, steps: int
+) -> None:
     engine = OrtEngine(writer_engine, rows=4)
-    alone = generate(engine, [Prompt(SOURCE, (), LONG)])
-    engine.join({"first": Prompt((60, 70, 1), (), LONG)})
+    alone = generate(engine, [Prompt(SOURCE, (), decoding)])
+    engine.join({"first": Prompt((60, 70, 1), (), decoding)})
     for _ in range(steps):
         engine.step()
     engine.leave(["first"])
     assert engine.active == 0
-    assert generate(engine, [Prompt(SOURCE, (), LONG)]) == alone
-    engine.join({"second": Prompt(SOURCE, (), LONG)})
+    assert generate(engine, [Prompt(SOURCE, (), decoding)]) == alone
+    engine.join({"second": Prompt(SOURCE, (), decoding)})
     engine.clear()
     assert engine.active == 0
 
@@ -115,6 +125,22 @@ def test_beams_that_end_at_their_first_choice_free_all_rows(writer_engine: OrtMo
     done: dict[Hashable, Answer] = engine.step()
     assert [len(one.tokens) for one in done["short"].hypotheses] == [1] * 4
     assert engine.active == 0
+
+
+def test_rows_of_samples_that_end_at_their_first_choice_are_free(watched: OrtModel) -> None:
+    active = []
+    for seed in range(8):
+        decoding = Decoding(
+            do_sample=True, seed=seed, num_return_sequences=4, temperature=20.0,
+            logit_bias=((1, 80.0),),
+        )  # fmt: skip
+        engine = OrtEngine(watched, rows=4)
+        engine.join({"samples": Prompt(SOURCE, (), decoding)})
+        engine.step()
+        active.append(engine.active)
+        engine.step()  # with the rows that are left, if any
+        assert active[-1] in (0, watched.decoder.rows[-1])
+    assert {2, 3} <= set(active)
 
 
 # -- the choice among all continuations ------------------------------------------------------------
@@ -163,12 +189,13 @@ def test_the_best_continuations_of_several_rows(
             (-score, origin, token) for (origin, token), score in np.ndenumerate(scores)
         )
         best = ranked[: selection.count]
-        found = [(one.origin, one.token) for one in selection.best]
+        continuations = list(selection.best)
+        found = [(one.origin, one.token) for one in continuations]
         assert len(found) == len(set(found)) == min(selection.count, scores.size)
-        totals = [one.score for one in selection.best]
+        totals = [one.score for one in continuations]
         np.testing.assert_allclose(totals, [-cost for cost, *_ in best], atol=1e-5)
         np.testing.assert_allclose(totals, [scores[one] for one in found], atol=1e-5)
-        logprobs = [one.logprob for one in selection.best]
+        logprobs = [one.logprob for one in continuations]
         own = [exact[selection.rows[origin], token] for origin, token in found]
         np.testing.assert_allclose(logprobs, own, atol=1e-5)
 

@@ -76,7 +76,9 @@ class Reading:
         keys = np.full((2, 1, 1, length + 3, 2), self._prompts, np.float32)
         keys[:, :, :, :2] = keys[:, :, :, -1:] = -1.0  # of other prompts in the same call
         cross = DeviceArray(ort.OrtValue.ortvalue_from_numpy(keys), "cpu")
-        self.sources.add(taken, [cross], 2, 2 + length)
+        self.sources.add(taken[0], [cross], 2, 2 + length)
+        for row in taken[1:]:
+            self.sources.share(taken[0], row)
         self.rows |= dict.fromkeys(taken, (self._prompts, length))
 
     def leave(self, nth: int) -> None:
