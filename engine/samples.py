@@ -39,8 +39,8 @@ class IndependentRows:
         self._samples[row] = self._samples.pop(last)
 
     @property
-    def written(self) -> list[int]:
-        return self._paths[0].tokens if len(self._paths) == 1 else []
+    def certain(self) -> Path | None:
+        return self._paths[0] if len(self._paths) == 1 else None
 
     def needs(self) -> Needs:
         self._rankings.clear()
@@ -73,9 +73,7 @@ class IndependentRows:
         for row in list(self.rows):
             samples = self._samples[row]
             going_on = [
-                sample
-                for sample in samples
-                if self._goes_on(sample, row, chooser, likeliest[row])
+                sample for sample in samples if self._goes_on(sample, row, chooser, likeliest[row])
             ]
             if not going_on:
                 chosen.ended.append(row)

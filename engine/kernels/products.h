@@ -6,73 +6,15 @@
 #define CYBERSOLVE_PRODUCTS_H
 
 #include "exponential.h"
+#include "rounding.h"
 #include "tiles.h"
-
-#include <math.h>
 
 enum {
     PARTS = BLOCK / LANES, /* vectors of a block */
+    /* Weights of the next tile that are fetched while a tile is computed: of more the second-level
+     * cache of some processors has no room. */
     MOST_FETCHED = 1 << 16,
 };
-
-/* -- from floats to integers ------------------------------------------------------------------- */
-
-static float norm_of(const float *x, int64_t count, float epsilon) {
-    Floats squares = every(0.0f);
-    int64_t begin = 0;
-    for (; begin + LANES <= count; begin += LANES) {
-        Floats part = load(x + begin);
-        squares = fused(part, part, squares);
-    }
-    if (begin < count) {
-        Floats part = load_part(first_lanes(count - begin), x + begin);
-        squares = fused(part, part, squares);
-    }
-    return 1.0f / sqrtf(sum_of(squares) / (float)count + epsilon);
-}
-
-INLINED void round_vector(Floats part, Floats norm, Floats factors, uint8_t *bytes) {
-    Floats scaled = part * norm * factors;
-    store_rounded(bytes, larger(every(-128.0f), smaller(every(127.0f), scaled)));
-}
-
-/* The largest magnitude of the inputs times their factors. */
-static float largest_input(const Matrix *m, const float *x) {
-    Floats largest = every(0.0f);
-    int64_t begin = 0;
-    for (; begin + LANES <= m->inputs; begin += LANES) {
-        Floats part = load(x + begin) * load(m->factors + begin);
-        largest = larger(largest, larger(part, every(0.0f) - part));
-    }
-    if (begin < m->inputs) {
-        Mask rest = first_lanes(m->inputs - begin);
-        Floats part = load_part(rest, x + begin) * load_part(rest, m->factors + begin);
-        largest = larger(largest, larger(part, every(0.0f) - part));
-    }
-    return largest_of(largest);
-}
-
-/* Writes whole vectors: `bytes` has room for the inputs up to a multiple of 16. Returns what the
- * row's sums are multiplied by, beside the scales of their columns. */
-static float round_row(const Matrix *m, const float *x, uint8_t *bytes) {
-    float factor = m->normed ? norm_of(x, m->inputs, m->epsilon) : 1.0f, scale = 1.0f;
-    if (m->by_row) {
-        float largest = largest_input(m, x);
-        scale = largest * factor / 127.0f;
-        factor = largest > 0.0f ? 127.0f / largest : 0.0f; /* a norm cancels out */
-    }
-    Floats norm = every(factor);
-    int64_t begin = 0;
-    for (; begin + LANES <= m->inputs; begin += LANES) {
-        round_vector(load(x + begin), norm, load(m->factors + begin), bytes + begin);
-    }
-    if (begin < m->inputs) {
-        Mask rest = first_lanes(m->inputs - begin);
-        round_vector(
-            load_part(rest, x + begin), norm, load_part(rest, m->factors + begin), bytes + begin);
-    }
-    return scale;
-}
 
 /* -- what follows a product -------------------------------------------------------------------- */
 
@@ -173,9 +115,10 @@ INLINED void write_row(
             SCALED(s##r##0, 0), SCALED(s##r##1, 1), SCALED(s##r##2, 2), SCALED(s##r##3, 3)); \
     }
 
-/* `rows` rows from `row`, whose integers begin `stride` apart and whose scales follow each other, by `vectors` vectors of weights,
- * whose output begins with vector `first` of each row; and what follows the product. The numbers
- * of both and `ending` are constants where it is inlined. */
+/* `rows` rows from `row`, whose integers begin `stride` apart and whose scales follow each other, by
+ * `vectors` vectors of weights, whose output begins with vector `first` of each row; and what
+ * follows the product. With `fetches` the next tile's weights are fetched meanwhile. The numbers of
+ * both and `ending` are constants where it is inlined. */
 INLINED void multiply_tile(
     const Matrix *m, const uint8_t *bytes, const float *row_scales, int64_t stride,
     const Output *out, int64_t row, int64_t first, int fetches, int rows, int vectors,
@@ -184,6 +127,7 @@ INLINED void multiply_tile(
     int64_t size = m->quads * QUAD * BLOCK; /* of a block, in bytes */
     int64_t next = (BLOCK_IN_TILE(vectors - 1) + 1) * size;
     fetches = fetches && next <= MOST_FETCHED;
+    (void)fetches; /* neither pairs nor single vectors of weights use it */
     Integers start[VECTORS];
     Floats scale[VECTORS];
     int64_t offset[VECTORS];
@@ -234,7 +178,9 @@ INLINED void multiply_tile(
 #define CASE(r)                                                                              \
     case r:                                                                                  \
         if (r <= ROWS) {                                                                     \
-            multiply_tile(m, bytes, row_scales, stride, out, row, first, fetches, r, vectors, ending); \
+            multiply_tile(                                                                   \
+                m, bytes, row_scales, stride, out, row, first, r > 1 && fetches, r, vectors, \
+                ending);                                                                     \
         }                                                                                    \
         break;
 
@@ -252,7 +198,7 @@ INLINED void multiply_rows(
 INLINED void multiply_blocks(
     const Matrix *m, const uint8_t *bytes, const float *row_scales, int64_t stride,
     const Output *out, int64_t row, int64_t rows, int64_t begin, int64_t end, Ending ending) {
-    int fetches = row == 0 && rows > 1;
+    int fetches = row == 0; /* the first tile's rows bring the chunk of weights into the cache */
     int per_vector = ending == GATED ? 2 : 1; /* vectors of weights for one of the output */
     int64_t first = begin / per_vector * PARTS, last = end / per_vector * PARTS;
     int64_t whole = VECTORS / per_vector;
