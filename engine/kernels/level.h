@@ -155,8 +155,8 @@ typedef struct {
 typedef struct {
     const char *name;
     int32_t zero; /* is added to rounded inputs */
-    Task round_rows, multiply, multiply_floats, attend_cached, attend_cross, attend_encoder, quantise_heads,
-        find_likeliest, find_candidates, draw_tokens;
+    Task round_rows, multiply, multiply_floats, attend_cached, attend_cross, attend_encoder,
+        quantise_heads, find_likeliest, find_candidates, draw_tokens;
 } Level;
 
 /* GCC knows AVX-VNNI from 11 on. */
