@@ -23,8 +23,8 @@ class IndependentRows:
         decoding = task.prompt.decoding
         self._decoding = decoding
         count = task.prompt.rows
-        self._samples = {row: [*range(count)]}  # that each row decodes
-        self._paths = [START] * count
+        self._samples: dict[int, list[int]] = {row: [*range(count)]}  # that each row decodes
+        self._paths: list[Path] = [START] * count
         self._done: dict[int, Hypothesis] = {}
         seed = decoding.seed or 0
         self._uniforms = [

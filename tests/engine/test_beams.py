@@ -30,6 +30,7 @@ SAMPLES = Decoding(
     max_new_tokens=6,
 )  # fmt: skip
 each_kind = pytest.mark.parametrize("decoding", [LONG, SAMPLES], ids=["beams", "samples"])
+Sessions = tuple[ort.InferenceSession, ort.InferenceSession]
 _TOKENS = 20
 
 
@@ -147,10 +148,10 @@ def test_rows_of_samples_that_end_at_their_first_choice_are_free(watched: OrtMod
 
 
 @pytest.fixture(scope="module")
-def sessions(writer: Path) -> list[ort.InferenceSession]:
+def sessions(writer: Path) -> Sessions:
     names = [writer / "bundle" / name for name in (CANDIDATES, DRAW)]
-    _, opened = open_sessions(names, threads=1, provider="cpu", kernels=None)
-    return list(opened)
+    _, (candidates, draw) = open_sessions(names, threads=1, provider="cpu", kernels=None)
+    return candidates, draw
 
 
 _GROUPS = st.lists(
@@ -163,7 +164,7 @@ _GROUPS = st.lists(
 @hypothesis_settings(max_examples=60)
 @given(st.integers(0, 10**9), _GROUPS)
 def test_the_best_continuations_of_several_rows(
-    sessions: list[ort.InferenceSession], seed: int, groups: list[tuple[list[int], int]]
+    sessions: Sessions, seed: int, groups: list[tuple[list[int], int]]
 ) -> None:
     """Whole numbers, so that many are equal; some tokens are banned, some rows are never asked."""
     random = np.random.default_rng(seed)
@@ -201,7 +202,7 @@ def test_the_best_continuations_of_several_rows(
 
 
 def test_of_equal_continuations_those_of_the_earlier_row_come_first(
-    sessions: list[ort.InferenceSession],
+    sessions: Sessions,
 ) -> None:
     logits = np.zeros((3, 1, _TOKENS), np.float32)
     chooser = Chooser(*sessions, ort.OrtValue.ortvalue_from_numpy(logits))
