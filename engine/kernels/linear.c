@@ -39,8 +39,7 @@ static Status *multiply(const Linear *l, Context *context, int64_t chunks, Produ
     work->rounded = malloc(bytes + rows * sizeof *work->row_scales);
     if (!work->rounded) return ort_error(api, "out of memory");
     work->row_scales = (float *)(work->rounded + bytes);
-    Status *failed =
-        share(api, context, level->round_rows, tiles, work, QUANTISED * numbers);
+    Status *failed = share(api, context, level->round_rows, tiles, work, QUANTISED * numbers);
     if (!failed) failed = share(api, context, level->multiply, total, work, effort);
     free(work->rounded);
     return failed;
