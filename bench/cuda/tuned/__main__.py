@@ -1,7 +1,7 @@
 """`python -m bench.cuda.tuned`: fine-tune a model of a FLAN-T5's shape, serve it, and ask it.
 
-`training finetune` learns a few pairs by heart, in bf16 on a GPU. `cybersolve serve` converts its
-model (to fp16 for a GPU) and answers over HTTP; its texts are compared with PyTorch's in fp32.
+`training finetune` learns a few pairs of random words, in bf16 on a GPU. `cybersolve serve` converts
+its model (to fp16 for a GPU) and answers over HTTP; its texts are compared with PyTorch's in fp32.
 `--out` has all figures so far at any time; the last line of standard output is the report in one
 line. `--device cpu --shape tiny` shows that it works.
 """
@@ -173,7 +173,8 @@ class _Tuned:
         )  # fmt: skip
         try:
             started = time.monotonic()
-            server.wait_ready(f"http://127.0.0.1:{port}/readyz")
+            left_s = self._deadline - time.monotonic()  # it converts the model first
+            server.wait_ready(f"http://127.0.0.1:{port}/readyz", left_s)
             served["ready_s"] = round(time.monotonic() - started, 1)
             self._ask(port, served)
         except CandidateFailed as error:
