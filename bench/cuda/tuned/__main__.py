@@ -1,6 +1,6 @@
 """`python -m bench.cuda.tuned`: fine-tune a model of a FLAN-T5's shape, serve it, and ask it.
 
-`training finetune` learns a few pairs of random words, in bf16 on a GPU. `cybersolve serve` converts
+`training finetune` learns pairs of random words, in bf16 on a GPU. `cybersolve serve` converts
 its model (to fp16 for a GPU) and answers over HTTP; its texts are compared with PyTorch's in fp32.
 `--out` has all figures so far at any time; the last line of standard output is the report in one
 line. `--device cpu --shape tiny` shows that it works.
