@@ -39,7 +39,8 @@ struct Normaliser {
     float largest, log_sum;
 };
 
-constexpr Normaliser NONE = {0.0f, 0.0f}; /* leaves a logit as it is */
+/* Leaves a logit as it is. */
+__device__ inline Normaliser no_normaliser() { return {0.0f, 0.0f}; }
 
 __device__ inline Normaliser normaliser_of(const float *logits, int64_t width) {
     Powers powers = powers_of(logits, width);
@@ -139,7 +140,7 @@ static __global__ void find_candidates(
     int64_t index = blockIdx.x;
     const float *logits = logits_of(a, index);
     Normaliser all = normaliser_of(logits, a.width);
-    const float *own = adjusted(a, index, normalised[index] ? all : NONE);
+    const float *own = adjusted(a, index, normalised[index] ? all : no_normaliser());
     Choice choice = before_all();
     for (int64_t rank = 0; rank < count; rank++) {
         choice = next_after(choice, own, a.width);
@@ -176,7 +177,7 @@ static __global__ void draw_tokens(
     float *totals) {
     __shared__ float sums[CHOOSERS];
     int64_t index = blockIdx.x, stretch = (a.width + CHOOSERS - 1) / CHOOSERS;
-    const float *logits = logits_of(a, index), *own = adjusted(a, index, NONE);
+    const float *logits = logits_of(a, index), *own = adjusted(a, index, no_normaliser());
     Normaliser all = normaliser_of(logits, a.width);
     float largest = powers_of(own, a.width).largest, temperature = temperatures[index];
     int64_t begin = threadIdx.x * stretch, end = begin + stretch < a.width ? begin + stretch : a.width;
