@@ -182,6 +182,7 @@ torch==2.13.0
     everything = {"accelerate", "numpy", "psutil", "torch", "sympy", "mpmath"}
     assert needed(lock, ["accelerate"]) == everything
     assert needed(lock, ["torch"]) == {"torch", "numpy", "sympy", "mpmath"}
+    assert needed(lock, ["accelerate"], ["torch"]) == {"accelerate", "numpy", "psutil"}
 
 
 def test_kernels_for_a_gpu_must_be_newer_than_their_sources(tmp_path: Path) -> None:
@@ -237,7 +238,8 @@ def carried() -> set[str]:
     """Return the packages that the pieces bring."""
     lines = [line for requirements in site_requirements() for line in requirements]
     lines += built_requirements()
-    return {canonicalize_name(line.partition("==")[0]) for line in lines if line[0].isalnum()}
+    requirements = [Requirement(line.rstrip(" \\")) for line in lines if line[0].isalnum()]
+    return {canonicalize_name(one.name) for one in requirements if applies(one)}
 
 
 def test_all_that_the_comparison_and_training_import_is_carried_or_there() -> None:
@@ -256,6 +258,12 @@ def test_all_that_carried_packages_require_is_carried_or_there() -> None:
     assert needs_of(sorted(carried())) - carried() - there == set()
 
 
+def applies(requirement: Requirement) -> bool:
+    """Return whether a requirement without extras counts on the other machine."""
+    other = {"python_version": "3.12", "python_full_version": "3.12.1", "extra": ""}
+    return requirement.marker is None or requirement.marker.evaluate(other)
+
+
 def needs_of(names: list[str]) -> set[str]:
     """Return what installed packages require, and what that requires."""
     found: set[str] = set()
@@ -266,12 +274,7 @@ def needs_of(names: list[str]) -> set[str]:
         except PackageNotFoundError:  # of a GPU alone
             continue
         requirements = [Requirement(line) for line in lines]
-        other = {"python_version": "3.12", "python_full_version": "3.12.1", "extra": ""}
-        new = {
-            canonicalize_name(one.name)
-            for one in requirements
-            if one.marker is None or one.marker.evaluate(other)
-        }
+        new = {canonicalize_name(one.name) for one in requirements if applies(one)}
         waiting += new - found
         found |= new
     return found

@@ -16,7 +16,7 @@ from tests.service.text import CODEC, NAME, TEXT, serve_text
 
 BOUND_S = 30.0
 TURNS = 200  # of the event loop, in which all that may be queued is queued
-TEXTS = [TEXT] * 20
+TEXTS = [f"{TEXT} {letter}" for letter in "abcdefghijklmnopqrst"]  # equal ones would share a job
 INPUTS = [{"name": "text", "datatype": "BYTES", "shape": [len(TEXTS)], "data": TEXTS}]
 BEAMS = {"num_beams": 8}
 COMPLETION = {"model": NAME, "prompt": TEXTS, "n": 8}

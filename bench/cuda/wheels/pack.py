@@ -31,7 +31,7 @@ _BASELINES = ("optimum", "optimum-onnx", "transformers", "tokenizers", "huggingf
 _BESIDE = ("ctranslate2",)
 _CONVERSION = ("onnx", "ml-dtypes")  # of a checkpoint to our bundle, beside what PyTorch's has
 _TRAINING = ("accelerate", "matplotlib", "pyarrow", "rouge-score", "sacrebleu", "tensorboard")
-_PYTORCH = ("torch", "transformers")  # what these need is there
+_PYTORCH = ("torch", "transformers", "huggingface-hub")  # they, and what they alone need, are there
 _WITHOUT_WHEEL = {"rouge-score"}  # of PyPI: built here, of Python alone
 _SOURCE = (
     "bench", "commandline", "engine", "equations", "loadtest", "model_export", "models", "service",
@@ -101,13 +101,13 @@ def built_requirements() -> list[str]:
 
 
 def _training() -> set[str]:
-    lock = _lock("dev")
-    there = needed(lock, _PYTORCH)
-    return {name for name in needed(lock, _TRAINING) - there if not _THERE.match(name)}
+    return {name for name in needed(_lock("dev"), _TRAINING, _PYTORCH) if not _THERE.match(name)}
 
 
-def needed(lock: str, roots: Collection[str]) -> set[str]:
-    """Return `roots` and all that they need, by the comments of a lock file."""
+def needed(lock: str, roots: Collection[str], without: Collection[str] = ()) -> set[str]:
+    """Return `roots` and all that they need, by the comments of a lock file; not `without`, nor
+    what these alone need.
+    """
     needs: dict[str, list[str]] = {}
     name = ""
     for line in lock.splitlines():
@@ -117,7 +117,7 @@ def needed(lock: str, roots: Collection[str]) -> set[str]:
             needs.setdefault(by[1], []).append(name)
     found, waiting = set(roots), list(roots)
     while waiting:
-        new = [name for name in needs.get(waiting.pop(), ()) if name not in found]
+        new = [name for name in needs.get(waiting.pop(), ()) if name not in {*found, *without}]
         found.update(new)
         waiting += new
     return found
