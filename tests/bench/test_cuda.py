@@ -16,6 +16,8 @@ from bench.cuda import __main__ as cuda
 from bench.cuda.agreement import Scored, compare
 from bench.cuda.attention import kernels
 from bench.cuda.measure.clock import timed
+from bench.cuda.measure.pytorch import PyTorch
+from bench.cuda.models import REAL, Model
 from bench.cuda.plan import (
     CASES,
     PARITY,
@@ -107,6 +109,16 @@ def test_without_a_gpu_the_command_fails_with_a_message(
 def test_an_unknown_engine_is_named_with_those_that_there_are() -> None:
     with pytest.raises(SystemExit, match="--engines 'fast'; expected one of ours-fp16-auto, "):
         cuda.main(["--device", "cpu", "--engines", "fast"])
+
+
+def test_the_reference_answers_as_the_trained_model_does(tmp_path: Path) -> None:
+    """Without the tokens that its configuration suppresses, it would write nothing else."""
+    model = Model(REAL, tmp_path)
+    sources, most = model.questions()
+    reference = PyTorch(model.checkpoint, "cpu", {"dtype": "float32"})
+    found = reference.scored(sources[:4], most)
+    recorded = json.loads((ROOT / "models/cybersolve-mini/reference.json").read_text())
+    assert [one.tokens for one in found] == [case["tokens"] for case in recorded[:4]]
 
 
 # -- the order of the work ---------------------------------------------------------------------
