@@ -121,7 +121,8 @@ class KVSlots:
     @property
     def active(self) -> int:
         """The number of rows that prompts have or may still take."""
-        return self._slots.in_use + sum(self._reserved.values())
+        reserved = sum(self._reserved.values()) if self._reserved else 0  # asked for in every step
+        return self._slots.in_use + reserved
 
     # -- joining and leaving ---------------------------------------------------------------------
 
