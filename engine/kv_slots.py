@@ -15,6 +15,7 @@ import onnxruntime as ort
 
 from engine.bundle import Architecture
 from engine.contracts import Answer, Progress, Prompt
+from engine.cuda_runtime import Copier
 from engine.device_arrays import ELEMENTS, DeviceArray, zeros
 from engine.paths import Chosen
 from engine.slots import Slots
@@ -31,7 +32,8 @@ class KVSlots:
     """Arrays of `capacity` rows for answers of up to `columns` tokens.
 
     The cache has columns for the longest answer so far, not for the longest that is allowed.
-    Keys and values are stored on `device` (`cpu` or `cuda`), in the decoder's own float type.
+    Keys and values are stored on `device` (`cpu` or `cuda`), in the decoder's own float type, and
+    copied by `copier`: see `DeviceArray`.
 
     With `captured_sources`, the longest source, a step is captured as a CUDA graph, which needs all
     arrays at the same addresses in every step: they have their largest size from the beginning.
@@ -47,10 +49,12 @@ class KVSlots:
         choosing: Sequence[ort.InferenceSession] = (),
         decode: Callable[[Sequence[int]], str],
         device: str = "cpu",
+        copier: Copier | None = None,
         captured_sources: int | None = None,
     ) -> None:
         self._shape = shape
         self._device = device
+        self._copier = copier
         self._fixed = captured_sources is not None
         self.capacity = capacity
         self.columns = columns
@@ -68,7 +72,12 @@ class KVSlots:
         self._cache = self._block(had)
         self._steps_before_full = had  # of the cache, at least; `_grow` counts them anew
         self._sources = Sources(
-            shape, decoder, capacity=capacity, longest=captured_sources or 1, device=device
+            shape,
+            decoder,
+            capacity=capacity,
+            longest=captured_sources or 1,
+            device=device,
+            copier=copier,
         )
         self._token: Ids = np.zeros((capacity, 1), np.int64)
         self._past = np.zeros(capacity, np.int32)
@@ -76,6 +85,7 @@ class KVSlots:
         self._logprobs: Floats = np.zeros((capacity, 2), ELEMENTS[kinds["logprobs"]])
         self._transcripts = Transcripts(capacity, columns)  # of rows without a task
         self._most = np.zeros(capacity, np.int32)  # the most tokens a row may decode
+        self._reserved: dict[Hashable, int] = {}  # rows that prompts do not need yet
         by_row = {SOURCES: self._sources.of_rows} if self._sources.are_shared else {}
         self._calls = StepCalls(
             decoder,
@@ -93,13 +103,15 @@ class KVSlots:
         if choosing:
             width = next(v.shape[2] for v in decoder.get_outputs() if v.name == "logits")
             self._logits = zeros((capacity, 1, width), np.float32, device)
-            self._tasks = Tasks(shape, choosing, self._logits, columns=columns, decode=decode)
+            self._tasks = Tasks(
+                shape, choosing, self._logits, columns=columns, decode=decode, fork=self._fork
+            )
 
     def _block(self, columns: int) -> DeviceArray:
         """Allocate columns for the keys and the values of each layer in turn, for all rows."""
         layers, heads, d_kv = self._shape.decoder_layers, self._shape.heads, self._shape.d_kv
         shape = (2 * layers, self.capacity, heads, columns, d_kv)
-        return DeviceArray.zeros(shape, self._element, self._device)
+        return DeviceArray.zeros(shape, self._element, self._device, self._copier)
 
     @property
     def cross_outputs(self) -> list[str]:
@@ -108,33 +120,53 @@ class KVSlots:
 
     @property
     def active(self) -> int:
-        return self._slots.in_use
+        """The number of rows that prompts have or may still take."""
+        reserved = sum(self._reserved.values()) if self._reserved else 0  # asked for in every step
+        return self._slots.in_use + reserved
 
     # -- joining and leaving ---------------------------------------------------------------------
 
     def add(self, key: Hashable, prompt: Prompt, cross: Sequence[DeviceArray], begin: int) -> None:
-        """Add a prompt's rows; copy the keys and values that they read from `cross`, the encoder's
-        `cross_outputs` (each 2 * layers, 1, heads, tokens, width), from token `begin` on.
+        """Add a prompt, which takes one row and reserves the others; copy the keys and values that
+        it reads from `cross`, the encoder's `cross_outputs` (each 2 * layers, 1, heads, tokens,
+        width), from token `begin` on.
+
+        `cross` must exist until `finish_copies` or the next step.
         """
         is_plain = prompt.decoding.plain
         if not is_plain and self._tasks is None:
             raise ValueError(f"{prompt.decoding}: this bundle decodes greedily only")
-        rows = [self._add_row(key, prompt) for _ in range(prompt.rows)]
-        self._sources.add(rows, cross, begin, begin + len(prompt.source))
-        if self._tasks is not None and not is_plain:
-            self._tasks.add(key, prompt, rows, most=_most(prompt, self.columns))
-            self._has_task[rows] = True
-        elif prompt.forced:
-            self._transcripts.force(rows[0], prompt.forced)
-
-    def _add_row(self, key: Hashable, prompt: Prompt) -> int:
         row = self._slots.take()
         self._keys[row] = key
         self._token[row] = self._shape.start_id
         self._past[row] = 0
         self._most[row] = _most(prompt, self.columns)
-        self._has_task[row] = False
-        return row
+        self._has_task[row] = self._tasks is not None and not is_plain
+        if prompt.rows > 1:  # alike until their first choice
+            self._reserved[key] = prompt.rows - 1
+        self._sources.add(row, cross, begin, begin + len(prompt.source))
+        if self._tasks is not None and not is_plain:
+            self._tasks.add(key, prompt, row, most=int(self._most[row]))
+        elif prompt.forced:
+            self._transcripts.force(row, prompt.forced)
+
+    def _fork(self, row: int) -> int:
+        """Give the prompt of `row` one of its reserved rows, a copy of `row`; return it."""
+        key, new = self._keys[row], self._slots.take()
+        self._keys[new] = key
+        self._reserved[key] -= 1
+        self._copy_numbers(row, new)
+        self._cache.copy(new, self._cache, row, int(self._past[row]))
+        self._sources.share(row, new)
+        return new
+
+    def _copy_numbers(self, row: int, to: int) -> None:
+        for array in (self._token, self._past, self._most, self._has_task):
+            array[to] = array[row]
+
+    def finish_copies(self) -> None:
+        """Return when all rows have what was copied for them."""
+        self._cache.finish_copies()
 
     def make_room(self, longest: int) -> None:
         """Make room for sources of up to `longest` tokens and those of the rows here."""
@@ -152,6 +184,7 @@ class KVSlots:
             cache = self._block(had)
             for row in range(rows):
                 cache.copy(row, self._cache, row, int(self._past[row]))
+            cache.finish_copies()
             self._cache = cache
             self._calls.forget()
         self._steps_before_full = had - longest
@@ -159,6 +192,9 @@ class KVSlots:
     def remove(self, keys: Collection[Hashable]) -> None:
         """Remove the rows with these `keys`; ignore keys without a row."""
         self._free(row for row, key in enumerate(self._keys) if key in keys)
+        if self._reserved:
+            for key in keys:
+                self._reserved.pop(key, None)
         if self._tasks:
             self._tasks.discard(keys)
 
@@ -172,6 +208,7 @@ class KVSlots:
     def clear(self) -> None:
         self._keys[:] = [_GAP] * self.capacity
         self._slots.clear()
+        self._reserved.clear()
         self._sources.clear()
         self._transcripts.clear()
         if self._tasks:
@@ -185,8 +222,7 @@ class KVSlots:
         self._cache.copy(row, self._cache, last, int(self._past[last]))
         self._sources.move_row(last, row)
         self._transcripts.move(last, row)
-        for array in (self._token, self._past, self._most, self._has_task):
-            array[row] = array[last]
+        self._copy_numbers(last, row)
         key = self._keys[row] = self._keys[last]
         self._keys[last] = _GAP
         if self._tasks:
@@ -202,15 +238,16 @@ class KVSlots:
             self._grow()
         self._steps_before_full -= 1
         active = self._slots.end
+        self.finish_copies()
         self._calls.run(active, self._sources.count)
         past = self._past[:active]
         best = self._best[:active]
         taken = self._token[:active, 0]
         taken[:] = self._transcripts.add(past, best, self._logprobs[:active])
+        past += 1
         chosen: dict[Hashable, Chosen] = {}
         if self._tasks:
             chosen = self._tasks.choose(best.tolist(), self._logprobs[:active].tolist())
-        past += 1
         ended = (taken == self._shape.eos_id) | (past == self._most[:active])
         if chosen:
             ended &= ~self._has_task[:active]
@@ -235,6 +272,8 @@ class KVSlots:
                 if length > 0:
                     self._cache.copy(row, self._cache, source, length, begin=begin, to=begin)
             self._free(choice.ended)
+            if choice.spared:
+                self._reserved[key] -= choice.spared
         return finished
 
     def _bind(self, binding: ort.IOBinding, rows: int, sources: int) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime as ort
 
 from engine.bundle import Architecture
+from engine.cuda_runtime import Copier
 from engine.device_arrays import ELEMENTS, DeviceArray
 from engine.slots import Slots
 
@@ -32,6 +33,7 @@ class Sources:
         capacity: int,
         longest: int,
         device: str,
+        copier: Copier | None = None,
     ) -> None:
         kinds = {value.name: value.type for value in decoder.get_inputs()}
         self.are_shared = SOURCES in kinds
@@ -41,6 +43,7 @@ class Sources:
         self._slots = Slots()
         self._lines = (2 * shape.decoder_layers, capacity, shape.heads)
         self._device = device
+        self._copier = copier
         # Keys and values, and scales where these are integers.
         self._parts = [(_WHOLE, shape.d_kv, ELEMENTS[kinds["cross_key.0"]])]
         if f"cross_key{_SCALES}.0" in kinds:
@@ -49,7 +52,7 @@ class Sources:
 
     def _blocks_of(self, length: int) -> list[DeviceArray]:
         return [
-            DeviceArray.zeros((*self._lines, length, width), element, self._device)
+            DeviceArray.zeros((*self._lines, length, width), element, self._device, self._copier)
             for _, width, element in self._parts
         ]
 
@@ -67,18 +70,31 @@ class Sources:
         """The most tokens of a source that have room now."""
         return int(self._blocks[0].shape[3])
 
-    def add(self, rows: Sequence[int], cross: Sequence[DeviceArray], begin: int, end: int) -> None:
-        """Copy a source for these rows: the tokens from `begin` to `end` of `cross`, the encoder's
-        `outputs` (each 2 * layers, 1, heads, tokens, width).
+    def add(self, row: int, cross: Sequence[DeviceArray], begin: int, end: int) -> None:
+        """Copy a source for `row`: the tokens from `begin` to `end` of `cross`, the encoder's
+        `outputs` (each 2 * layers, 1, heads, tokens, width). See `DeviceArray.copy`.
         """
-        for readers in [rows] if self.are_shared else [[row] for row in rows]:
-            slot = self._slots.take()
-            for block, read in zip(self._blocks, cross, strict=True):
-                block.copy(slot, read, 0, end - begin, begin=begin)
-            self.lengths[slot] = end - begin
-            self._readers[slot] = len(readers)
-            for row in readers:
-                self.of_rows[row] = slot
+        self._copy(row, cross, 0, begin, end)
+
+    def _copy(
+        self, row: int, blocks: Sequence[DeviceArray], line: int, begin: int, end: int
+    ) -> None:
+        """Copy tokens of a line of `blocks` to a slot for `row`."""
+        slot = self._slots.take()
+        for block, read in zip(self._blocks, blocks, strict=True):
+            block.copy(slot, read, line, end - begin, begin=begin)
+        self.lengths[slot] = end - begin
+        self._readers[slot] = 1
+        self.of_rows[row] = slot
+
+    def share(self, row: int, new: int) -> None:
+        """Let the row `new` read what `row` does."""
+        slot = int(self.of_rows[row])
+        if self.are_shared:
+            self._readers[slot] += 1
+            self.of_rows[new] = slot
+        else:
+            self._copy(new, self._blocks, slot, 0, int(self.lengths[slot]))
 
     def leave(self, row: int) -> None:
         """End the reading of one row; a source without readers is freed."""
@@ -119,6 +135,7 @@ class Sources:
         for block, old in zip(blocks, self._blocks, strict=True):
             for slot in range(self.count):
                 block.copy(slot, old, slot, int(self.lengths[slot]))
+            block.finish_copies()
         self._blocks = blocks
         return True
 
