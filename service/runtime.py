@@ -73,8 +73,8 @@ def load_model(settings: Settings, *, one_attempt: bool = False, cpus: int | Non
 def layout(manifest: Manifest, settings: Settings, cpus: int) -> tuple[int, int]:
     """Return the engines on `cpus` cores and the threads of each.
 
-    Engines run side by side where a step is too small to share. Waking a second thread costs a step
-    of the bundled model a third of its time (one row: 0.48 against 0.72 ms on two cores).
+    Engines run side by side where a step is too small to share: hardly a call of the bundled model
+    is worth waking a second thread (docs/decisions/0044-products-in-fp32.md).
     """
     # Each engine has its own copy of the weights: on a GPU a second one would gain nothing.
     small = manifest.architecture.parameters < _WORTH_SHARING and settings.provider != "cuda"
