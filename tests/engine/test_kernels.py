@@ -23,7 +23,7 @@ INTEGERS = TensorProto.INT8
 TYPES = {
     "float32": FLOATS, "int8": INTEGERS, "int32": TensorProto.INT32, "int64": TensorProto.INT64,
 }  # fmt: skip
-# The type and rank of each output; of other operators floats, rank 3.
+# The type and rank of each output; of other operators one of floats, of the first input's rank.
 TOKENS = TensorProto.INT64
 OUTPUTS = {
     "CachedAttention": [(FLOATS, 3), (FLOATS, 4), (FLOATS, 4)],
@@ -87,7 +87,8 @@ class Operator:
         made = graph.ops(
             kind, *inputs, *constants, outputs=outputs, domain=operators.DOMAIN, **attributes
         )
-        kinds = OUTPUTS.get(kind, [(FLOATS, 3)])
+        first = next(iter(inputs.values()))
+        kinds = OUTPUTS.get(kind, [(FLOATS, first.ndim)])
         for place, (value, (dtype, rank)) in enumerate(zip(made, kinds, strict=True)):
             shape = [f"{place}.{axis}" for axis in range(rank)]
             graph.output(value, f"out{place}", dtype, shape)
