@@ -5,6 +5,8 @@ The encoder's rows are (tokens, d_model), the decoder's (rows, 1, d_model).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -23,7 +25,8 @@ KINDS = [
 def operator(case: Case, *rows: int) -> Operator:
     """Return the operator of a case whose rows are arranged so."""
     inputs = {name: value.reshape(*rows, value.shape[-1]) for name, value in case.inputs.items()}
-    return Operator(case.kind, inputs, dict(case.constants), **case.attributes)
+    attributes: dict[str, Any] = dict(case.attributes)
+    return Operator(case.kind, inputs, dict(case.constants), **attributes)
 
 
 @each_level

@@ -239,8 +239,8 @@ def test_a_long_text_is_cut_where_the_request_says_so(bundle: Path) -> None:
         assert (body["source_tokens"], body["truncated"]) == (24, True)
         body = await ask("small", True)
         assert (body["truncated"], body["text"]) == (False, "small")
-        for truncate in (False, None):
-            assert (await ask("small " * 40, truncate))["status"] == 422
+        for no in (False, None):
+            assert (await ask("small " * 40, no))["status"] == 422
 
     serve_text(bundle, scenario, engine)
     assert {prompt.source[-1] for prompt in engine.joined} == {CODEC.encode("")[-1]}
