@@ -103,7 +103,6 @@ class Runtime:
         self.metrics = Metrics(self._engine_pids)
         self.metrics.queue_limit.set(settings.max_queue)
         self.metrics.engines.set(len(model.hosts))
-        self.metrics.rows.set(len(model.hosts) * settings.max_batch_rows)
         self.metrics.engines_up.set_function(lambda: float(self.batcher.engines_up))
         self.metrics.engine_up.set_function(lambda: float(self.batcher.alive))
         self.batcher = Batcher(
@@ -115,6 +114,7 @@ class Runtime:
             hang_timeout_s=settings.hang_timeout_s,
             observer=self.metrics,
         )
+        self.metrics.rows.set_function(lambda: float(self.batcher.rows))
         self.admission = self.batcher.admission
         self.generator = Generator(model.manifest, model.codec, self._submit, self.batcher.stream)
         if model.manifest.solves:
