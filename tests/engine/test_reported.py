@@ -27,7 +27,8 @@ def best(model: OrtModel, decoding: Decoding, forced: tuple[int, ...] = ()) -> H
 def logprobs_of(model: T5ForConditionalGeneration, tokens: list[int]) -> torch.Tensor:
     """Log-probabilities (positions, tokens) of the model itself along an answer."""
     start = torch.tensor([[0, *tokens]])
-    return model(torch.tensor([SOURCE]), decoder_input_ids=start).logits[0].log_softmax(-1)
+    logits: torch.Tensor = model(torch.tensor([SOURCE]), decoder_input_ids=start).logits[0]
+    return logits.log_softmax(-1)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,11 @@ def test_what_is_decoded_so_far_is_reported_as_at_the_end(
         if "this" not in finished:
             new = engine.written("this", len(read.tokens))
             assert len(new.tokens) == 1
-            read = Progress(*(one + more for one, more in zip(read, new, strict=True)))
+            read = Progress(
+                read.tokens + new.tokens,
+                read.logprobs + new.logprobs,
+                read.alternatives + new.alternatives,
+            )
     whole, count = finished["this"].best, len(read.tokens)
     assert count == len(whole.logprobs) - 1
     assert read.tokens == whole.tokens[:count]
