@@ -35,9 +35,11 @@ class ManualLoop(asyncio.SelectorEventLoop):
 
 
 class SteppedHost:
-    """Implements `service.contracts.Host` around the decode loop; an engine that echoes makes a
+    """Implement `service.contracts.Host` around the decode loop; an engine that echoes makes a
     step, of `step_s` on the clock, only when the test says so.
     """
+
+    live_pid = None  # it has no process of its own
 
     def __init__(self, clock: Clock, limits: BatchLimits, step_s: float) -> None:
         self._clock = clock
@@ -48,12 +50,12 @@ class SteppedHost:
         self._may_receive = False
         self._ended = asyncio.Event()
 
-    async def start(self, told: Callable[[Report], None]) -> Started:
+    async def start(self, on_report: Callable[[Report], None]) -> Started:
         self._orders = []
         self._ended = asyncio.Event()
         engine = EchoEngine(self._take_time, rows=self.rows)
         self._decoding = DecodeLoop(
-            engine, self._limits, receive=self._receive, report=told, clock=self._clock
+            engine, self._limits, receive=self._receive, report=on_report, clock=self._clock
         )
         return Started(self.rows, "fake")
 

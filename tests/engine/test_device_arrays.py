@@ -141,7 +141,7 @@ def test_an_error_of_the_cuda_runtime_says_what_failed() -> None:
 
 def test_the_structure_of_a_copy_is_that_of_cudas_header() -> None:
     """`offsetof` of each member of cudaMemcpy3DParms, by CUDA 13.0's driver_types.h and GCC."""
-    fields = [name for name, _ in _Copy3D._fields_]
+    fields = [field[0] for field in _Copy3D._fields_]
     offsets = [getattr(_Copy3D, name).offset for name in fields]
     assert offsets == [0, 8, 32, 64, 72, 96, 128, 152]
     assert ctypes.sizeof(_Copy3D) == 160

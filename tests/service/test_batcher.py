@@ -591,9 +591,9 @@ def test_the_latest_answers_are_kept_and_no_failures() -> None:
         for number in (1, 2, 1, 3, 1, 2):
             answer = await batcher.submit(Prompt((number,)), LONG_S)
             assert answer.hypothesis.tokens == [number]
-        for _ in range(2):
+        for number in (13, 13):
             with pytest.raises(EngineFailed):
-                await batcher.submit(Prompt((13,)), LONG_S)
+                await batcher.submit(Prompt((number,)), LONG_S)
 
     observer = run(scenario, engine, cached_answers=2)
     asked = [source for joining in engine.joins for (source,) in joining]

@@ -168,13 +168,6 @@ def test_steps_that_suffice_are_told_to_the_room() -> None:
     assert len(report.finished) == 298
 
 
-def test_a_row_may_always_join() -> None:
-    room = Room(2)
-    for _ in range(3):
-        room.exceeded()
-    assert room.rows == 1
-
-
 @pytest.mark.parametrize("message", FULL)
 def test_what_says_that_memory_is_full(message: str) -> None:
     @told_out_of_memory
