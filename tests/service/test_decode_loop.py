@@ -72,7 +72,7 @@ def steps_until_messages(rows: int, *, streaming: bool = False, step_s: float = 
     return following - started
 
 
-@pytest.mark.parametrize(("rows", "steps"), [(1, 1), (7, 1), (8, 2), (16, 3), (32, 5)])
+@pytest.mark.parametrize(("rows", "steps"), [(1, 1), (5, 1), (8, 2), (16, 5), (32, 10)])
 def test_an_engine_exchanges_messages_the_less_often_the_more_rows_it_has(
     rows: int, steps: int
 ) -> None:
