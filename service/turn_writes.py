@@ -49,8 +49,6 @@ class HeldTransport:
         self.is_closing = transport.is_closing  # asked for every request
 
     def write(self, data: bytes) -> None:
-        if not data:
-            return
         if not self._held:
             self._turn.add(self, self._loop)
         self._held += data

@@ -34,7 +34,7 @@ def test_answers_of_a_backlog_travel_together_and_the_last_at_once() -> None:
     assert answers(clock=lambda: 0.0) == [[0, 1, 2, 3, 4], [5]]
 
 
-def test_answers_are_grouped_for_two_milliseconds_at_most() -> None:
+def test_answers_are_grouped_for_a_few_milliseconds_at_most() -> None:
     milliseconds = count()
     told = answers(clock=lambda: next(milliseconds) / 1000)
     assert told == [[key] for key in range(6)]

@@ -141,15 +141,6 @@ def test_a_connection_that_is_lost_gets_nothing_more_and_the_others_all(lost: in
     with_connections(scenario)
 
 
-def test_nothing_written_is_nothing_sent() -> None:
-    async def scenario(connections: Connections) -> None:
-        connections.first.write(b"")
-        await turn()
-        assert connections.inner[0].written == []
-
-    with_connections(scenario)
-
-
 def test_all_else_is_the_transports_own() -> None:
     async def scenario(connections: Connections) -> None:
         assert connections.first.get_write_buffer_size() == 7
