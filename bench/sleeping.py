@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Hashable, Mapping
 
 from bench.simulation import Costs
-from engine.contracts import Answer, Hypothesis, Prompt
+from engine.contracts import Answer, Hypothesis, Progress, Prompt
 from engine.echo import hypothesis
 
 
@@ -55,9 +55,10 @@ class Sleeping:
         self.leave(ended)
         return finished
 
-    def written(self, key: Hashable) -> list[int]:
-        answer = self._answers[key].tokens
-        return answer[: len(answer) + 1 - len(self._left[key])]
+    def written(self, key: Hashable, since: int) -> Progress:
+        answer = self._answers[key]
+        decoded = len(answer.tokens) + 1 - len(self._left[key])
+        return Progress(answer.tokens[since:decoded], answer.logprobs[since:decoded], [])
 
     def leave(self, keys: Collection[Hashable]) -> None:
         for key in keys:

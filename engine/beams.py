@@ -52,8 +52,8 @@ class BeamRows:
                 beam.row = row
 
     @property
-    def written(self) -> list[int]:
-        return []  # any beam may still be dropped
+    def certain(self) -> Path | None:
+        return None  # any beam may still be dropped
 
     @property
     def _forced(self) -> int | None:

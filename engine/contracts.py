@@ -6,7 +6,7 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 Tokens = Sequence[int]
 Choice = tuple[int, float]  # a token and its log-probability
@@ -205,6 +205,14 @@ class Answer:
         return self.hypotheses[0]
 
 
+class Progress(NamedTuple):
+    """The next tokens of an answer that is being decoded, reported as in `Hypothesis`."""
+
+    tokens: list[int]
+    logprobs: list[float]
+    alternatives: list[list[Choice]]  # empty without `top_logprobs`
+
+
 class OutOfMemory(RuntimeError):
     """The device has no memory for this step or for these prompts; fewer rows may have."""
 
@@ -235,8 +243,11 @@ class Engine(Protocol):
         """Decode one token in every row. Remove and return the finished prompts' answers."""
         ...
 
-    def written(self, key: Hashable) -> list[int]:
-        """Return the tokens that an active prompt has decoded so far; empty for several rows."""
+    def written(self, key: Hashable, since: int) -> Progress:
+        """Return what an active prompt has decoded after its first `since` tokens.
+
+        Nothing for a prompt of several rows. The last token of an answer comes with the answer.
+        """
         ...
 
     def leave(self, keys: Collection[Hashable]) -> None:

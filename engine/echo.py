@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Hashable, Mapping
 
-from engine.contracts import Answer, Hypothesis, Prompt, Tokens
+from engine.contracts import Answer, Hypothesis, Progress, Prompt, Tokens
 
 
 def hypothesis(tokens: Tokens) -> Hypothesis:
@@ -71,10 +71,11 @@ class EchoEngine:
         echo = hypothesis(self._answer(prompt))
         return Answer((echo,) * prompt.decoding.num_return_sequences)
 
-    def written(self, key: Hashable) -> list[int]:
+    def written(self, key: Hashable, since: int) -> Progress:
         prompt = self._prompts[key]
-        tokens = list(self._answer(prompt))
-        return tokens[: len(prompt.source) - self._steps_left[key]]
+        decoded = len(prompt.source) - self._steps_left[key]
+        tokens = list(self._answer(prompt)[since:decoded])
+        return Progress(tokens, [0.0] * len(tokens), [])
 
     def leave(self, keys: Collection[Hashable]) -> None:
         for key in keys:

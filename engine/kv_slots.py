@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime as ort
 
 from engine.bundle import Architecture
-from engine.contracts import Answer, Prompt
+from engine.contracts import Answer, Progress, Prompt
 from engine.device_arrays import ELEMENTS, DeviceArray, zeros
 from engine.paths import Chosen
 from engine.slots import Slots
@@ -252,13 +252,12 @@ class KVSlots:
 
     # -- decoded tokens --------------------------------------------------------------------------
 
-    def written(self, key: Hashable) -> list[int]:
-        """Return the tokens of a prompt so far, the end token included; none of several rows."""
-        if self._tasks and (chosen := self._tasks.written(key)) is not None:
+    def written(self, key: Hashable, since: int) -> Progress:
+        """Return what a prompt has decoded after its first `since` tokens; none of several rows."""
+        if self._tasks and (chosen := self._tasks.written(key, since)) is not None:
             return chosen
         row = self._keys.index(key)
-        tokens: list[int] = self._transcripts.tokens(row, int(self._past[row])).tolist()
-        return tokens
+        return self._transcripts.progress(row, since, int(self._past[row]))
 
     def _answer(self, row: int) -> Answer:
         steps, eos_id = int(self._past[row]), self._shape.eos_id

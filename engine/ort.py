@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.bundle import CANDIDATES, DECODER, DRAW, ENCODER, TOKENIZER, Manifest
-from engine.contracts import Answer, Prompt, Tokens
+from engine.contracts import Answer, Progress, Prompt, Tokens
 from engine.device_arrays import DeviceArray
 from engine.kernels import CUDA_GRAPHS, ON_GPU, LevelMissing, use, use_on_gpu
 from engine.kv_slots import KVSlots
@@ -128,8 +128,8 @@ class OrtEngine:
     def step(self) -> dict[Hashable, Answer]:
         return self._rows.step() if self.active else {}
 
-    def written(self, key: Hashable) -> list[int]:
-        return self._rows.written(key)
+    def written(self, key: Hashable, since: int) -> Progress:
+        return self._rows.written(key, since)
 
     def leave(self, keys: Collection[Hashable]) -> None:
         self._rows.remove(keys)

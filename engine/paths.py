@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from engine.adjustments import Adjusting, Adjustments
 from engine.choosing import Chooser, Drawing, Ranking
-from engine.contracts import Answer, Choice, Hypothesis, Prompt
+from engine.contracts import Answer, Choice, Hypothesis, Progress, Prompt
 from engine.sampling import choose, needs_all, rankings_of, uniforms
 
 
@@ -91,17 +91,23 @@ class Path:
         known = dict(zip(likeliest.tokens, likeliest.logprobs, strict=True))
         return cls(before, token, known.get(token, math.nan), likeliest, alternatives)
 
-    def _all(self) -> list[Path]:
-        """Return the paths up to each token, the first token's first."""
+    def _after(self, since: int = 0) -> list[Path]:
+        """Return the paths up to each token after the first `since`, the shortest first."""
         found, path = [], self
-        while path.before is not None:
+        while path.before is not None and path.length > since:
             found.append(path)
             path = path.before
         return found[::-1]
 
     @property
     def tokens(self) -> list[int]:
-        return [path.token for path in self._all()]
+        return [path.token for path in self._after()]
+
+    def progress(self, since: int) -> Progress:
+        """Return the tokens after the first `since`."""
+        paths = self._after(since)
+        tokens, logprobs = [path.token for path in paths], [path.logprob for path in paths]
+        return Progress(tokens, logprobs, _alternatives(paths))
 
     def shares(self, other: Path) -> int:
         """Return the number of tokens that two paths share from the first on."""
@@ -116,20 +122,25 @@ class Path:
     def hypothesis(
         self, eos_id: int, *, score: float | None = None, stopped: bool = False
     ) -> Hypothesis:
-        paths, ended = self._all(), self.token == eos_id
-        alternatives = [list(path.alternatives) for path in paths]
+        paths, ended = self._after(), self.token == eos_id
         return Hypothesis(
             [path.token for path in (paths[:-1] if ended else paths)],
             [path.logprob for path in paths],
             [path.runner_up for path in paths],
             [path.runner_up_logprob for path in paths],
-            alternatives if any(alternatives) else [],
+            _alternatives(paths),
             score,
             stopped and not ended,
         )
 
 
 START = Path()
+
+
+def _alternatives(paths: Sequence[Path]) -> list[list[Choice]]:
+    """Return the alternatives at each token; an empty list where none are reported."""
+    found = [list(path.alternatives) for path in paths]
+    return found if any(found) else []
 
 
 class Rows(Protocol):
@@ -150,7 +161,7 @@ class Rows(Protocol):
         ...
 
     @property
-    def written(self) -> list[int]:
+    def certain(self) -> Path | None:
         """Return the tokens so far where there is one row, to be streamed."""
         ...
 
@@ -223,8 +234,8 @@ class IndependentRows:
         self._number[row] = self._number.pop(last)
 
     @property
-    def written(self) -> list[int]:
-        return self._paths[0].tokens if len(self._paths) == 1 else []
+    def certain(self) -> Path | None:
+        return self._paths[0] if len(self._paths) == 1 else None
 
     def needs(self) -> tuple[list[Ranking], list[Drawing]]:
         self._rankings.clear()

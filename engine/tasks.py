@@ -11,7 +11,7 @@ from engine.adjustments import Adjusting
 from engine.beams import BeamRows
 from engine.bundle import Architecture
 from engine.choosing import Chooser
-from engine.contracts import Prompt
+from engine.contracts import Progress, Prompt
 from engine.paths import Chosen, IndependentRows, Likeliest, Rows, Task
 
 
@@ -71,9 +71,15 @@ class Tasks:
         if key in self._rows:
             self._rows[key].moved(last, row)
 
-    def written(self, key: Hashable) -> list[int] | None:
-        """Return the tokens so far of a prompt of one row; `None` for a key that is not here."""
-        return list(self._rows[key].written) if key in self._rows else None
+    def written(self, key: Hashable, since: int) -> Progress | None:
+        """Return what a prompt of one row has decoded after its first `since` tokens.
+
+        `None` for a key that is not here.
+        """
+        if key not in self._rows:
+            return None
+        path = self._rows[key].certain
+        return path.progress(since) if path is not None else Progress([], [], [])
 
     def choose(
         self, best: Sequence[list[int]], logprobs: Sequence[list[float]]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from engine.contracts import Hypothesis
+from engine.contracts import Hypothesis, Progress
 
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -60,27 +60,28 @@ class Transcripts:
         self._logprobs[positions] = logprobs
         return _taken(self._forced[positions], best) if self._forcing else best[:, 0]
 
-    def tokens(self, row: int, steps: int) -> Ids:
-        """Return the first `steps` tokens of a row."""
-        best = self._best[row, :steps]
-        return _taken(self._forced[row, :steps], best) if row in self._forcing else best[:, 0]
+    def progress(self, row: int, since: int, steps: int) -> Progress:
+        """Return the tokens of a row from the position `since` up to `steps`."""
+        best, logprobs = self._best[row, since:steps], self._logprobs[row, since:steps]
+        taken, taken_logprobs = best[:, 0], logprobs[:, 0]
+        if row in self._forcing:
+            taken = _taken(self._forced[row, since:steps], best)
+            known = np.where(taken == best[:, 1], logprobs[:, 1], np.nan)
+            taken_logprobs = np.where(taken == best[:, 0], taken_logprobs, known)
+        return Progress(taken.tolist(), taken_logprobs.tolist(), [])
 
     def hypothesis(self, row: int, steps: int, *, eos_id: int) -> Hypothesis:
         """Return the answer of a row that has ended after `steps` tokens."""
         best, logprobs = self._best[row, :steps], self._logprobs[row, :steps]
-        taken, others = best[:, 0], best[:, 1]
-        taken_logprobs, other_logprobs = logprobs[:, 0], logprobs[:, 1]
+        others, other_logprobs = best[:, 1], logprobs[:, 1]
         if row in self._forcing:
-            taken = self.tokens(row, steps)
-            is_first, is_second = taken == best[:, 0], taken == best[:, 1]
+            is_first = _taken(self._forced[row, :steps], best) == best[:, 0]
             others = np.where(is_first, others, best[:, 0])
             other_logprobs = np.where(is_first, other_logprobs, logprobs[:, 0])
-            known = np.where(is_second, logprobs[:, 1], np.nan)
-            taken_logprobs = np.where(is_first, taken_logprobs, known)
-        tokens = taken.tolist()
+        tokens, taken_logprobs, _ = self.progress(row, 0, steps)
         return Hypothesis(
             tokens=tokens[:-1] if tokens[-1] == eos_id else tokens,
-            logprobs=taken_logprobs.tolist(),
+            logprobs=taken_logprobs,
             runners_up=others.tolist(),
             runner_up_logprobs=other_logprobs.tolist(),
         )

@@ -39,11 +39,14 @@ _OF_BEAMS: dict[str, dict[str, Any]] = {
     ", length penalty 2": {"length_penalty": 2.0},
     ", repetition penalty": {"repetition_penalty": 1.3},
     ", no repeated trigram": {"no_repeat_ngram_size": 3},
+    ", early stopping": {"early_stopping": True},
+    ", 6 tokens at least": {"min_new_tokens": 6},
 }
 SETTINGS: dict[str, Decoding] = {
     "greedy": Decoding(top_logprobs=1),
     "greedy, repetition penalty": Decoding(repetition_penalty=1.3),
     "greedy, no repeated trigram": Decoding(no_repeat_ngram_size=3),
+    "greedy, 6 tokens at least": Decoding(min_new_tokens=6),
     **{
         f"{beams} beams{label}": Decoding(num_beams=beams, **settings)
         for beams in (2, 4, 8)

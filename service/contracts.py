@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from engine.contracts import Answer, Hypothesis, Prompt
+from engine.contracts import Answer, Hypothesis, Progress, Prompt
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Job:
     prompt: Prompt
     replies: list[asyncio.Future[Answered]]  # each settled exactly once
     enqueued_s: float  # on the batcher's clock
-    on_tokens: Callable[[list[int]], None] | None = None  # callbacks that receive the tokens so far
+    on_progress: Callable[[Progress], None] | None = None  # called with tokens as they are decoded
 
     @property
     def length(self) -> int:
@@ -84,7 +84,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Join:
-    """Decode a prompt as soon as a row is free; `streaming`: report its tokens at every step."""
+    """Decode a prompt as soon as a row is free; `streaming`: report its tokens step by step."""
 
     key: int
     prompt: Prompt
@@ -129,9 +129,7 @@ class Report:
 
     joined: list[Joined] = field(default_factory=list)
     steps: list[tuple[int, float]] = field(default_factory=list)  # (rows, seconds)
-    written: dict[int, list[int]] = field(
-        default_factory=dict
-    )  # all tokens so far of streaming rows
+    written: list[tuple[int, Progress]] = field(default_factory=list)  # of streaming rows, by key
     finished: list[Finished] = field(default_factory=list)
     failed: list[int] = field(default_factory=list)  # rows under way when the engine raised
     crowded: list[int] = field(default_factory=list)  # rows that its memory does not hold

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from random import Random
 
-from engine.contracts import Answer, Hypothesis, Prompt, Tokens
+from engine.contracts import Answer, Hypothesis, Progress, Prompt, Tokens
 from engine.echo import EchoEngine
 from engine.tokens import TextCodec
 from equations import work
@@ -93,6 +93,21 @@ class RightEngine(EchoEngine):
         return self._codec.encode(text)[:-1]
 
 
+def answer_ids(codec: TextCodec, text: str) -> list[int]:
+    """Return the tokens of an answer with this text, without the end token."""
+    return list(codec.encode(text)[:-1])
+
+
+def doubtful_answer(codec: TextCodec) -> Hypothesis:
+    """Return the answer 5, whose quotient is the most uncertain, and after it the answer itself.
+
+    The runners-up there are the quotient 1 and the answer 4.
+    """
+    tokens = answer_ids(codec, "x0: q1=0 q0=5")
+    runners_up = [*answer_ids(codec, "k0: q0=1 q0=4"), tokens[0]]
+    return Hypothesis(tokens, [-0.01, -0.5, -0.2, -0.01], runners_up, [-9.0, -0.9, -3.0, -9.0])
+
+
 class WritingEngine(EchoEngine):
     """Echoes texts with the settings that show in an answer, and log-probabilities by rule.
 
@@ -114,13 +129,16 @@ class WritingEngine(EchoEngine):
     def join(self, prompts: Mapping[Hashable, Prompt]) -> None:
         super().join(prompts)
         self.joined += prompts.values()
+        for key, prompt in prompts.items():
+            self._steps_left[key] = len(self._hypothesis(prompt, 0).logprobs)
 
-    def written(self, key: Hashable) -> list[int]:
+    def written(self, key: Hashable, since: int) -> Progress:
         prompt = self._prompts[key]
         if prompt.rows > 1:
-            return []
-        steps = len(prompt.source) - self._steps_left[key]
-        return self._hypothesis(prompt, 0).tokens[:steps]
+            return Progress([], [], [])
+        whole = self._hypothesis(prompt, 0)
+        decoded = slice(since, len(whole.logprobs) - self._steps_left[key])
+        return Progress(whole.tokens[decoded], whole.logprobs[decoded], whole.alternatives[decoded])
 
     def _answer_of(self, prompt: Prompt) -> Answer:
         count = prompt.decoding.num_return_sequences

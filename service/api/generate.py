@@ -23,14 +23,14 @@ from service.api.record import record_of
 from service.api.routes import PROBLEMS
 from service.api.schemas import BatchProblem, ModelName
 from service.errors import ServiceError
-from service.generating.generator import Piece
+from service.generating.unfinished import Ending, Piece
 from service.generating.written import Written
 
 router = APIRouter(tags=["generate"])
 _EVENTS = {
     "description": "The whole; for `texts`, `results`; with `stream` events: data with a `text` "
-    "for each piece, then `done` with what is answered without `stream`, or `error` with a "
-    "problem.",
+    "for each piece, and with `logprobs` its `token_logprobs`, then `done` with what is answered "
+    "without `stream`, or `error` with a problem.",
     "content": {"text/event-stream": {}},
 }
 
@@ -84,11 +84,12 @@ class _Form:
             return GenerateAnswer.in_place(self.answer(outcome))
         return BatchProblem.in_place(problem_of(outcome, self._request_id))
 
-    def events(self, _: int, item: Piece | Written) -> Iterator[bytes]:
-        if isinstance(item, Written):
-            yield event(self.answer(item), "done")
-        else:
-            yield event(TextPiece(text=item.text))
+    def events(self, _: int, item: Piece | Ending) -> Iterator[bytes]:
+        piece = item.rest if isinstance(item, Ending) else item
+        if piece.text or piece.tokens:
+            yield event(TextPiece.of(piece, with_tokens=self._with_tokens))
+        if isinstance(item, Ending):
+            yield event(self.answer(item.written), "done")
 
     def end(self) -> Iterator[bytes]:
         yield from ()

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, StrictBool, model_validator
 from engine.contracts import FinishReason
 from service.api.generation import GenerationSettings
 from service.api.schemas import BatchProblem, ModelName, Strict, TimeoutMs, TimingMs, is_none
+from service.generating.unfinished import Piece
 from service.generating.written import Written, WrittenText, WrittenToken
 
 
@@ -139,6 +140,16 @@ class TextPiece(BaseModel):
     """A piece of a text that is still being generated."""
 
     text: str
+    token_logprobs: list[Token] | None = Field(
+        None,
+        exclude_if=is_none,
+        description="With `logprobs`: the tokens whose text ends in this piece.",
+    )
+
+    @classmethod
+    def of(cls, piece: Piece, *, with_tokens: bool) -> TextPiece:
+        tokens = [Token.of(token) for token in piece.tokens]
+        return cls(text=piece.text, token_logprobs=tokens if with_tokens else None)
 
 
 def _fields(written: WrittenText, *, with_tokens: bool) -> dict[str, Any]:

@@ -127,11 +127,6 @@ class GenerationSettings(DecodingSettings):
     def settings(self) -> dict[str, Any]:
         return super().settings() | {"top_logprobs": self.logprobs}
 
-    @property
-    def wants_tokens(self) -> bool:
-        """Return whether the answer has its tokens one by one."""
-        return self.logprobs is not None
-
     def cut_at(self, longest: int) -> int | None:
         """Return the tokens to which a text is cut; `None`: to none. `longest` is the model's."""
         if self.truncate is None or self.truncate is False:
@@ -147,9 +142,11 @@ def requests_of(
     *,
     field: str = "",
     known_only: bool = False,
+    details: bool = False,
 ) -> list[GenerationRequest]:
     """Return a request for each of `sources`, with the settings of `body` and then `changes`.
 
+    With `logprobs` or `details` the answers have their tokens one by one.
     Each has a seed of its own where none is given. Errors of one of several name its place in
     `field` of the body. Raises the errors of `Generator.decoding`, and
     `LimitExceeded` for more sources than a request may have.
@@ -167,7 +164,7 @@ def requests_of(
             forced=forced,
             truncate=truncate,
             known_only=known_only,
-            details=body.wants_tokens,
+            details=details or body.logprobs is not None,
             place=f"{field}.{index}" if named else "",
         )
         for index, source in enumerate(sources)

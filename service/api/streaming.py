@@ -14,18 +14,18 @@ from service.api.disconnect import while_connected
 from service.api.events import EventStream
 from service.api.record import record_of
 from service.errors import DeadlineExceeded, ServiceError
-from service.generating.generator import GenerationRequest, Piece
-from service.generating.written import Written
+from service.generating.generator import GenerationRequest
+from service.generating.unfinished import Ending, Piece
 from service.runtime import Runtime
 
-_Item = Piece | Written
+_Item = Piece | Ending
 
 
 class EventForm(Protocol):
     """The form of an API's events. `index` is that of the text."""
 
-    def events(self, index: int, item: Piece | Written) -> Iterator[bytes]:
-        """Yield the events for a piece of a text, or for its whole answer after the last piece."""
+    def events(self, index: int, item: Piece | Ending) -> Iterator[bytes]:
+        """Yield the events for a piece of a text, or for its rest with the whole answer."""
         ...
 
     def end(self) -> Iterator[bytes]:
@@ -59,8 +59,8 @@ async def _events(
         try:
             async with aclosing(merged(streams)) as news:
                 async for index, item in news:
-                    if isinstance(item, Written):
-                        record.timings = item.timings
+                    if isinstance(item, Ending):
+                        record.timings = item.written.timings
                     for event in form.events(index, item):
                         yield event
                         begun = True

@@ -118,12 +118,33 @@ _COMPLETIONS = (
     ),
 )  # fmt: skip
 _MODELS = [Example("models", "The bundled model", 200, {"object": "list", "data": [_SERVED]})]
+_HUB_STREAM = (
+    {
+        "index": 1,
+        "token": {"id": 3, "text": "x0:", "logprob": -0.001079, "special": False},
+        "generated_text": None, "details": None,
+    },
+    {
+        "index": 2,
+        "token": {"id": 871, "text": " x3~0^0", "logprob": -0.00478, "special": False},
+        "generated_text": "x0: x3~0^0",
+        "details": {
+            "finish_reason": "length", "generated_tokens": 2, "input_length": 5, "seed": None,
+        },
+    },
+)  # fmt: skip
 _HUB_TEXT = dict.fromkeys(("generated_text", "summary_text", "translation_text"), _CUT["text"])
 _HUB = (
     Example(
         "inputs", "The first three tokens", 200,
         [_HUB_TEXT],
         {"inputs": _PROMPT, "parameters": {"max_new_tokens": 3}},
+    ),
+    Example(
+        "stream", "The first two tokens as they are written", 200,
+        "".join(f"data: {json.dumps(one, separators=(',', ':'))}\n\n" for one in _HUB_STREAM),
+        {"inputs": _PROMPT, "parameters": {"max_new_tokens": 2}, "stream": True},
+        "text/event-stream",
     ),
     Example(
         "not_supported", "A parameter that the service has not", 422,

@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from itertools import count
 
-from engine.contracts import Prompt
+from engine.contracts import Progress, Prompt
 from service.admission import Admission
 from service.batching.cache import AnswerCache
 from service.batching.policy import BatchLimits
@@ -169,8 +169,8 @@ class Batcher:
 
     async def stream(
         self, prompt: Prompt, timeout_s: float, *, wait: bool = False
-    ) -> AsyncGenerator[list[int] | Answered, None]:
-        """Yield the tokens so far whenever there are more, and last the answer.
+    ) -> AsyncGenerator[Progress | Answered, None]:
+        """Yield the next tokens as they are decoded, and last the whole answer.
 
         `wait`, and what is raised, are as in `submit`. Closing the iterator discards the job.
         """
@@ -179,13 +179,13 @@ class Batcher:
             self._observer.reused("cached")
             yield Answered(known, Timings(0.0, 0.0))
             return
-        news: asyncio.Queue[list[int] | None] = asyncio.Queue()
-        job = self._admit(prompt, None if wait else timeout_s, on_tokens=news.put_nowait)
+        news: asyncio.Queue[Progress | None] = asyncio.Queue()
+        job = self._admit(prompt, None if wait else timeout_s, on_progress=news.put_nowait)
         reply = self._reply(job, timeout_s)
         reply.add_done_callback(lambda _: news.put_nowait(None))
         try:
-            while (tokens := await news.get()) is not None:
-                yield tokens
+            while (progress := await news.get()) is not None:
+                yield progress
             yield reply.result()
         finally:
             reply.cancel()
@@ -194,7 +194,7 @@ class Batcher:
         self,
         prompt: Prompt,
         timeout_s: float | None,
-        on_tokens: Callable[[list[int]], None] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
     ) -> Job:
         """Queue a new job. Raises `Overloaded`, also for a `timeout_s` that would be missed, and
         `LimitExceeded` for more rows than an engine has.
@@ -204,7 +204,7 @@ class Batcher:
                 f"{prompt.rows} beams or samples; an engine decodes at most {self._max_rows} rows"
             )
         self.admission.require_capacity(timeout_s)
-        job = Job(next(self._keys), prompt, [], enqueued_s=self._clock(), on_tokens=on_tokens)
+        job = Job(next(self._keys), prompt, [], enqueued_s=self._clock(), on_progress=on_progress)
         if not self._queue.put(job):
             raise self.admission.queue_full()
         self._under_way.add(job)

@@ -212,7 +212,7 @@ class EngineSupervisor:
             self._must_report, self._silent_checks = True, 0  # before, it had nothing to report
         self._jobs |= {job.key: job for job in jobs}
         self._rows += sum(job.rows for job in jobs)
-        self._host.order([Join(job.key, job.prompt, job.on_tokens is not None) for job in jobs])
+        self._host.order([Join(job.key, job.prompt, job.on_progress is not None) for job in jobs])
 
     def withdraw(self, job: Job) -> None:
         """Take back a job that no caller waits for; do nothing for a job of another engine."""
@@ -228,9 +228,9 @@ class EngineSupervisor:
     def _on_report(self, report: Report) -> None:
         self._silent_checks = 0
         self._count(report)
-        for key, tokens in report.written.items():
-            if (job := self._jobs.get(key)) is not None and job.on_tokens is not None:
-                job.on_tokens(tokens)
+        for key, progress in report.written:
+            if (job := self._jobs.get(key)) is not None and job.on_progress is not None:
+                job.on_progress(progress)
         for finished in report.finished:
             job = self._pop(finished.key)
             if job is None:

@@ -9,19 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from engine.bundle import Manifest
-from engine.contracts import GREEDY, Decoding, Hypothesis, Prompt
+from engine.contracts import GREEDY, Decoding, Hypothesis, Progress, Prompt
 from engine.tokens import TextCodec
 from service.contracts import Answered, Submit
 from service.errors import InvalidSetting, LimitExceeded, UnknownText
 from service.generating.settings import decoding_of
 from service.generating.source import Source, longer_than, read_text, read_tokens
-from service.generating.written import (
-    Written,
-    WrittenText,
-    shown_so_far,
-    written_text,
-    written_tokens,
-)
+from service.generating.unfinished import Ending, Piece, Unfinished
+from service.generating.written import Written, WrittenText, written_text, written_tokens
 
 
 class Stream(Protocol):
@@ -29,7 +24,7 @@ class Stream(Protocol):
 
     def __call__(
         self, prompt: Prompt, timeout_s: float, *, wait: bool
-    ) -> AsyncGenerator[list[int] | Answered, None]: ...
+    ) -> AsyncGenerator[Progress | Answered, None]: ...
 
 
 @dataclass(frozen=True)
@@ -43,14 +38,6 @@ class GenerationRequest:
     known_only: bool = False  # reject a text with parts that the vocabulary does not have
     details: bool = False  # answer with the tokens one by one
     place: str = ""  # of the source in what the caller sent, which errors of the source name
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A piece of a text that is still being written, and the tokens that it comes from."""
-
-    text: str
-    ids: tuple[int, ...]
 
 
 class Generator:
@@ -129,28 +116,22 @@ class Generator:
 
     async def stream(
         self, request: GenerationRequest, *, timeout_s: float, wait: bool = False
-    ) -> AsyncGenerator[Piece | Written, None]:
-        """Yield the pieces of the text as they are decoded, and last the whole answer.
+    ) -> AsyncGenerator[Piece | Ending, None]:
+        """Yield the pieces of the text as they are decoded, and last the rest and the whole answer.
 
-        Several answers, and those of beams, are known at the end alone: the best is one piece.
+        Several answers, and those of beams, are known at the end alone.
         Raises the errors of `generate`, before the first piece or between two; `wait` as there.
         """
-        started_s, shown, ids = time.perf_counter(), "", 0
+        started_s = time.perf_counter()
         source, prompt = self._read(request)
-        begun = len(self._codec.decode(prompt.forced))
+        unfinished = Unfinished(self._codec, prompt, details=request.details)
         async with aclosing(self._stream(prompt, timeout_s, wait=wait)) as news:
             async for item in news:
                 if isinstance(item, Answered):
                     whole = self._written(item, request, source, prompt, started_s)
-                    text, tokens = whole.best.text, list(whole.best.ids)
-                else:
-                    text, tokens = self._codec.decode(item), item
-                    text = shown_so_far(text, request.decoding.stop, begun)
-                if len(text) > len(shown) and text.startswith(shown):
-                    yield Piece(text[len(shown) :], tuple(tokens[ids:]))
-                    shown, ids = text, len(tokens)
-                if isinstance(item, Answered):
-                    yield whole
+                    yield unfinished.ending(whole)
+                elif (piece := unfinished.piece(item)) is not None:
+                    yield piece
 
     def _read(self, request: GenerationRequest) -> tuple[Source, Prompt]:
         try:
@@ -199,5 +180,9 @@ class Generator:
         text = written_text(self._codec, hypothesis, forced=forced, stops=stops)
         if not request.details:
             return text
-        tokens = written_tokens(self._codec, hypothesis, forced=forced, end=self._end)
-        return replace(text, tokens=tokens)
+        ids = [*hypothesis.tokens, self._end] if hypothesis.ended else hypothesis.tokens
+        whole = Progress(ids, hypothesis.logprobs, hypothesis.alternatives)
+        tokens = written_tokens(self._codec, (), whole, forced=forced)
+        if hypothesis.ended:
+            tokens[-1] = replace(tokens[-1], ends=True)
+        return replace(text, tokens=tuple(tokens))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.contracts import Choice, FinishReason, Hypothesis
+from engine.contracts import Choice, FinishReason, Hypothesis, Progress
 from engine.tokens import TextCodec
 from service.contracts import Timings
 from service.generating.source import Source
@@ -32,6 +32,7 @@ class WrittenToken:
     text: str
     logprob: float | None  # None for a token of the prefix
     top: tuple[Candidate, ...]  # the likeliest tokens of this position, best first
+    ends: bool = False  # the end token, which is no part of the text
 
 
 @dataclass(frozen=True)
@@ -83,18 +84,25 @@ def written_text(
 
 
 def written_tokens(
-    codec: TextCodec, hypothesis: Hypothesis, *, forced: int, end: int
-) -> tuple[WrittenToken, ...]:
-    """Return the tokens of `hypothesis` one by one; `end` is the id of the end token."""
-    ids = [*hypothesis.tokens, end] if hypothesis.ended else hypothesis.tokens
-    tops = hypothesis.alternatives or [[]] * len(ids)
-    logprobs = [None] * forced + hypothesis.logprobs[forced:]
-    return tuple(
-        WrittenToken(id_, text, logprob, _candidates(codec, ids[:index], top))
-        for index, (id_, text, logprob, top) in enumerate(
-            zip(ids, token_texts(codec, ids), logprobs, tops, strict=True)
+    codec: TextCodec, before: Sequence[int], progress: Progress, *, forced: int
+) -> list[WrittenToken]:
+    """Return the tokens of `progress` one by one, which follow those of `before`.
+
+    The first `forced` of all are the prefix.
+    """
+    ids = [*before, *progress.tokens]
+    tops = progress.alternatives or [[]] * len(progress.tokens)
+    return [
+        WrittenToken(
+            ids[at],
+            _added(codec, ids[:at], ids[at]),
+            logprob if at >= forced else None,
+            _candidates(codec, ids[:at], top),
         )
-    )
+        for at, (logprob, top) in enumerate(
+            zip(progress.logprobs, tops, strict=True), start=len(before)
+        )
+    ]
 
 
 def token_texts(codec: TextCodec, ids: Sequence[int]) -> list[str]:

@@ -59,7 +59,7 @@ class DecodeLoop:
         # The engine time of a hypothetical row that was in every step: the sum of each step's time
         # divided by its rows. The engine time of a real row is the difference of two values.
         self._row_s = 0.0
-        self._streaming: set[int] = set()
+        self._streaming: dict[int, int] = {}  # the tokens that were reported, by key
         self._report = Report()
         self._reported_s = clock()
 
@@ -103,10 +103,10 @@ class DecodeLoop:
                 return
             self._waiting[order.key] = order.prompt
             if order.streaming:
-                self._streaming.add(order.key)
+                self._streaming[order.key] = 0
         else:
             self._waiting.pop(order.key, None)
-            self._streaming.discard(order.key)
+            self._streaming.pop(order.key, None)
             if (row := self._under_way.pop(order.key, None)) is not None:
                 self._engine.leave([order.key])
                 self._report.withdrawn_s.append(self._row_s - row.row_s_before)
@@ -125,8 +125,7 @@ class DecodeLoop:
             self._row_s += (now_s - started_s) / rows if rows else 0.0
             for key, answer in finished.items():
                 self._finish(key, answer, now_s)
-            for key in self._streaming & self._under_way.keys():
-                self._report.written[key] = self._engine.written(key)
+            self._read_along()
         except OutOfMemory as error:
             self._report.crowded += self._lose_all()
             self._room.exceeded()
@@ -139,10 +138,19 @@ class DecodeLoop:
         self._room.sufficed(rows)
         self._report.steps.append((rows, now_s - started_s))
 
+    def _read_along(self) -> None:
+        """Report what streaming rows have decoded since the last step."""
+        for key in self._streaming.keys() & self._under_way.keys():
+            progress = self._engine.written(key, self._streaming[key])
+            if progress.tokens:
+                self._report.written.append((key, progress))
+                self._streaming[key] += len(progress.tokens)
+
     def _lose_all(self) -> list[int]:
         """Give up all rows; return the keys of their prompts."""
         lost = list(self._under_way)
-        self._streaming -= self._under_way.keys()
+        for key in lost:
+            self._streaming.pop(key, None)
         self._under_way.clear()
         self._engine.clear()
         return lost
@@ -170,7 +178,7 @@ class DecodeLoop:
     def _finish(self, key: object, answer: Answer, now_s: float) -> None:
         assert isinstance(key, int), "a row without a prompt: this is a bug"
         row = self._under_way.pop(key)
-        self._streaming.discard(key)
+        self._streaming.pop(key, None)
         engine_s = self._row_s - row.row_s_before
         self._report.finished.append(
             Finished(key, answer, row.joined_s, row.encoded_s, now_s, engine_s)

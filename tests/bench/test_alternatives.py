@@ -10,9 +10,10 @@ import pytest
 
 from bench.alternatives import Bench, main
 from engine.bundle import TOKENIZER
-from engine.contracts import Answer, Decoding, Hypothesis, Prompt
+from engine.contracts import Answer, Decoding, Prompt
 from engine.echo import EchoEngine, hypothesis
 from engine.tokens import TextCodec
+from tests.fakes import answer_ids, doubtful_answer
 from training import data
 
 MENDED, RIGHT, HOPELESS = "Solve 3*x = 12 for x.", "Solve 2*x = 10 for x.", "Solve 4*x = 12 for x."
@@ -27,16 +28,11 @@ class Stubborn(EchoEngine):
         self._codec = codec
 
     def _answer_of(self, prompt: Prompt) -> Answer:
-        further = [hypothesis(self._ids("x0: q0=4"))] * prompt.decoding.num_return_sequences
-        return Answer(tuple(further) if prompt.forced else (self._first(), *further[1:]))
-
-    def _first(self) -> Hypothesis:
-        tokens = self._ids("x0: q1=0 q0=5")
-        runners_up = [*self._ids("k0: q0=1 q0=4"), tokens[0]]
-        return Hypothesis(tokens, [-0.01, -0.5, -0.2, -0.01], runners_up, [-9.0, -0.9, -3.0, -9.0])
-
-    def _ids(self, text: str) -> list[int]:
-        return list(self._codec.encode(text)[:-1])
+        four = hypothesis(answer_ids(self._codec, "x0: q0=4"))
+        further = [four] * prompt.decoding.num_return_sequences
+        return Answer(
+            tuple(further) if prompt.forced else (doubtful_answer(self._codec), *further[1:])
+        )
 
 
 @pytest.fixture

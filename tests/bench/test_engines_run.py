@@ -137,13 +137,24 @@ def test_engines_with_wrong_answers_or_no_interpreter_are_excluded(
     assert said[-1].startswith("stream-70 left out")
 
 
-def test_an_engine_that_nearly_never_answers_as_pytorch_is_excluded_in_any_precision(
+def test_an_engine_in_int8_is_excluded_where_its_answers_are_wrong_from_the_start(
     workload: Workload, tmp_path: Path
 ) -> None:
-    wrong = replace(workload, answers=[[3]] * len(workload.answers))
-    comparison = compare(wrong, tmp_path, [])
-    try:
-        comparison.admit(in_repository([Layout(1, 1)])[2])
-    finally:
-        comparison.close()
-    assert comparison.results.excluded == {"ours-int8": "answers 20 of 20 differently"}
+    rounded = in_repository([Layout(1, 1)])[2]
+    late = replace(workload, answers=[[*answer[:-1], 3] for answer in workload.answers])
+    found = {}
+    for name, wrong in (
+        ("all", replace(workload, answers=[[3]] * len(workload.answers))),
+        ("late", late),
+    ):
+        comparison = compare(wrong, tmp_path / name, [])
+        try:
+            comparison.admit(rounded)
+        finally:
+            comparison.close()
+        found[name] = comparison.results
+    assert found["all"].excluded == {
+        "ours-int8": "writes only 0.0% of the tokens before another than PyTorch's"
+    }
+    assert not found["late"].excluded
+    assert found["late"].agreement == {"ours-int8": 0.0}

@@ -7,37 +7,20 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import torch
 from transformers import T5ForConditionalGeneration
 
-from engine.bundle import Limits, load_manifest
+from engine.bundle import load_manifest
 from engine.ort import OrtModel
-from model_export.assembly import Identity, texts_of
-from model_export.bundle import write_bundle
 from tests.conftest import shared_folder
-from tests.training.flan import characters, write_flan
+from tests.writer import write_writer
 
 SOURCES = Path(__file__).resolve().parents[2] / "engine/kernels/cuda"
-COLUMNS = 12  # the most tokens of an answer
-_SIZE = 103  # of the tokenizer
 
 
 @pytest.fixture(scope="session")
 def writer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the two."""
-
-    def fill(folder: Path) -> None:
-        checkpoint = write_flan(folder / "checkpoint", characters(), _SIZE, num_decoder_layers=2)
-        model = T5ForConditionalGeneration.from_pretrained(checkpoint)
-        with torch.no_grad():
-            model.lm_head.weight *= 8.0  # answers differ, and their ends too
-            model.shared.weight *= 2.0
-        model.save_pretrained(checkpoint)
-        identity = Identity("writer", "1", "none", "text", Limits(64, COLUMNS), {"seed": 0})
-        sources = texts_of(["some", "texts to compare on"], checkpoint)
-        write_bundle(checkpoint, folder / "bundle", identity, sources, lambda _: "card")
-
-    return shared_folder(tmp_path_factory, "writer", fill)
+    return shared_folder(tmp_path_factory, "writer", write_writer)
 
 
 @pytest.fixture(scope="session")

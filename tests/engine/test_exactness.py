@@ -15,7 +15,7 @@ from transformers import T5ForConditionalGeneration
 from engine.contracts import Answer, Decoding, Prompt
 from engine.ort import OrtEngine, OrtModel
 from model_export.reference_decoding import Reference, reference_answers
-from tests.engine.conftest import COLUMNS
+from tests.writer import COLUMNS
 
 EOS, TOKENS = 1, range(3, 103)
 Expected = Callable[[Prompt], list[Reference]]

@@ -10,7 +10,7 @@ import pytest
 from engine.contracts import Decoding, Prompt
 from engine.generate import generate
 from engine.ort import OrtEngine, OrtModel
-from tests.engine.conftest import COLUMNS
+from tests.writer import COLUMNS
 
 EOS = 1
 SOURCE = (20, 30, 40, EOS)

@@ -165,4 +165,7 @@ def test_what_is_written_so_far(model: OrtModel) -> None:
     engine.join({"other": Prompt((2700, EOS)), "this": Prompt(source)})
     for steps in range(1, len(greedy.tokens)):
         engine.step()
-        assert engine.written("this") == greedy.tokens[:steps]
+        for since in range(steps + 1):
+            tokens, logprobs, _ = engine.written("this", since)
+            assert tokens == greedy.tokens[since:steps]
+            assert logprobs == greedy.logprobs[since:steps]

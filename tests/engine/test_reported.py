@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from dataclasses import replace
+
 import pytest
 import torch
 from transformers import T5ForConditionalGeneration
 
-from engine.contracts import Decoding, FinishReason, Hypothesis, Prompt
+from engine.contracts import Answer, Decoding, FinishReason, Hypothesis, Progress, Prompt
 from engine.generate import generate
 from engine.ort import OrtEngine, OrtModel
 
@@ -93,3 +96,46 @@ def test_a_prefix_does_not_stop_its_answer(writer_engine: OrtModel) -> None:
     prefix = writer_engine.decode(forced)
     found = best(writer_engine, Decoding(min_new_tokens=5, stop=(prefix[0],)), forced)
     assert len(found.tokens) > 3
+
+
+@pytest.mark.parametrize(
+    "decoding",
+    [
+        Decoding(),
+        Decoding(top_logprobs=3),
+        Decoding(do_sample=True, seed=4, temperature=3.0),
+        Decoding(do_sample=True, seed=4, top_k=5, top_logprobs=2),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("forced", [(), (50, 60)])
+def test_what_is_decoded_so_far_is_reported_as_at_the_end(
+    writer_engine: OrtModel, decoding: Decoding, forced: tuple[int, ...]
+) -> None:
+    engine = OrtEngine(writer_engine, rows=2)
+    engine.join({"other": Prompt((60, EOS)), "this": Prompt(SOURCE, forced, decoding)})
+    read = Progress([], [], [])
+    finished: dict[Hashable, Answer] = {}
+    while "this" not in finished:
+        finished |= engine.step()
+        if "this" not in finished:
+            new = engine.written("this", len(read.tokens))
+            assert len(new.tokens) == 1
+            read = Progress(*(one + more for one, more in zip(read, new, strict=True)))
+    whole, count = finished["this"].best, len(read.tokens)
+    assert count == len(whole.logprobs) - 1
+    assert read.tokens == whole.tokens[:count]
+    assert read.logprobs == pytest.approx(whole.logprobs[:count], abs=0, nan_ok=True)
+    assert read.alternatives == whole.alternatives[:count]
+
+
+@pytest.mark.parametrize(
+    "decoding", [Decoding(num_beams=2), Decoding(do_sample=True, seed=1, num_return_sequences=2)]
+)
+def test_nothing_is_certain_of_several_rows_before_their_end(
+    writer_engine: OrtModel, decoding: Decoding
+) -> None:
+    engine = OrtEngine(writer_engine, rows=2)
+    engine.join({"this": Prompt(SOURCE, (), replace(decoding, min_new_tokens=5))})
+    engine.step()
+    assert engine.written("this", 0) == Progress([], [], [])

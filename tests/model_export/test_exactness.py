@@ -69,7 +69,9 @@ def test_settings_are_chosen_by_the_beginning_of_their_names(
     asked = ["parity", *folders, "--texts", str(file), "--settings"]
     assert main([*asked, "greedy, "]) == 0
     found = [json.loads(line)["settings"] for line in capsys.readouterr().out.splitlines()]
-    assert found == ["greedy, repetition penalty", "greedy, no repeated trigram"]
+    assert found == [
+        "greedy, repetition penalty", "greedy, no repeated trigram", "greedy, 6 tokens at least",
+    ]  # fmt: skip
     assert main([*asked, "9 beams"]) == 1
     assert "--settings '9 beams': expected the beginning of one of greedy, " in (
         capsys.readouterr().err

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Hashable
 
 import pytest
 
-from engine.contracts import Answer, Decoding, Engine, Prompt, Tokens
+from engine.contracts import Answer, Decoding, Engine, Progress, Prompt, Tokens
 from engine.echo import EchoEngine, hypothesis
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
@@ -607,7 +607,7 @@ def test_a_stream_tells_the_tokens_as_they_are_written() -> None:
         *pieces, answer = heard
         assert isinstance(answer, Answered)
         assert answer.hypothesis.tokens == [5, 6, 7]
-        assert pieces == [[5], [5, 6]]
+        assert pieces == [Progress([5], [0.0], []), Progress([6], [0.0], [])]
 
     run(scenario, EchoEngine())
 
@@ -615,7 +615,7 @@ def test_a_stream_tells_the_tokens_as_they_are_written() -> None:
 def test_closing_a_stream_frees_its_row() -> None:
     async def scenario(batcher: Batcher, _: Remembering) -> None:
         stream = batcher.stream(Prompt((1,) * 1_000_000), LONG_S)
-        assert await anext(stream) == [1]
+        assert await anext(stream) == Progress([1], [0.0], [])
         await stream.aclose()
         assert (await batcher.submit(Prompt((2,)), LONG_S)).hypothesis.tokens == [2]
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from engine.bundle import TOKENIZER, load_manifest
-from engine.contracts import Hypothesis
+from engine.contracts import Hypothesis, Progress
 from engine.echo import EchoEngine
 from engine.tokens import TextCodec
 from equations.formats import FORMATS
@@ -114,12 +114,9 @@ def test_a_model_of_another_task_has_no_solve(bundle: Path, tmp_path: Path) -> N
 class Endless(EchoEngine):
     """Writes one of its source's tokens after the other, and comes to no end."""
 
-    def written(self, key: Hashable) -> list[int]:
-        steps = self.steps = self.steps + 1
-        prompt = self._prompts[key]
-        return [prompt.source[step % (len(prompt.source) - 1)] for step in range(steps)]
-
-    steps = 0
+    def written(self, key: Hashable, since: int) -> Progress:
+        source = self._prompts[key].source
+        return Progress([source[since % (len(source) - 1)]], [0.0], [])
 
     def step(self) -> dict[Hashable, Hypothesis]:
         return {}

@@ -309,3 +309,30 @@ def test_the_limits_of_texts_hold(bundle: Path) -> None:
         assert "a batch takes at most 3" in problem(response, 422)["detail"]
 
     serve_text(bundle, scenario, knobs={"max_batch_questions": 3})
+
+
+def test_a_stream_has_the_tokens_of_its_pieces_where_asked(bundle: Path) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        for settings in (
+            {},
+            {"stop": "se is smart"},
+            {"stop": "use is"},
+            {"max_new_tokens": 2},
+            {"prefix": "So: "},
+            {"num_beams": 2},
+            {"do_sample": True, "seed": 2},
+        ):
+            for count in (0, 2):
+                body = {"text": TEXT, "stream": True, "logprobs": count, **settings}
+                response = await client.post("/generate", json=body)
+                *pieces, (name, last) = events(response.text)
+                assert name == "done"
+                assert "".join(piece["text"] for _, piece in pieces) == last["text"]
+                tokens = [token for _, piece in pieces for token in piece["token_logprobs"]]
+                assert tokens == last["token_logprobs"]
+                assert {len(token["top"]) for token in tokens} == {count}
+        assert len(pieces) > 1
+        without = await client.post("/generate", json={"text": TEXT, "stream": True})
+        assert {tuple(piece) for _, piece in events(without.text)[:-1]} == {("text",)}
+
+    serve_text(bundle, scenario)

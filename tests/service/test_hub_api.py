@@ -136,6 +136,42 @@ def test_a_stream_has_the_pieces_and_last_the_whole(bundle: Path) -> None:
     ask(bundle, calls)
 
 
+STREAMED: list[tuple[dict[str, Any], str]] = [
+    ({}, "eos_token"),
+    ({"max_new_tokens": 3}, "length"),
+    ({"stop": ["use is"]}, "stop_sequence"),
+    # The end of its last token might begin the stop text, and is held back until the end.
+    ({"stop": ["ll x"], "max_new_tokens": 4}, "length"),
+    ({"top_n_tokens": 2}, "eos_token"),
+    ({"do_sample": True, "seed": 2}, "eos_token"),
+]
+
+
+@pytest.mark.parametrize(("parameters", "reason"), STREAMED)
+def test_a_stream_has_an_event_for_each_token(
+    bundle: Path, parameters: dict[str, Any], reason: str
+) -> None:
+    """The last token comes with the whole text; only the end token is special."""
+
+    def calls(client: InferenceClient) -> None:
+        whole = client.text_generation(TEXT, details=True, **parameters)
+        found = list(client.text_generation(TEXT, details=True, stream=True, **parameters))
+        assert [one.index for one in found] == list(range(1, len(found) + 1))
+        assert [(one.token.id, one.token.logprob, one.token.special) for one in found] == [
+            (one.id, one.logprob, one.special) for one in whole.details.tokens
+        ]
+        assert "".join(one.token.text for one in found) == whole.generated_text
+        assert {one.generated_text for one in found[:-1]} == {None}
+        last = found[-1]
+        assert last.generated_text == whole.generated_text
+        assert last.details.finish_reason == whole.details.finish_reason == reason
+        assert last.token.special == (reason == "eos_token")
+        count = parameters.get("top_n_tokens", 0)
+        assert {len(one.top_tokens or []) for one in found} == {count}
+
+    ask(bundle, calls)
+
+
 def test_errors_are_those_that_the_client_knows(bundle: Path, tmp_path: Path) -> None:
     key, line = new_key("someone")
     (tmp_path / "keys").write_text(line)
@@ -201,7 +237,6 @@ def test_a_body_that_does_not_fit_says_where(bundle: Path) -> None:
         {"inputs": TEXT, "parameters": {"beams": 2}},
         {"inputs": TEXT, "parameters": {"generate_parameters": {"prefix": "x"}}},
         {"inputs": TEXT, "stream": True, "parameters": {"best_of": 2, "do_sample": True}},
-        {"inputs": TEXT, "stream": True, "parameters": {"details": True, "top_n_tokens": 2}},
         {"inputs": TEXT, "parameters": {"top_n_tokens": 2}},
         {"inputs": TEXT, "parameters": {"best_of": 2, "num_return_sequences": 2}},
         {"inputs": TEXT, "parameters": {"watermark": True}},
@@ -216,12 +251,11 @@ def test_a_body_that_does_not_fit_says_where(bundle: Path) -> None:
     assert said[3] == "parameters.beams: Extra inputs are not permitted"
     assert said[4].startswith("parameters.generate_parameters.prefix: Extra")
     assert said[5].startswith("stream is for one answer")
-    assert said[6] == "top_n_tokens cannot be streamed; expected stream false"
-    assert said[7] == "parameters: top_n_tokens has no effect without details"
-    assert said[8].startswith("parameters: best_of returns one answer")
-    assert said[9] == "parameters.watermark: not supported; expected false or null"
-    assert said[10] == "inputs.1: the text is empty; expected something to read before its end"
-    assert said[11] == "inputs: expected a text or a list of them, none empty"
+    assert said[6] == "parameters.top_n_tokens has no effect without details or stream"
+    assert said[7].startswith("parameters: best_of returns one answer")
+    assert said[8] == "parameters.watermark: not supported; expected false or null"
+    assert said[9] == "inputs.1: the text is empty; expected something to read before its end"
+    assert said[10] == "inputs: expected a text or a list of them, none empty"
 
 
 def test_a_full_queue_is_overload(bundle: Path) -> None:

@@ -335,6 +335,29 @@ def test_a_deadline_that_passes_fails_the_whole_request(bundle: Path) -> None:
     serve(bundle, scenario, engine=engine)
 
 
+def test_the_verdict_tells_a_long_question_from_a_slip(bundle: Path) -> None:
+    long = "1234567890123*x = 5"
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        refused = await client.post("/solve", json={"question": long})
+        assert refused.json()["type"].endswith("too-long-for-model")
+        found = outputs(await client.post(INFER, json=question(long, "3x + = 20")))
+        assert found["verdict"] == ["too_long", "not_understood"]
+        assert found["reason"][0] == "the model does not read a number of 13 digits, over 12"
+
+    serve(bundle, scenario)
+
+
+def test_a_text_with_nothing_to_read_is_rejected(bundle: Path) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        body = question(TEXT, " ", name="text")
+        found = outputs(await client.post(f"/v2/models/{NAME}/infer", json=body))
+        assert found["finish_reason"] == ["end", "rejected"]
+        assert found["reason"][1] == "the text is empty; expected something to read before its end"
+
+    serve_text(bundle, scenario)
+
+
 def test_a_model_of_another_task_takes_texts(bundle: Path, tmp_path: Path) -> None:
     """The engine echoes what it reads."""
     texts = ["L+3x0^0 R+2k1^1", "1 " * 10_000]
@@ -347,7 +370,7 @@ def test_a_model_of_another_task_takes_texts(bundle: Path, tmp_path: Path) -> No
         assert list(said) == [tensor["name"] for tensor in metadata["outputs"]]
         alone = (await client.post("/generate", json={"text": texts[0]})).json()
         assert said["text"] == [alone["text"], ""]
-        assert said["finish_reason"] == ["end", "not_understood"]
+        assert said["finish_reason"] == ["end", "too_long"]
         assert said["tokens"] == [alone["tokens"], 0]
         assert said["reason"][1] == "20000 characters; the model reads at most 200 tokens"
         much = body | {"parameters": {"max_new_tokens": 10_000}}
@@ -372,7 +395,7 @@ def test_the_parameters_are_the_settings_of_a_decoding(bundle: Path) -> None:
         said = outputs(response)
         assert {tuple(output["shape"]) for output in response.json()["outputs"]} == {(2, 2)}
         assert said["text"] == [TEXT, TEXT[:-1], "", ""]
-        assert said["finish_reason"] == ["end", "end", "not_understood", ""]
+        assert said["finish_reason"] == ["end", "end", "too_long", ""]
         assert said["logprob"] == [-1.5, -2.5, 0, 0]
         sampled = {"do_sample": True, "top_k": 3, "seed": 5}
         alone = question(TEXT, name="text") | {"parameters": sampled}

@@ -163,6 +163,34 @@ def test_a_stream_has_the_same_text_and_the_usage_where_asked(bundle: Path) -> N
     ask(bundle, calls)
 
 
+def test_a_stream_has_the_same_logprobs_token_by_token(bundle: Path) -> None:
+    def calls(client: openai.OpenAI) -> None:
+        for body in (
+            {},
+            {"stop": "house"},
+            {"stop": "se is smart"},
+            {"max_tokens": 2},
+            {"prompt": [TEXT, "The house"]},
+            {"n": 2, **SAMPLED},
+            {"extra_body": {"num_beams": 2}},
+        ):
+            for count in (0, 2):
+                whole = text_of(client, logprobs=count, **body).choices
+                found: dict[int, dict[str, list[Any]]] = {}
+                for chunk in text_of(client, logprobs=count, stream=True, **body):
+                    (choice,) = chunk.choices
+                    parts = found.setdefault(choice.index, {})
+                    for name, values in choice.logprobs.model_dump().items():
+                        parts[name] = parts.get(name, []) + values
+                assert found == {one.index: one.logprobs.model_dump() for one in whole}
+        chunks = list(text_of(client, logprobs=1, stream=True))
+        assert [chunk.choices[0].logprobs.tokens for chunk in chunks] == [
+            ["The"], [" house"], [" is"], [" small"], ["."], [],
+        ]  # fmt: skip
+
+    ask(bundle, calls)
+
+
 def test_several_prompts_and_answers_are_streamed_by_index(bundle: Path) -> None:
     def calls(client: openai.OpenAI) -> None:
         for settings in (

@@ -18,6 +18,7 @@ from service.alternatives import Alternatives
 from service.contracts import Answered, Timings
 from service.errors import Overloaded
 from service.solving import Fallback, Solution, Solver, format_of
+from tests.fakes import answer_ids, doubtful_answer
 
 EOS = 1
 margins = st.lists(st.integers(0, 10), min_size=1, max_size=20)
@@ -34,18 +35,11 @@ class Doubtful:
     async def submit(self, prompt: Prompt, timeout_s: float, *, wait: bool = False) -> Answered:
         self.prompts.append(prompt)
         if not prompt.forced:
-            return Answered(Answer((self._first(),)), Timings(0.001, 0.002))
+            return Answered(Answer((doubtful_answer(self._codec),)), Timings(0.001, 0.002))
         if self._second is None:
             raise Overloaded(1.0)
-        return Answered(Answer((hypothesis(self._ids(self._second)),)), Timings(0.003, 0.004))
-
-    def _first(self) -> Hypothesis:
-        tokens = self._ids("x0: q1=0 q0=5")
-        runners_up = [*self._ids("k0: q0=1 q0=4"), tokens[0]]
-        return Hypothesis(tokens, [-0.01, -0.5, -0.2, -0.01], runners_up, [-9.0, -0.9, -3.0, -9.0])
-
-    def _ids(self, text: str) -> list[int]:
-        return list(self._codec.encode(text)[:-1])
+        second = hypothesis(answer_ids(self._codec, self._second))
+        return Answered(Answer((second,)), Timings(0.003, 0.004))
 
 
 @pytest.fixture

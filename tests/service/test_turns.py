@@ -9,7 +9,7 @@ from typing import Any
 from service.api.streaming import merged
 from service.bulk.reading import of_file
 from service.bulk.rows import Row
-from service.generating.generator import Piece
+from service.generating.unfinished import Piece
 
 MANY = 5_000
 
@@ -33,7 +33,7 @@ async def turns_during(source: AsyncIterable[Any]) -> tuple[int, int]:
 def test_a_stream_that_never_waits_does_not_keep_the_loop() -> None:
     async def pieces() -> AsyncGenerator[Piece, None]:
         for _ in range(MANY):
-            yield Piece("a", (1,))
+            yield Piece("a")
 
     async def main() -> tuple[int, int]:
         return await turns_during(merged([pieces(), pieces()]))

@@ -20,7 +20,7 @@ from service.api.hub.schemas import (
 )
 from service.api.problems import problem_of
 from service.errors import ServiceError
-from service.generating.generator import Piece
+from service.generating.unfinished import Ending, Piece
 from service.generating.written import Written, WrittenText, WrittenToken
 
 _REASONS: dict[FinishReason, HubFinishReason] = {
@@ -31,14 +31,14 @@ _REASONS: dict[FinishReason, HubFinishReason] = {
 
 
 class HubForm:
-    """The form of the answers to one request; `end` is the id of the end token."""
+    """The form of the answers to one request."""
 
-    def __init__(self, body: HubRequest, end: int, request_id: str) -> None:
+    def __init__(self, body: HubRequest, request_id: str) -> None:
         self._parameters = body.parameters
         self._read = body.sources if body.parameters.return_full_text else [""] * len(body.sources)
-        self._end = end
         self._request_id = request_id
-        self._sent = 0  # events
+        self._sent = 0  # events, one for each token
+        self._sent_characters = 0  # of their texts
 
     def whole(self, written: Sequence[Written]) -> list[HubText] | list[list[HubText]]:
         """Return the answers: those of a lone text in a list, those of several in lists.
@@ -52,33 +52,34 @@ class HubForm:
             return [texts[0] for texts in found]
         return found
 
-    def events(self, _: int, item: Piece | Written) -> Iterator[bytes]:
-        self._sent += 1
+    def events(self, _: int, item: Piece | Ending) -> Iterator[bytes]:
         if isinstance(item, Piece):
-            # The log-probabilities are known at the end.
-            token = HubToken(id=item.ids[-1], text=item.text, logprob=None, special=False)
-            yield event(HubEvent(index=self._sent, token=token))
+            for token in item.tokens:
+                yield event(self._event(token))
             return
-        best = item.best
-        yield event(
-            HubEvent(
-                index=self._sent,
-                token=HubToken(id=self._end, text="", logprob=None, special=True),
-                generated_text=self._read[0] + best.text,
-                details=HubStreamDetails(
-                    finish_reason=_REASONS[best.finish_reason],
-                    generated_tokens=len(best.ids),
-                    input_length=len(item.source.tokens),
-                    seed=item.seed,
-                ),
-            )
-        )
+        *others, last = item.rest.tokens  # the last token is known with the whole answer alone
+        for token in others:
+            yield event(self._event(token, item.written.best))
+        ending = self._event(last, item.written.best)
+        ending.generated_text = self._read[0] + item.written.best.text
+        ending.details = _stream_details(item.written)
+        yield event(ending)
 
     def end(self) -> Iterator[bytes]:
         yield from ()
 
     def failure(self, error: ServiceError) -> bytes:
         return event(in_hub(problem_of(error, self._request_id)))
+
+    def _event(self, token: WrittenToken, whole: WrittenText | None = None) -> HubEvent:
+        """Return the event of a token; of its text is shown what is in the `whole`, once known."""
+        shown = _written(token)
+        if whole is not None:
+            shown.text = shown.text[: max(0, len(whole.text) - self._sent_characters)]
+        self._sent += 1
+        self._sent_characters += len(token.text)
+        top = [_token(one.id, one.text, one.logprob) for one in token.top]
+        return HubEvent(index=self._sent, token=shown, top_tokens=top or None)
 
     def _texts(self, read: str, written: Written) -> list[HubText]:
         if self._parameters.best_of is None:
@@ -102,21 +103,29 @@ class HubForm:
         )
 
 
+def _stream_details(written: Written) -> HubStreamDetails:
+    best = written.best
+    return HubStreamDetails(
+        finish_reason=_REASONS[best.finish_reason],
+        generated_tokens=len(best.ids),
+        input_length=len(written.source.tokens),
+        seed=written.seed,
+    )
+
+
 def _details(text: WrittenText, seed: int | None) -> HubDetails:
     tops = [[_token(one.id, one.text, one.logprob) for one in token.top] for token in text.tokens]
     return HubDetails(
         finish_reason=_REASONS[text.finish_reason],
         generated_tokens=len(text.ids),
-        tokens=[
-            _written(token, special=at >= len(text.ids)) for at, token in enumerate(text.tokens)
-        ],
+        tokens=[_written(token) for token in text.tokens],
         top_tokens=tops if any(tops) else None,
         seed=seed,
     )
 
 
-def _written(token: WrittenToken, *, special: bool) -> HubToken:
-    return HubToken(id=token.id, text=token.text, logprob=token.logprob, special=special)
+def _written(token: WrittenToken) -> HubToken:
+    return HubToken(id=token.id, text=token.text, logprob=token.logprob, special=token.ends)
 
 
 def _token(id_: int, text: str, logprob: float) -> HubToken:

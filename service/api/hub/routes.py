@@ -20,7 +20,7 @@ _FAULT: dict[int | str, dict[str, Any]] = {
 }
 _EVENTS = {
     "description": "A list of answers; several answers to each of several texts are in lists. "
-    "With `stream` events: one for each piece, and a last one with the whole text.",
+    "With `stream` events: one for each token, the last with the whole text.",
     "content": {"text/event-stream": {}},
 }
 router = APIRouter(tags=["hub"], responses=_FAULT)
@@ -42,10 +42,15 @@ async def hub_generate(body: HubRequest, request: Request) -> object:
     manifest = runtime.model.manifest
     record.questions = body.sources
     asked = requests_of(
-        runtime, body.sources, body.parameters, field="inputs", known_only=manifest.solves
+        runtime,
+        body.sources,
+        body.parameters,
+        field="inputs",
+        known_only=manifest.solves,
+        details=body.wants_tokens,
     )
     limit_s = timeout_s(runtime, body.timeout_ms)
-    form = HubForm(body, manifest.architecture.eos_id, record.request_id)
+    form = HubForm(body, record.request_id)
     if body.stream:
         return await streaming.stream(request, asked, limit_s, form)
     with runtime.admission.request():

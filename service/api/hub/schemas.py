@@ -48,7 +48,10 @@ class HubParameters(PipelineParameters, GenerationSettings):
 
     details: StrictBool | None = Field(None, description="Answer with tokens and their reasons.")
     top_n_tokens: StrictInt | None = Field(
-        None, ge=0, le=MOST_LOGPROBS, description="With details: the likeliest tokens as well."
+        None,
+        ge=0,
+        le=MOST_LOGPROBS,
+        description="With details or in a stream: the likeliest tokens as well.",
     )
     best_of: StrictInt | None = Field(
         None,
@@ -79,9 +82,6 @@ class HubParameters(PipelineParameters, GenerationSettings):
     def _agrees(self) -> Self:
         if self.best_of is not None and self.num_return_sequences is not None:
             raise ValueError("best_of returns one answer; expected it or num_return_sequences")
-        for name in ("top_n_tokens", "logprobs"):
-            if getattr(self, name) and not self.details:
-                raise ValueError(f"{name} has no effect without details")
         return self
 
     @property
@@ -110,10 +110,6 @@ class HubParameters(PipelineParameters, GenerationSettings):
             found["top_logprobs"] = self.top_n_tokens
         return found
 
-    @property
-    def wants_tokens(self) -> bool:
-        return bool(self.details)
-
     def cut_at(self, longest: int) -> int | None:
         cuts = self.truncation in ("longest_first", "only_first")
         return longest if cuts and self.truncate is None else super().cut_at(longest)
@@ -132,6 +128,13 @@ class HubRequest(Strict):
     timeout_ms: TimeoutMs = None
 
     @model_validator(mode="after")
+    def _shows_tokens(self) -> Self:
+        for name in ("top_n_tokens", "logprobs"):
+            if getattr(self.parameters, name) and not self.wants_tokens:
+                raise ValueError(f"parameters.{name} has no effect without details or stream")
+        return self
+
+    @model_validator(mode="after")
     def _one_stream(self) -> Self:
         if not self.stream:
             return self
@@ -139,10 +142,12 @@ class HubRequest(Strict):
             raise ValueError("stream is for one text; expected inputs to be a text")
         if self.parameters.answers > 1:
             raise ValueError("stream is for one answer; expected no best_of or more sequences")
-        for name in ("top_n_tokens", "logprobs"):
-            if getattr(self.parameters, name):
-                raise ValueError(f"{name} cannot be streamed; expected stream false")
         return self
+
+    @property
+    def wants_tokens(self) -> bool:
+        """Return whether the answer has its tokens one by one, as every stream has."""
+        return bool(self.stream or self.parameters.details)
 
     @property
     def sources(self) -> list[str]:
@@ -190,10 +195,11 @@ class HubStreamDetails(BaseModel):
 
 
 class HubEvent(BaseModel):
-    """An event of a stream; the last has the whole text."""
+    """An event of a stream, for each token one; the last has the whole text."""
 
     index: int
     token: HubToken
+    top_tokens: list[HubToken] | None = Field(None, exclude_if=is_none)
     generated_text: str | None = None
     details: HubStreamDetails | None = None
 

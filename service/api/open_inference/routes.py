@@ -81,9 +81,10 @@ async def model_ready(request: Request) -> ModelReady:
 async def infer(request: Request) -> Response:
     """Answer the questions of a BYTES tensor `question`, of shape `[n]` or `[n, 1]`.
 
-    A question that is not understood has the verdict `not_understood` and a `reason`; any other
-    error fails the whole request. Tensors may be binary (extension `binary_tensor_data`). For a
-    model that does not solve equations, the tensor is `text`.
+    A question that is not understood has the verdict `not_understood`, one that is too long for
+    the model `too_long`, and both have a `reason`; any other error fails the whole request. Tensors
+    may be binary (extension `binary_tensor_data`). For a model that does not solve equations, the
+    tensor is `text`.
 
     The headers `x-queue-time` and `x-inference-time` give the queueing and inference time of the
     slowest question, and `x-total-time` the time of all questions, in milliseconds.

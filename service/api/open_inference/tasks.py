@@ -16,12 +16,15 @@ from service.api.open_inference.schemas import InferParameters, InferRequest, Te
 from service.api.open_inference.tensors import Datatype, Element, Tensor
 from service.api.schemas import confidence_of
 from service.contracts import Timings
-from service.errors import LimitExceeded
+from service.errors import LimitExceeded, QuestionTooLong
 from service.generating.written import Written
 from service.runtime import Runtime
 from service.solving import Solution
 
-NOT_UNDERSTOOD = "not_understood"  # the verdict where other routes answer 422
+# Verdicts and reasons where other routes answer 422.
+NOT_UNDERSTOOD = "not_understood"
+TOO_LONG = "too_long"
+REJECTED = "rejected"
 _ALWAYS = frozenset({"timeout_ms", "timeout", "binary_data_output"})
 
 
@@ -136,8 +139,12 @@ def _json(values: Mapping[str, str] | None) -> str | None:
     return None if values is None else json.dumps(values)
 
 
-def _not_understood(_: Fault) -> str:
-    return NOT_UNDERSTOOD
+def _verdict(fault: Fault) -> str:
+    return TOO_LONG if isinstance(fault, QuestionTooLong) else NOT_UNDERSTOOD
+
+
+def _finish_reason(fault: Fault) -> str:
+    return TOO_LONG if isinstance(fault, QuestionTooLong) else REJECTED
 
 
 async def _solve(
@@ -161,7 +168,7 @@ _SOLVING = Task(
     {
         "answer": _Output(Datatype.BYTES, lambda solved: solved.answer),
         "solution": _Output(Datatype.BYTES, lambda solved: _json(solved.values)),
-        "verdict": _Output(Datatype.BYTES, lambda solved: solved.verdict.value, _not_understood),
+        "verdict": _Output(Datatype.BYTES, lambda solved: solved.verdict.value, _verdict),
         "reason": _Output(Datatype.BYTES, lambda solved: solved.reason, _sentence),
         "source": _Output(Datatype.BYTES, lambda solved: solved.source.value),
         "variable": _Output(Datatype.BYTES, lambda solved: solved.variable),
@@ -178,7 +185,7 @@ _GENERATING = Task(
     {
         "text": _Output(Datatype.BYTES, lambda written: written.text),
         "finish_reason": _Output(
-            Datatype.BYTES, lambda written: written.finish_reason.value, _not_understood
+            Datatype.BYTES, lambda written: written.finish_reason.value, _finish_reason
         ),
         "reason": _Output(Datatype.BYTES, lambda _: None, _sentence),
         "tokens": _Output(Datatype.INT32, lambda written: len(written.ids)),

@@ -13,8 +13,8 @@ from service.api.events import data
 from service.api.openai.schemas import Choice, Completion, CompletionRequest, Logprobs, Usage
 from service.api.problems import problem_of
 from service.errors import ServiceError
-from service.generating.generator import Piece
-from service.generating.written import Written, WrittenText
+from service.generating.unfinished import Ending, Piece
+from service.generating.written import Written, WrittenText, WrittenToken
 
 _REASONS: Mapping[FinishReason, Literal["stop", "length"]] = {
     FinishReason.END: "stop",
@@ -33,6 +33,7 @@ class CompletionForm:
         self._echoed = echoed
         self._request_id = request_id
         self._begun: set[int] = set()
+        self._offsets: dict[int, int] = {}  # of the next token in the text of a choice
         self._usage = Usage(prompt_tokens=0, completion_tokens=0, total_tokens=0)
         options = body.stream_options
         self._with_usage = bool(options and options.include_usage)
@@ -55,16 +56,19 @@ class CompletionForm:
             ]
         return self._frame.model_copy(update={"choices": choices, "usage": self._usage})
 
-    def events(self, index: int, item: Piece | Written) -> Iterator[bytes]:
+    def events(self, index: int, item: Piece | Ending) -> Iterator[bytes]:
         first = index * self._body.choices
         if isinstance(item, Piece):
-            yield self._event(Choice(text=self._prompt_once(index) + item.text, index=first))
+            yield self._event(self._piece(first, self._prompt_once(index), item))
             return
-        self._count(item)
+        self._count(item.written)
         # The first answer was sent in pieces, the others are sent whole.
-        for offset, text in enumerate(item.texts):
-            shown = self._echoed[index] + text.text if offset else self._prompt_once(index)
-            yield self._event(self._choice(first + offset, shown, text))
+        best, *others = item.written.texts
+        last = self._piece(first, self._prompt_once(index), item.rest, len(best.text))
+        last.finish_reason = _REASONS[best.finish_reason]
+        yield self._event(last)
+        for offset, text in enumerate(others, start=1):
+            yield self._event(self._choice(first + offset, self._echoed[index] + text.text, text))
 
     def end(self) -> Iterator[bytes]:
         if self._with_usage:
@@ -97,9 +101,25 @@ class CompletionForm:
         return Choice(
             text=shown,
             index=index,
-            logprobs=None if self._body.logprobs is None else logprobs_of(text),
+            logprobs=self._logprobs(index, text.tokens, len(text.text)),
             finish_reason=_REASONS[text.finish_reason],
         )
+
+    def _piece(self, index: int, prompt: str, piece: Piece, length: int | None = None) -> Choice:
+        """Return a piece of the choice `index`; `length` is that of the whole text, once known."""
+        logprobs = self._logprobs(index, piece.tokens, length)
+        return Choice(text=prompt + piece.text, index=index, logprobs=logprobs)
+
+    def _logprobs(
+        self, index: int, tokens: Sequence[WrittenToken], length: int | None
+    ) -> Logprobs | None:
+        """Return those of the next `tokens` of a choice; `None` where they are not wanted."""
+        if self._body.logprobs is None:
+            return None
+        begin = self._offsets.get(index, 0)
+        found = logprobs_of(tokens, begin=begin, length=length)
+        self._offsets[index] = begin + sum(map(len, found.tokens))
+        return found
 
     def _count(self, answers: Written) -> None:
         self._usage.prompt_tokens += len(answers.source.tokens)
@@ -107,12 +127,15 @@ class CompletionForm:
         self._usage.total_tokens = self._usage.prompt_tokens + self._usage.completion_tokens
 
 
-def logprobs_of(text: WrittenText) -> Logprobs:
-    """Return the tokens of `text` that are in it: not its end, and not the stop text's."""
+def logprobs_of(tokens: Sequence[WrittenToken], *, begin: int, length: int | None) -> Logprobs:
+    """Return `tokens`, the first at the character `begin`, that are in a text of `length`.
+
+    The end token is not, nor is what follows where a stop text cut it. `None`: it is not cut yet.
+    """
     found = Logprobs(tokens=[], token_logprobs=[], top_logprobs=[], text_offset=[])
-    offset = 0
-    for token in text.tokens[: len(text.ids)]:
-        if offset >= len(text.text):
+    offset = begin
+    for token in tokens:
+        if token.ends or (length is not None and offset >= length):
             break
         found.tokens.append(token.text)
         found.token_logprobs.append(token.logprob)
