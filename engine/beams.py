@@ -1,48 +1,46 @@
 """Beam search over the rows of one prompt, which chooses and ends as transformers' own.
 
-Beams have no fixed row. The first of a beam's successors stays in its row, so that no cache is
-copied; each further one takes the row of a beam that was dropped, and of the cache only the columns
-from where their tokens differ. Source: `GenerationMixin._beam_search` of transformers 5.
+Beams are alike until the forced tokens have passed, so they begin in one row. The first of a beam's
+successors stays in its row, so that no cache is copied; each further one takes the row of a beam
+that was dropped, and of the cache only the columns from where their tokens differ, or a row that
+the prompt has reserved. Source: `GenerationMixin._beam_search` of transformers 5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from engine.choosing import Chooser, Drawing, Ranking
+from engine.choosing import Chooser, Selection
 from engine.contracts import Answer, Hypothesis
-from engine.paths import START, Alternatives, Chosen, Copy, Likeliest, Path, Task
+from engine.paths import START, Alternatives, Chosen, Copy, Likeliest, Needs, Path, Task
 
 _PER_BEAM = 2  # candidates: as many beams may end at once, and as many must go on
 
 
-@dataclass
+@dataclass(slots=True)
 class _Beam:
     path: Path
     row: int
     score: float  # the sum of its log-probabilities after the adjustments
 
 
-class _Candidate(NamedTuple):
-    cost: float  # minus its score, so that the best is the least
-    beam: int
-    place: int  # in the beam's ranking
-
-
 class BeamRows:
-    """The `num_beams` rows of a prompt. They decode alike until the forced tokens have passed."""
+    """The beams of a prompt: one in `row` at first, `num_beams` once they differ.
 
-    def __init__(self, task: Task, rows: list[int]) -> None:
-        self.rows = rows
+    `fork` gives the prompt another row, which continues as the given one does.
+    """
+
+    def __init__(self, task: Task, row: int, fork: Callable[[int], int]) -> None:
+        self.rows = [row]
         self._task = task
+        self._fork = fork
         self._decoding = task.prompt.decoding
-        self._beams = [_Beam(START, rows[0], 0.0)]
-        self._held = dict.fromkeys(rows, START)  # what each row's cache has been filled with
+        self._beams = [_Beam(START, row, 0.0)]
+        self._held = {row: START}  # what each row's cache has been filled with
         self._finished: list[tuple[float, Path, bool]] = []  # score, path, stopped; the best first
         self._alternatives = Alternatives(self._decoding.top_logprobs)
-        self._rankings: dict[int, Ranking] = {}
+        self._selection = Selection((), (), (), 0)
 
     def moved(self, last: int, row: int) -> None:
         self.rows[self.rows.index(last)] = row
@@ -59,66 +57,50 @@ class BeamRows:
     def _forced(self) -> int | None:
         return self._task.forced(self._beams[0].path)
 
-    def needs(self) -> tuple[list[Ranking], list[Drawing]]:
-        self._rankings.clear()
-        more: list[Ranking] = []
-        for beam in self._beams:
-            if self._forced is None:
-                adjustments = self._task.adjustments(beam.path)
-                most = _PER_BEAM * self._decoding.num_beams
-                self._rankings[beam.row] = Ranking(beam.row, adjustments, most, normalised=True)
-            more += self._alternatives.need(beam.row, self._rankings.get(beam.row))
-        return [*self._rankings.values(), *more], []
+    def needs(self) -> Needs:
+        more = [
+            ranking for beam in self._beams for ranking in self._alternatives.need(beam.row, None)
+        ]
+        if self._forced is not None:
+            return Needs(more)
+        self._selection = Selection(
+            [beam.row for beam in self._beams],
+            [self._task.adjustments(beam.path) for beam in self._beams],
+            [beam.score for beam in self._beams],
+            _PER_BEAM * self._decoding.num_beams,
+        )
+        return Needs(more, selections=[self._selection])
 
-    def choose(self, chooser: Chooser, likeliest: Callable[[int], Likeliest]) -> Chosen:
+    def choose(self, chooser: Chooser, likeliest: Sequence[Likeliest]) -> Chosen:
         if (forced := self._forced) is not None:
             return self._force(forced, likeliest)
         most, eos_id, count = self._task.most, self._task.eos_id, self._decoding.num_beams
         going_on: list[_Beam] = []  # each with the row of the beam before
-        for rank, candidate in enumerate(self._best_candidates()):
+        for rank, (origin, token, logprob, score) in enumerate(self._selection.best):
             if rank >= count == len(going_on):
                 break
-            path = self._path_of(candidate, likeliest)
+            beam = self._beams[origin]
+            alternatives = self._alternatives.of(beam.row)
+            path = Path(beam.path, token, logprob, likeliest[beam.row], alternatives)
             stopped = self._task.stops(path)
-            if not (stopped or path.token == eos_id or path.length >= most):
+            if not (stopped or token == eos_id or path.length >= most):
                 if len(going_on) < count:
-                    row = self._beams[candidate.beam].row
-                    going_on.append(_Beam(path, row, -candidate.cost))
+                    going_on.append(_Beam(path, beam.row, score))
             elif rank < count:  # further ones are there to go on only
-                self._finish(path, -candidate.cost, stopped=stopped)
+                self._finish(path, score, stopped=stopped)
         if not going_on or self._is_settled(going_on[0]):
             return self._end()
         return self._go_on(going_on)
 
-    def _path_of(self, candidate: _Candidate, likeliest: Callable[[int], Likeliest]) -> Path:
-        beam = self._beams[candidate.beam]
-        ranking = self._rankings[beam.row]
-        return Path(
-            beam.path,
-            ranking.tokens[candidate.place],
-            ranking.logprobs[candidate.place],
-            likeliest(beam.row),
-            self._alternatives.of(beam.row),
-        )
-
-    def _force(self, token: int, likeliest: Callable[[int], Likeliest]) -> Chosen:
-        beam = self._beams[0]
+    def _force(self, token: int, likeliest: Sequence[Likeliest]) -> Chosen:
+        (beam,) = self._beams
         alternatives = self._alternatives.of(beam.row)
-        beam.path = Path.forced(beam.path, token, likeliest(beam.row), alternatives)
+        beam.path = Path.forced(beam.path, token, likeliest[beam.row], alternatives)
         if beam.path.length >= self._task.most or token == self._task.eos_id:
             self._finish(beam.path, 0.0, stopped=False)
             return self._end()
-        self._held = dict.fromkeys(self.rows, beam.path)
-        return Chosen(tokens=dict.fromkeys(self.rows, token))
-
-    def _best_candidates(self) -> list[_Candidate]:
-        candidates = [
-            _Candidate(-beam.score - score, number, place)
-            for number, beam in enumerate(self._beams)
-            for place, score in enumerate(self._rankings[beam.row].scores)
-        ]
-        candidates.sort()
-        return candidates[: _PER_BEAM * self._decoding.num_beams]
+        self._held[beam.row] = beam.path
+        return Chosen(tokens={beam.row: token})
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -167,11 +149,15 @@ class BeamRows:
             if beam.row in taken:
                 taken.remove(beam.row)
                 continue
-            row, source = free.pop(), beam.row
-            same = self._held[row].shares(self._held[source])
-            copies.append(Copy(row, source, same + 1))  # the start token is before them
-            self._held[row] = self._held[source]
-            beam.row = row
+            source = beam.row
+            if free:
+                beam.row = free.pop()
+                same = self._held[beam.row].shares(self._held[source])
+                copies.append(Copy(beam.row, source, same + 1))  # the start token is before them
+            else:
+                beam.row = self._fork(source)
+                self.rows.append(beam.row)
+            self._held[beam.row] = self._held[source]
         self._beams = beams
         tokens = dict.fromkeys(self.rows, self._task.eos_id)  # of a row without a beam: any
         return Chosen(tokens | {beam.row: beam.path.token for beam in beams}, copies)

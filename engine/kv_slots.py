@@ -76,6 +76,7 @@ class KVSlots:
         self._logprobs: Floats = np.zeros((capacity, 2), ELEMENTS[kinds["logprobs"]])
         self._transcripts = Transcripts(capacity, columns)  # of rows without a task
         self._most = np.zeros(capacity, np.int32)  # the most tokens a row may decode
+        self._reserved: dict[Hashable, int] = {}  # rows that prompts do not need yet
         by_row = {SOURCES: self._sources.of_rows} if self._sources.are_shared else {}
         self._calls = StepCalls(
             decoder,
@@ -93,7 +94,9 @@ class KVSlots:
         if choosing:
             width = next(v.shape[2] for v in decoder.get_outputs() if v.name == "logits")
             self._logits = zeros((capacity, 1, width), np.float32, device)
-            self._tasks = Tasks(shape, choosing, self._logits, columns=columns, decode=decode)
+            self._tasks = Tasks(
+                shape, choosing, self._logits, columns=columns, decode=decode, fork=self._fork
+            )
 
     def _block(self, columns: int) -> DeviceArray:
         """Allocate columns for the keys and the values of each layer in turn, for all rows."""
@@ -108,33 +111,46 @@ class KVSlots:
 
     @property
     def active(self) -> int:
-        return self._slots.in_use
+        """The number of rows that prompts have or may still take."""
+        return self._slots.in_use + sum(self._reserved.values())
 
     # -- joining and leaving ---------------------------------------------------------------------
 
     def add(self, key: Hashable, prompt: Prompt, cross: Sequence[DeviceArray], begin: int) -> None:
-        """Add a prompt's rows; copy the keys and values that they read from `cross`, the encoder's
-        `cross_outputs` (each 2 * layers, 1, heads, tokens, width), from token `begin` on.
+        """Add a prompt, which takes one row and reserves the others; copy the keys and values that
+        it reads from `cross`, the encoder's `cross_outputs` (each 2 * layers, 1, heads, tokens,
+        width), from token `begin` on.
         """
         is_plain = prompt.decoding.plain
         if not is_plain and self._tasks is None:
             raise ValueError(f"{prompt.decoding}: this bundle decodes greedily only")
-        rows = [self._add_row(key, prompt) for _ in range(prompt.rows)]
-        self._sources.add(rows, cross, begin, begin + len(prompt.source))
-        if self._tasks is not None and not is_plain:
-            self._tasks.add(key, prompt, rows, most=_most(prompt, self.columns))
-            self._has_task[rows] = True
-        elif prompt.forced:
-            self._transcripts.force(rows[0], prompt.forced)
-
-    def _add_row(self, key: Hashable, prompt: Prompt) -> int:
         row = self._slots.take()
         self._keys[row] = key
         self._token[row] = self._shape.start_id
         self._past[row] = 0
         self._most[row] = _most(prompt, self.columns)
-        self._has_task[row] = False
-        return row
+        self._has_task[row] = self._tasks is not None and not is_plain
+        if prompt.rows > 1:  # alike until their first choice
+            self._reserved[key] = prompt.rows - 1
+        self._sources.add(row, cross, begin, begin + len(prompt.source))
+        if self._tasks is not None and not is_plain:
+            self._tasks.add(key, prompt, row, most=int(self._most[row]))
+        elif prompt.forced:
+            self._transcripts.force(row, prompt.forced)
+
+    def _fork(self, row: int) -> int:
+        """Give the prompt of `row` one of its reserved rows, a copy of `row`; return it."""
+        key, new = self._keys[row], self._slots.take()
+        self._keys[new] = key
+        self._reserved[key] -= 1
+        self._copy_numbers(row, new)
+        self._cache.copy(new, self._cache, row, int(self._past[row]))
+        self._sources.share(row, new)
+        return new
+
+    def _copy_numbers(self, row: int, to: int) -> None:
+        for array in (self._token, self._past, self._most, self._has_task):
+            array[to] = array[row]
 
     def make_room(self, longest: int) -> None:
         """Make room for sources of up to `longest` tokens and those of the rows here."""
@@ -159,6 +175,9 @@ class KVSlots:
     def remove(self, keys: Collection[Hashable]) -> None:
         """Remove the rows with these `keys`; ignore keys without a row."""
         self._free(row for row, key in enumerate(self._keys) if key in keys)
+        if self._reserved:
+            for key in keys:
+                self._reserved.pop(key, None)
         if self._tasks:
             self._tasks.discard(keys)
 
@@ -172,6 +191,7 @@ class KVSlots:
     def clear(self) -> None:
         self._keys[:] = [_GAP] * self.capacity
         self._slots.clear()
+        self._reserved.clear()
         self._sources.clear()
         self._transcripts.clear()
         if self._tasks:
@@ -185,8 +205,7 @@ class KVSlots:
         self._cache.copy(row, self._cache, last, int(self._past[last]))
         self._sources.move_row(last, row)
         self._transcripts.move(last, row)
-        for array in (self._token, self._past, self._most, self._has_task):
-            array[row] = array[last]
+        self._copy_numbers(last, row)
         key = self._keys[row] = self._keys[last]
         self._keys[last] = _GAP
         if self._tasks:
@@ -207,10 +226,10 @@ class KVSlots:
         best = self._best[:active]
         taken = self._token[:active, 0]
         taken[:] = self._transcripts.add(past, best, self._logprobs[:active])
+        past += 1
         chosen: dict[Hashable, Chosen] = {}
         if self._tasks:
             chosen = self._tasks.choose(best.tolist(), self._logprobs[:active].tolist())
-        past += 1
         ended = (taken == self._shape.eos_id) | (past == self._most[:active])
         if chosen:
             ended &= ~self._has_task[:active]
@@ -235,6 +254,8 @@ class KVSlots:
                 if length > 0:
                     self._cache.copy(row, self._cache, source, length, begin=begin, to=begin)
             self._free(choice.ended)
+            if choice.spared:
+                self._reserved[key] -= choice.spared
         return finished
 
     def _bind(self, binding: ort.IOBinding, rows: int, sources: int) -> None:

@@ -1,4 +1,4 @@
-"""The tokens of one row with settings, and the rows of a prompt that choose for themselves.
+"""The tokens of one row with settings, and what the rows of a prompt choose.
 
 A task has the rows of one prompt. Before each choice it says what it needs of the logits, and then
 chooses a token for each of its rows.
@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from engine.adjustments import Adjusting, Adjustments
-from engine.choosing import Chooser, Drawing, Ranking
+from engine.choosing import Chooser, Drawing, Ranking, Selection
 from engine.contracts import Answer, Choice, Hypothesis, Progress, Prompt
-from engine.sampling import choose, needs_all, rankings_of, uniforms
 
 
 class Likeliest(NamedTuple):
@@ -62,9 +61,7 @@ class Path:
     `START`, of no token, is before all others.
     """
 
-    __slots__ = (
-        "alternatives", "before", "length", "logprob", "runner_up", "runner_up_logprob", "token",
-    )  # fmt: skip
+    __slots__ = ("alternatives", "before", "length", "likeliest", "logprob", "token")
 
     def __init__(
         self,
@@ -78,10 +75,7 @@ class Path:
         self.token = token
         self.logprob = logprob
         self.length: int = before.length + 1 if before is not None else 0
-        if likeliest is not None:
-            other = 1 if token == likeliest.tokens[0] else 0
-            self.runner_up = likeliest.tokens[other]
-            self.runner_up_logprob = likeliest.logprobs[other]
+        self.likeliest = likeliest
         self.alternatives = alternatives
 
     @classmethod
@@ -109,6 +103,14 @@ class Path:
         tokens, logprobs = [path.token for path in paths], [path.logprob for path in paths]
         return Progress(tokens, logprobs, _alternatives(paths))
 
+    @property
+    def _runner_up(self) -> Choice:
+        """The likeliest other token."""
+        assert self.likeliest is not None, "only START has none: this is a bug"
+        tokens, logprobs = self.likeliest
+        other = 1 if self.token == tokens[0] else 0
+        return tokens[other], logprobs[other]
+
     def shares(self, other: Path) -> int:
         """Return the number of tokens that two paths share from the first on."""
         one, two = self, other
@@ -123,11 +125,12 @@ class Path:
         self, eos_id: int, *, score: float | None = None, stopped: bool = False
     ) -> Hypothesis:
         paths, ended = self._after(), self.token == eos_id
+        runners_up = [path._runner_up for path in paths]
         return Hypothesis(
             [path.token for path in (paths[:-1] if ended else paths)],
             [path.logprob for path in paths],
-            [path.runner_up for path in paths],
-            [path.runner_up_logprob for path in paths],
+            [token for token, _ in runners_up],
+            [logprob for _, logprob in runners_up],
             _alternatives(paths),
             score,
             stopped and not ended,
@@ -143,6 +146,14 @@ def _alternatives(paths: Sequence[Path]) -> list[list[Choice]]:
     return found if any(found) else []
 
 
+class Needs(NamedTuple):
+    """What must be known of the logits before a choice."""
+
+    rankings: Sequence[Ranking] = ()
+    drawings: Sequence[Drawing] = ()
+    selections: Sequence[Selection] = ()
+
+
 class Rows(Protocol):
     """The rows of one prompt, numbered by the engine's slots."""
 
@@ -152,12 +163,12 @@ class Rows(Protocol):
         """Follow a row to another slot."""
         ...
 
-    def needs(self) -> tuple[list[Ranking], list[Drawing]]:
+    def needs(self) -> Needs:
         """Return what must be known of the logits before the next choice."""
         ...
 
-    def choose(self, chooser: Chooser, likeliest: Callable[[int], Likeliest]) -> Chosen:
-        """Choose the next token of each row; `likeliest` is that of a row."""
+    def choose(self, chooser: Chooser, likeliest: Sequence[Likeliest]) -> Chosen:
+        """Choose the next token of each row; `likeliest` are by row."""
         ...
 
     @property
@@ -181,6 +192,7 @@ class Chosen:
     tokens: dict[int, int] = field(default_factory=dict)  # the next of each row that goes on
     copies: list[Copy] = field(default_factory=list)
     ended: list[int] = field(default_factory=list)  # rows that are free now
+    spared: int = 0  # reserved rows that will not be needed
     answer: Answer | None = None  # once the whole prompt has ended
 
 
@@ -207,93 +219,3 @@ class Alternatives:
         ranking = self._own[row]
         pairs = zip(ranking.tokens, ranking.logprobs, strict=True)
         return list(pairs)[: self._count]
-
-
-class IndependentRows:
-    """Greedy decoding with settings, or as many samples as there are rows."""
-
-    def __init__(self, task: Task, rows: list[int], columns: int) -> None:
-        self.rows = rows
-        self._task = task
-        decoding = task.prompt.decoding
-        self._decoding = decoding
-        self._number = {row: number for number, row in enumerate(rows)}  # of its answer
-        self._paths = [START for _ in rows]
-        self._done: dict[int, Hypothesis] = {}
-        seed = decoding.seed or 0
-        self._uniforms = [
-            uniforms(seed, number, columns) if decoding.do_sample else []
-            for number in range(len(rows))
-        ]
-        self._alternatives = Alternatives(decoding.top_logprobs)
-        self._rankings: dict[int, Ranking] = {}
-        self._drawings: dict[int, Drawing] = {}
-
-    def moved(self, last: int, row: int) -> None:
-        self.rows[self.rows.index(last)] = row
-        self._number[row] = self._number.pop(last)
-
-    @property
-    def certain(self) -> Path | None:
-        return self._paths[0] if len(self._paths) == 1 else None
-
-    def needs(self) -> tuple[list[Ranking], list[Drawing]]:
-        self._rankings.clear()
-        self._drawings.clear()
-        more: list[Ranking] = []
-        for row in self.rows:
-            path = self._paths[self._number[row]]
-            if self._task.forced(path) is None:
-                self._need(row, path)
-            more += self._alternatives.need(row, self._rankings.get(row))
-        return [*self._rankings.values(), *more], list(self._drawings.values())
-
-    def _need(self, row: int, path: Path) -> None:
-        decoding, adjustments = self._decoding, self._task.adjustments(path)
-        if not decoding.do_sample:
-            self._rankings[row] = Ranking(row, adjustments, max(1, decoding.top_logprobs))
-            return
-        if count := rankings_of(decoding):
-            self._rankings[row] = Ranking(row, adjustments, count)
-        if needs_all(decoding):
-            uniform = self._uniforms[self._number[row]][path.length]
-            self._drawings[row] = Drawing(row, adjustments, decoding.temperature, uniform)
-
-    def choose(self, chooser: Chooser, likeliest: Callable[[int], Likeliest]) -> Chosen:
-        chosen = Chosen()
-        for row in list(self.rows):
-            number = self._number[row]
-            path = self._next(row, self._paths[number], chooser, likeliest(row))
-            self._paths[number] = path
-            stopped = self._task.stops(path)
-            if stopped or path.token == self._task.eos_id or path.length >= self._task.most:
-                self._done[number] = path.hypothesis(self._task.eos_id, stopped=stopped)
-                chosen.ended.append(row)
-                self.rows.remove(row)
-            else:
-                chosen.tokens[row] = path.token
-        if not self.rows:
-            chosen.answer = Answer(tuple(self._done[n] for n in range(len(self._paths))))
-        return chosen
-
-    def _next(self, row: int, path: Path, chooser: Chooser, likeliest: Likeliest) -> Path:
-        alternatives = self._alternatives.of(row)
-        if (forced := self._task.forced(path)) is not None:
-            return Path.forced(path, forced, likeliest, alternatives)
-        ranking, drawing = self._rankings.get(row), self._drawings.get(row)
-        if ranking is None:
-            assert drawing is not None, "a sample of all tokens is drawn: this is a bug"
-            return Path(path, drawing.token, drawing.logprob, likeliest, alternatives)
-        index = 0
-        if self._decoding.do_sample:
-            uniform = self._uniforms[self._number[row]][path.length]
-            total = drawing.total if drawing else None
-            found = choose(self._decoding, ranking.scores, total, uniform, chooser.width)
-            if found is None:  # flatter than most: the whole vocabulary in order
-                ranking = Ranking(row, ranking.adjustments, chooser.width)
-                chooser.rank([ranking])
-                found = choose(self._decoding, ranking.scores, total, uniform, chooser.width)
-            assert found is not None, "all tokens are ranked: this is a bug"
-            index = found
-        token, logprob = ranking.tokens[index], ranking.logprobs[index]
-        return Path(path, token, logprob, likeliest, alternatives)

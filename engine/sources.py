@@ -67,18 +67,31 @@ class Sources:
         """The most tokens of a source that have room now."""
         return int(self._blocks[0].shape[3])
 
-    def add(self, rows: Sequence[int], cross: Sequence[DeviceArray], begin: int, end: int) -> None:
-        """Copy a source for these rows: the tokens from `begin` to `end` of `cross`, the encoder's
+    def add(self, row: int, cross: Sequence[DeviceArray], begin: int, end: int) -> None:
+        """Copy a source for `row`: the tokens from `begin` to `end` of `cross`, the encoder's
         `outputs` (each 2 * layers, 1, heads, tokens, width).
         """
-        for readers in [rows] if self.are_shared else [[row] for row in rows]:
-            slot = self._slots.take()
-            for block, read in zip(self._blocks, cross, strict=True):
-                block.copy(slot, read, 0, end - begin, begin=begin)
-            self.lengths[slot] = end - begin
-            self._readers[slot] = len(readers)
-            for row in readers:
-                self.of_rows[row] = slot
+        self._copy(row, cross, 0, begin, end)
+
+    def _copy(
+        self, row: int, blocks: Sequence[DeviceArray], line: int, begin: int, end: int
+    ) -> None:
+        """Copy tokens of a line of `blocks` to a slot for `row`."""
+        slot = self._slots.take()
+        for block, read in zip(self._blocks, blocks, strict=True):
+            block.copy(slot, read, line, end - begin, begin=begin)
+        self.lengths[slot] = end - begin
+        self._readers[slot] = 1
+        self.of_rows[row] = slot
+
+    def share(self, row: int, new: int) -> None:
+        """Let the row `new` read what `row` does."""
+        slot = int(self.of_rows[row])
+        if self.are_shared:
+            self._readers[slot] += 1
+            self.of_rows[new] = slot
+        else:
+            self._copy(new, self._blocks, slot, 0, int(self.lengths[slot]))
 
     def leave(self, row: int) -> None:
         """End the reading of one row; a source without readers is freed."""

@@ -12,13 +12,15 @@ from engine.beams import BeamRows
 from engine.bundle import Architecture
 from engine.choosing import Chooser
 from engine.contracts import Progress, Prompt
-from engine.paths import Chosen, IndependentRows, Likeliest, Rows, Task
+from engine.paths import Chosen, Likeliest, Rows, Task
+from engine.samples import IndependentRows
 
 
 class Tasks:
     """Choose tokens among `logits` (rows, 1, tokens) with a bundle's two graphs for it.
 
-    `columns` is the most tokens of an answer, and `decode` gives the text of tokens.
+    `columns` is the most tokens of an answer, and `decode` gives the text of tokens. `fork` gives a
+    prompt another row, which continues as the given one does.
     """
 
     def __init__(
@@ -29,19 +31,21 @@ class Tasks:
         *,
         columns: int,
         decode: Callable[[Sequence[int]], str],
+        fork: Callable[[int], int],
     ) -> None:
         self._shape = shape
         candidates, draw = choosing
         self._chooser = Chooser(candidates, draw, logits)
         self._columns = columns
         self._decode = decode
+        self._fork = fork
         self._rows: dict[Hashable, Rows] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, key: Hashable, prompt: Prompt, rows: list[int], *, most: int) -> None:
-        """Choose for these rows of `prompt` until its answers have `most` tokens."""
+    def add(self, key: Hashable, prompt: Prompt, row: int, *, most: int) -> None:
+        """Choose for `prompt`, which begins in `row`, until its answers have `most` tokens."""
         eos_id, width = self._shape.eos_id, self._chooser.width
         if prompt.decoding.top_k >= width:  # all tokens, which need no order
             prompt = replace(prompt, decoding=replace(prompt.decoding, top_k=0))
@@ -53,9 +57,10 @@ class Tasks:
             adjusting=Adjusting(prompt.decoding, eos_id=eos_id, width=width),
             decode=self._decode,
         )
-        beams = prompt.decoding.num_beams > 1
         self._rows[key] = (
-            BeamRows(task, rows) if beams else IndependentRows(task, rows, self._columns)
+            BeamRows(task, row, self._fork)
+            if prompt.decoding.num_beams > 1
+            else IndependentRows(task, row, self._fork, self._columns)
         )
 
     def discard(self, keys: Collection[Hashable]) -> None:
@@ -86,10 +91,8 @@ class Tasks:
     ) -> dict[Hashable, Chosen]:
         """Choose the next token of every row here; rows have their two likeliest in the lists."""
         needs = [rows.needs() for rows in self._rows.values()]
-        self._chooser.rank([ranking for rankings, _ in needs for ranking in rankings])
-        self._chooser.draw([drawing for _, drawings in needs for drawing in drawings])
-
-        def likeliest(row: int) -> Likeliest:
-            return Likeliest(best[row], logprobs[row])
-
+        self._chooser.rank([one for some in needs for one in some.rankings])
+        self._chooser.draw([one for some in needs for one in some.drawings])
+        self._chooser.select([one for some in needs for one in some.selections])
+        likeliest = [*map(Likeliest, best, logprobs)]
         return {key: rows.choose(self._chooser, likeliest) for key, rows in self._rows.items()}

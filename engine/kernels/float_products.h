@@ -8,10 +8,6 @@
 
 #include "products.h"
 
-/* Floats of the next tile that are fetched while a tile is computed: of more the second-level cache
- * of some processors has no room. */
-enum { MOST_FETCHED = 1 << 16 };
-
 /* A task's rows, which are multiplied by `factors` after all inputs were added. */
 typedef struct {
     const Matrix *matrix;

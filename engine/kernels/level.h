@@ -54,14 +54,21 @@ typedef struct {
     const float *residual; /* where it is ADDED */
 } Output;
 
-/* Index `i`: TASK_ROWS rows, the (i % tiles)th, by `chunk` blocks, the (i / tiles)th. */
+/* Index `i`: TASK_ROWS rows, the (i % tiles)th, by `chunk` blocks, the (i / tiles)th. Where several
+ * tasks multiply the same rows by integers, `rounded` has these rounded, ROUNDED_BYTES each, and
+ * `row_scales` what their sums are multiplied by; tasks with the tiles as their indices write both
+ * before. Elsewhere both are NULL. */
 typedef struct {
     const Matrix *matrix;
     Ending ending;
     const float *x;
     Output out;
     int64_t rows, tiles, chunk;
+    uint8_t *rounded;
+    float *row_scales;
 } Product;
+
+#define ROUNDED_BYTES(inputs) (((inputs) + 63) / 64 * 64)
 
 /* Index: a row times HEAD_GROUPS. Its new key and value are put at `past`, and its query sees all up
  * to there. Biases are (heads, distances) by distance back, the farthest first, for all beyond too;
@@ -148,8 +155,8 @@ typedef struct {
 typedef struct {
     const char *name;
     int32_t zero; /* is added to rounded inputs */
-    Task multiply, multiply_floats, attend_cached, attend_cross, attend_encoder, quantise_heads,
-        find_likeliest, find_candidates, draw_tokens;
+    Task round_rows, multiply, multiply_floats, attend_cached, attend_cross, attend_encoder,
+        quantise_heads, find_likeliest, find_candidates, draw_tokens;
 } Level;
 
 /* GCC knows AVX-VNNI from 11 on. */

@@ -6,70 +6,15 @@
 #define CYBERSOLVE_PRODUCTS_H
 
 #include "exponential.h"
+#include "rounding.h"
 #include "tiles.h"
 
-#include <math.h>
-
-enum { PARTS = BLOCK / LANES }; /* vectors of a block */
-
-/* -- from floats to integers ------------------------------------------------------------------- */
-
-static float norm_of(const float *x, int64_t count, float epsilon) {
-    Floats squares = every(0.0f);
-    int64_t begin = 0;
-    for (; begin + LANES <= count; begin += LANES) {
-        Floats part = load(x + begin);
-        squares = fused(part, part, squares);
-    }
-    if (begin < count) {
-        Floats part = load_part(first_lanes(count - begin), x + begin);
-        squares = fused(part, part, squares);
-    }
-    return 1.0f / sqrtf(sum_of(squares) / (float)count + epsilon);
-}
-
-INLINED void round_vector(Floats part, Floats norm, Floats factors, uint8_t *bytes) {
-    Floats scaled = part * norm * factors;
-    store_rounded(bytes, larger(every(-128.0f), smaller(every(127.0f), scaled)));
-}
-
-/* The largest magnitude of the inputs times their factors. */
-static float largest_input(const Matrix *m, const float *x) {
-    Floats largest = every(0.0f);
-    int64_t begin = 0;
-    for (; begin + LANES <= m->inputs; begin += LANES) {
-        Floats part = load(x + begin) * load(m->factors + begin);
-        largest = larger(largest, larger(part, every(0.0f) - part));
-    }
-    if (begin < m->inputs) {
-        Mask rest = first_lanes(m->inputs - begin);
-        Floats part = load_part(rest, x + begin) * load_part(rest, m->factors + begin);
-        largest = larger(largest, larger(part, every(0.0f) - part));
-    }
-    return largest_of(largest);
-}
-
-/* Writes whole vectors: `bytes` has room for the inputs up to a multiple of 16. Returns what the
- * row's sums are multiplied by, beside the scales of their columns. */
-static float round_row(const Matrix *m, const float *x, uint8_t *bytes) {
-    float factor = m->normed ? norm_of(x, m->inputs, m->epsilon) : 1.0f, scale = 1.0f;
-    if (m->by_row) {
-        float largest = largest_input(m, x);
-        scale = largest * factor / 127.0f;
-        factor = largest > 0.0f ? 127.0f / largest : 0.0f; /* a norm cancels out */
-    }
-    Floats norm = every(factor);
-    int64_t begin = 0;
-    for (; begin + LANES <= m->inputs; begin += LANES) {
-        round_vector(load(x + begin), norm, load(m->factors + begin), bytes + begin);
-    }
-    if (begin < m->inputs) {
-        Mask rest = first_lanes(m->inputs - begin);
-        round_vector(
-            load_part(rest, x + begin), norm, load_part(rest, m->factors + begin), bytes + begin);
-    }
-    return scale;
-}
+enum {
+    PARTS = BLOCK / LANES, /* vectors of a block */
+    /* Weights of the next tile that are fetched while a tile is computed: of more the second-level
+     * cache of some processors has no room. */
+    MOST_FETCHED = 1 << 16,
+};
 
 /* -- what follows a product -------------------------------------------------------------------- */
 
@@ -170,14 +115,19 @@ INLINED void write_row(
             SCALED(s##r##0, 0), SCALED(s##r##1, 1), SCALED(s##r##2, 2), SCALED(s##r##3, 3)); \
     }
 
-/* `rows` rows from `row`, whose integers begin `stride` apart and whose scales follow each other, by `vectors` vectors of weights,
- * whose output begins with vector `first` of each row; and what follows the product. The numbers
- * of both and `ending` are constants where it is inlined. */
+/* `rows` rows from `row`, whose integers begin `stride` apart and whose scales follow each other, by
+ * `vectors` vectors of weights, whose output begins with vector `first` of each row; and what
+ * follows the product. With `fetches` the next tile's weights are fetched meanwhile. The numbers of
+ * both and `ending` are constants where it is inlined. */
 INLINED void multiply_tile(
     const Matrix *m, const uint8_t *bytes, const float *row_scales, int64_t stride,
-    const Output *out, int64_t row, int64_t first, int rows, int vectors, Ending ending) {
+    const Output *out, int64_t row, int64_t first, int fetches, int rows, int vectors,
+    Ending ending) {
     int64_t block = first / PARTS * (ending == GATED ? 2 : 1), part = first % PARTS;
     int64_t size = m->quads * QUAD * BLOCK; /* of a block, in bytes */
+    int64_t next = (BLOCK_IN_TILE(vectors - 1) + 1) * size;
+    fetches = fetches && next <= MOST_FETCHED;
+    (void)fetches; /* neither pairs nor single vectors of weights use it */
     Integers start[VECTORS];
     Floats scale[VECTORS];
     int64_t offset[VECTORS];
@@ -214,6 +164,11 @@ INLINED void multiply_tile(
         if (vectors > 1) w1 = load_weights(weight + offset[1]);
         if (vectors > 2) w2 = load_weights(weight + offset[2]);
         if (vectors > 3) w3 = load_weights(weight + offset[3]);
+        if (fetches) {
+            for (int v = 0; v < vectors; v++) {
+                if (PART_IN_TILE(v) == 0) __builtin_prefetch(weight + next + offset[v], 0, 2);
+            }
+        }
         EACH_ROW(ADD_QUAD)
     }
 #endif
@@ -223,13 +178,16 @@ INLINED void multiply_tile(
 #define CASE(r)                                                                              \
     case r:                                                                                  \
         if (r <= ROWS) {                                                                     \
-            multiply_tile(m, bytes, row_scales, stride, out, row, first, r, vectors, ending); \
+            multiply_tile(                                                                   \
+                m, bytes, row_scales, stride, out, row, first, r > 1 && fetches, r, vectors, \
+                ending);                                                                     \
         }                                                                                    \
         break;
 
 INLINED void multiply_rows(
     const Matrix *m, const uint8_t *bytes, const float *row_scales, int64_t stride,
-    const Output *out, int64_t row, int64_t first, int64_t rows, int vectors, Ending ending) {
+    const Output *out, int64_t row, int64_t first, int fetches, int64_t rows, int vectors,
+    Ending ending) {
     int64_t last = row + rows;
     for (; row < last; row += ROWS, bytes += ROWS * stride, row_scales += ROWS) {
         switch (last - row < ROWS ? last - row : ROWS) { CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) }
@@ -240,33 +198,30 @@ INLINED void multiply_rows(
 INLINED void multiply_blocks(
     const Matrix *m, const uint8_t *bytes, const float *row_scales, int64_t stride,
     const Output *out, int64_t row, int64_t rows, int64_t begin, int64_t end, Ending ending) {
+    int fetches = row == 0; /* the first tile's rows bring the chunk of weights into the cache */
     int per_vector = ending == GATED ? 2 : 1; /* vectors of weights for one of the output */
     int64_t first = begin / per_vector * PARTS, last = end / per_vector * PARTS;
     int64_t whole = VECTORS / per_vector;
     for (; first + whole <= last; first += whole) {
-        multiply_rows(m, bytes, row_scales, stride, out, row, first, rows, VECTORS, ending);
+        multiply_rows(
+            m, bytes, row_scales, stride, out, row, first, fetches, rows, VECTORS, ending);
     }
     if ((int)PARTS >= VECTORS) return; /* all tiles are whole */
     int64_t one = ending == GATED ? 1 : PARTS;
     for (; first < last; first += one) {
         int vectors = (int)one * per_vector;
-        multiply_rows(m, bytes, row_scales, stride, out, row, first, rows, vectors, ending);
+        multiply_rows(
+            m, bytes, row_scales, stride, out, row, first, fetches, rows, vectors, ending);
     }
 }
 
-static void multiply(void *work, size_t index) {
-    const Product *p = work;
+/* The rows of a tile, of which `bytes` and `scales` have the first, by the chunk of an index. */
+static void multiply_chunk(
+    const Product *p, const uint8_t *bytes, const float *scales, int64_t row, int64_t rows,
+    int64_t chunk) {
     const Matrix *m = p->matrix;
-    int64_t row = (int64_t)index % p->tiles * TASK_ROWS;
-    int64_t begin = (int64_t)index / p->tiles * p->chunk;
+    int64_t begin = chunk * p->chunk, stride = ROUNDED_BYTES(m->inputs);
     int64_t end = begin + p->chunk < m->blocks ? begin + p->chunk : m->blocks;
-    int64_t rows = p->rows - row < TASK_ROWS ? p->rows - row : TASK_ROWS;
-    int64_t stride = (m->inputs + 63) / 64 * 64;
-    uint8_t bytes[TASK_ROWS * stride];
-    float scales[TASK_ROWS];
-    for (int r = 0; r < rows; r++) {
-        scales[r] = round_row(m, p->x + (row + r) * m->inputs, bytes + r * stride);
-    }
 #define MULTIPLY(ending) \
     multiply_blocks(m, bytes, scales, stride, &p->out, row, rows, begin, end, ending)
     switch (p->ending) {
@@ -275,6 +230,41 @@ static void multiply(void *work, size_t index) {
         case GATED: MULTIPLY(GATED); break;
     }
 #undef MULTIPLY
+}
+
+/* Rounds `rows` rows from `row`. */
+static void round_tile(
+    const Product *p, int64_t row, int64_t rows, uint8_t *bytes, float *scales) {
+    const Matrix *m = p->matrix;
+    for (int64_t r = 0; r < rows; r++) {
+        scales[r] =
+            round_row(m, p->x + (row + r) * m->inputs, bytes + r * ROUNDED_BYTES(m->inputs));
+    }
+}
+
+static int64_t rows_of_tile(const Product *p, int64_t row) {
+    return p->rows - row < TASK_ROWS ? p->rows - row : TASK_ROWS;
+}
+
+static void round_rows(void *work, size_t tile) {
+    const Product *p = work;
+    int64_t row = (int64_t)tile * TASK_ROWS, stride = ROUNDED_BYTES(p->matrix->inputs);
+    round_tile(
+        p, row, rows_of_tile(p, row), p->rounded + row * stride, p->row_scales + row);
+}
+
+static void multiply(void *work, size_t index) {
+    const Product *p = work;
+    int64_t row = (int64_t)index % p->tiles * TASK_ROWS, chunk = (int64_t)index / p->tiles;
+    int64_t rows = rows_of_tile(p, row), stride = ROUNDED_BYTES(p->matrix->inputs);
+    if (p->rounded) {
+        multiply_chunk(p, p->rounded + row * stride, p->row_scales + row, row, rows, chunk);
+        return;
+    }
+    uint8_t bytes[TASK_ROWS * stride];
+    float scales[TASK_ROWS];
+    round_tile(p, row, rows, bytes, scales);
+    multiply_chunk(p, bytes, scales, row, rows, chunk);
 }
 
 #endif

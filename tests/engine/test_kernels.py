@@ -586,18 +586,24 @@ def test_rows_of_any_size_lose_equally_little(level: str) -> None:
 
 @each_form
 @each_level
-def test_a_row_does_not_depend_on_its_company(form: str, level: str) -> None:
-    """To the bit: what a batch holds must not change an answer."""
+@pytest.mark.parametrize(("inputs", "columns"), [(64, 200), (1100, 300)], ids=["one", "several"])
+def test_a_row_does_not_depend_on_its_company(
+    form: str, level: str, inputs: int, columns: int
+) -> None:
+    """To the bit, with weights of one task or of several: a batch must not change an answer."""
     random = np.random.default_rng(3)
-    integers, scales = quantised(normal(random, 64, 200))
+    integers, scales = quantised(normal(random, inputs, columns))
     constants = {
-        "norm": normal(random, 64),
+        "norm": normal(random, inputs),
         "weight": in_blocks(integers),
         "scales": scales,
         **input_scale(form, 0.02),
     }
-    x = normal(random, 1, 13, 64)
-    together = Operator(f"NormLinear{form}", {"x": x}, constants, epsilon=1e-6).by_kernel(level)[0]
+    x = normal(random, 1, 13, inputs)
+    operator = Operator(f"NormLinear{form}", {"x": x}, constants, epsilon=1e-6)
+    together = operator.by_kernel(level)[0]
+    step = 63 * scales.max() * rounding_step(form, 0.02, 16 * np.sqrt(inputs))
+    close(together, operator.by_definition()[0], step)
     for row in range(13):
         alone = Operator(
             f"NormLinear{form}", {"x": x[:, [row]]}, constants, epsilon=1e-6

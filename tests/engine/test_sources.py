@@ -19,12 +19,13 @@ SHAPE = Architecture(
     decoder_layers=1, heads=1, d_kv=2, parameters=0, pad_id=0, eos_id=1, start_id=0
 )
 ROWS = 12
-# Events: a prompt of some rows with a source of some tokens joins, one of the rows here
-# leaves, or gaps are closed, as before each step.
+# Events: a prompt of some rows with a source of some tokens joins, one of the rows here leaves, a
+# new row reads what one of them does, or gaps are closed, as before each step.
 EVENTS = st.lists(
     st.one_of(
         st.tuples(st.just("join"), st.integers(1, 4), st.integers(1, 40)),
         st.tuples(st.just("leave"), st.integers(0, ROWS), st.just(0)),
+        st.tuples(st.just("share"), st.integers(0, ROWS), st.just(0)),
         st.tuples(st.just("close"), st.just(0), st.just(0)),
     ),
     max_size=40,
@@ -75,7 +76,9 @@ class Reading:
         keys = np.full((2, 1, 1, length + 3, 2), self._prompts, np.float32)
         keys[:, :, :, :2] = keys[:, :, :, -1:] = -1.0  # of other prompts in the same call
         cross = DeviceArray(ort.OrtValue.ortvalue_from_numpy(keys), "cpu")
-        self.sources.add(taken, [cross], 2, 2 + length)
+        self.sources.add(taken[0], [cross], 2, 2 + length)
+        for row in taken[1:]:
+            self.sources.share(taken[0], row)
         self.rows |= dict.fromkeys(taken, (self._prompts, length))
 
     def leave(self, nth: int) -> None:
@@ -84,6 +87,12 @@ class Reading:
             del self.rows[row]
             self._slots.free(row)
             self.sources.leave(row)
+
+    def share(self, nth: int) -> None:
+        if self.rows and len(self.rows) < ROWS:
+            row, new = sorted(self.rows)[nth % len(self.rows)], self._slots.take()
+            self.rows[new] = self.rows[row]
+            self.sources.share(row, new)
 
     def close(self) -> None:
         self._slots.close_gaps(self._move)
@@ -99,6 +108,8 @@ class Reading:
                 self.join(number, length)
             elif what == "leave":
                 self.leave(number)
+            elif what == "share":
+                self.share(number)
             else:
                 self.close()
         self.close()

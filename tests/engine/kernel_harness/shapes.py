@@ -229,7 +229,9 @@ def edge_cases() -> list[Case]:
                 (7, 20, 63), (11, 132, 64), (12, 16, 65), (13, 36, 100),
             )
         ),
-        product(numbers, "NormLinear", 7, 1028, 300),  # weights of more than one task
+        *(  # weights of more than one task
+            product(numbers, kind, 7, 1028, 300) for kind in ("NormLinear", "AddLinearByRow")
+        ),
         *(
             product(numbers, kind, rows, inputs, columns)
             for kind in ("NormGatedLinear", "NormGatedLinearByRow")
