@@ -102,6 +102,7 @@ def _server(count: int, cores: Sequence[int], log: Path) -> Iterator[tuple[Serve
         "HOST": "127.0.0.1",
         "PORT": str(port),
         "CYBERSOLVE_PROCESSES": str(count),
+        "CYBERSOLVE_WORKERS": str(max(count, len(cores))),  # set, or fewer processes might start
         "CYBERSOLVE_CACHED_ANSWERS": "0",
     }
     serve = [sys.executable, "-P", "-m", "service.cli", "serve"]

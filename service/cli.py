@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from engine.bundle import FORMAT, BundleError
+from engine.cpu import available_cpus
 from equations.errors import EquationError
 from equations.verify import Verdict
 from service.api.keys import ApiKeys, KeysError, new_key
@@ -26,6 +27,7 @@ from service.runtime import load_model
 from service.settings import Settings, SettingsError
 from service.solving import Fallback, Solution
 
+_LOG = logging.getLogger(__name__)
 _EXPECTED = (BundleError, EngineRefused, KeysError, SettingsError, OSError)
 _NOT_CORRECT, _NOT_UNDERSTOOD, _NOT_RUN = 1, 2, 3  # exit statuses
 
@@ -49,9 +51,18 @@ def _serve(_: argparse.Namespace, settings: Settings) -> int:
     from service.app import create_app
     from service.server import ListeningServer
     from service.shards.service import ShardedService
+    from service.shards.share import useful
 
     if settings.api_keys_file is not None:
         ApiKeys(settings.api_keys_file)  # report its faults before a model is loaded
+    asked, settings = settings.processes, useful(settings, available_cpus())
+    if settings.processes < asked:
+        _LOG.warning(
+            "CYBERSOLVE_PROCESSES is %d; there is one for every two cores, so %d: more would be "
+            "slower (CYBERSOLVE_WORKERS, if it is set too, keeps both numbers)",
+            asked,
+            settings.processes,
+        )
     if settings.processes > 1:
         ShardedService(settings).run()
         return 0

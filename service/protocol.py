@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.connection import BODY_ARRIVED, CONNECTION, Connection
 from service.handles import RefusedConnections, few_handles_left
-from service.one_write import OneWrite
+from service.turn_writes import HeldTransport, TurnWrites
 
 MAX_HEAD_BYTES = (
     32_768  # bytes of request line and headers together, or of the trailers of a chunked body
@@ -85,9 +85,11 @@ class BoundedProtocol(HttpToolsProtocol):
     """One connection. Overrides the callbacks of asyncio and httptools that need bounds."""
 
     bounds = ConnectionBounds()
+    turn: TurnWrites  # of the server, whose connections share an event loop
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(cast("asyncio.Transport", OneWrite(transport, self.loop)))
+        held = HeldTransport(transport, self.loop, self.turn)
+        super().connection_made(cast("asyncio.Transport", held))
         self._connection = Connection(self.flow.resume_reading)
         self._in_head = True
         self._head_bytes = 0  # as received
@@ -243,8 +245,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def bounded_protocol(bounds: ConnectionBounds) -> type[BoundedProtocol]:
-    """Return the class that uvicorn instantiates for each connection."""
-    return type("BoundedProtocol", (BoundedProtocol,), {"bounds": bounds})
+    """Return the class that uvicorn instantiates for each connection of one server."""
+    return type("BoundedProtocol", (BoundedProtocol,), {"bounds": bounds, "turn": TurnWrites()})
 
 
 def _has_host(headers: list[tuple[bytes, bytes]], version: str) -> bool:

@@ -77,7 +77,8 @@ class Settings:
     processes: int = _setting(
         1,
         "HTTP processes that share the port, each with its part of the engines, the cores, the "
-        "queue and the connections",
+        "queue and the connections; at most one for every two cores, unless the number of engines "
+        "is set too",
     )
     workers: int | None = _setting(
         None,

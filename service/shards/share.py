@@ -9,6 +9,8 @@ from engine.cpu import available_cpus
 from service.settings import Settings, SettingsError
 from service.shards.cores import Place, placed
 
+_CORES_EACH = 2  # of an HTTP process, which its engines share
+
 
 @dataclass(frozen=True)
 class Share:
@@ -18,6 +20,19 @@ class Share:
     settings: Settings
     cpus: int  # that its engines may use
     cores: frozenset[int]  # on which it may run; none: this system binds no process
+
+
+def useful(settings: Settings, cores: int) -> Settings:
+    """Return `settings` with as many HTTP processes as help on `cores` cores, at most as set.
+
+    A process takes half as much time for a question as an engine does, so each has two cores or
+    more. On one core it would interrupt its own engine (decision 43). Where the number of engines
+    is set as well, both numbers are taken as they are.
+    """
+    if settings.workers is not None:
+        return settings
+    most = max(1, cores // _CORES_EACH)
+    return replace(settings, processes=min(settings.processes, most))
 
 
 def shares(settings: Settings) -> list[Share]:

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from engine.bundle import MANIFEST, fingerprint
+from engine.cpu import available_cpus
 from service.api.keys import ApiKeys
 from tests.end_to_end.conftest import ROOT, START_S
 from tests.signals import heed_signals
@@ -297,6 +298,16 @@ def test_what_cannot_start_says_why_in_one_line(
     *before, last = result.stderr.splitlines()
     assert last.startswith(complaint)
     assert all(line.startswith("INFO") for line in before)
+
+
+def test_processes_that_would_not_help_are_not_started() -> None:
+    asked = available_cpus() + 1
+    nowhere = {"CYBERSOLVE_HOST": "nowhere.invalid"}  # the service ends before it starts a process
+    result = cybersolve("serve", "--processes", str(asked), **nowhere)
+    assert f": CYBERSOLVE_PROCESSES is {asked}; there is one for every two cores" in result.stderr
+    assert "cannot listen" in result.stderr.splitlines()[-1]
+    both = cybersolve("serve", "--processes", "2", "--workers", "2", **nowhere)
+    assert "WARNING" not in both.stderr
 
 
 @pytest.mark.parametrize("knob", ["CYBERSOLVE_PORT", "CYBERSOLVE_METRICS_PORT"])

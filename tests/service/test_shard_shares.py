@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine.cpu import available_cpus
 from service.settings import Settings, SettingsError
 from service.shards.cores import placed
-from service.shards.share import shares
+from service.shards.share import shares, useful
 
 
 def machine(folder: Path, *nodes: str) -> Path:
@@ -71,6 +71,20 @@ def test_limits_and_engines_are_divided() -> None:
     assert [one.max_queue for one in given] == [4, 4, 4]
     assert [one.max_connections for one in given] == [34, 34, 34]
     assert {one.processes for one in given} == {3}
+
+
+@pytest.mark.parametrize(
+    ("cores", "asked", "given"),
+    [(1, 2, 1), (2, 1, 1), (2, 2, 1), (3, 8, 1), (4, 2, 2), (16, 4, 4), (16, 12, 8)],
+)
+def test_a_process_has_two_cores_or_more(cores: int, asked: int, given: int) -> None:
+    settings = replace(Settings(), processes=asked)
+    assert useful(settings, cores) == replace(settings, processes=given)
+
+
+def test_processes_and_engines_that_are_both_set_are_as_set() -> None:
+    settings = replace(Settings(), processes=2, workers=2)
+    assert useful(settings, 2) == settings
 
 
 def test_more_processes_than_cores_share_all_of_them() -> None:
