@@ -229,8 +229,11 @@ def edge_cases() -> list[Case]:
                 (7, 20, 63), (11, 132, 64), (12, 16, 65), (13, 36, 100),
             )
         ),
-        *(  # weights of more than one task
-            product(numbers, kind, 7, 1028, 300) for kind in ("NormLinear", "AddLinearByRow")
+        *(  # weights of several chunks
+            product(numbers, kind, rows, 1028, columns)
+            for kind, rows, columns in (
+                ("NormLinear", 7, 300), ("AddLinearByRow", 7, 300), ("NormGatedLinear", 13, 160),
+            )
         ),
         *(
             product(numbers, kind, rows, inputs, columns)
