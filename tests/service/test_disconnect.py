@@ -78,6 +78,20 @@ def test_a_connection_lost_after_the_answer_cancels_nothing() -> None:
     assert asyncio.run(answered()) == 7
 
 
+def test_a_callback_that_was_removed_is_not_called() -> None:
+    called: list[str] = []
+    connection = Connection(lambda: None)
+
+    def one() -> None:
+        called.append("one")
+
+    connection.add(one)
+    connection.add(lambda: called.append("other"))
+    connection.remove(one)
+    connection.lose()
+    assert called == ["other"]
+
+
 def test_work_makes_the_server_read_the_connection_which_may_be_paused() -> None:
     reads: list[bool] = []
     connection = Connection(lambda: reads.append(True))

@@ -168,6 +168,7 @@ def test_a_stream_has_the_same_logprobs_token_by_token(bundle: Path) -> None:
         for body in (
             {},
             {"stop": "house"},
+            {"stop": "house is"},
             {"stop": "se is smart"},
             {"max_tokens": 2},
             {"prompt": [TEXT, "The house"]},
