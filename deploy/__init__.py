@@ -1,1 +1,1 @@
-"""What runs the service beyond one process."""
+"""Run the service beyond one process."""

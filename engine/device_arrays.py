@@ -45,7 +45,8 @@ def zeros(shape: Sequence[int], element: npt.DTypeLike, device: str) -> ort.OrtV
 class DeviceArray:
     """An array (parts, rows, heads, length, d_kv) of numbers on `device`, `cpu` or `cuda`.
 
-    It keeps `value`, which owns the memory, alive. `copier` copies on a GPU; by default CUDA's own.
+    It keeps `value`, which owns the memory, alive. `copier` copies within the device's memory; by
+    default CUDA's own on a GPU, and NumPy on a CPU.
     """
 
     def __init__(self, value: ort.OrtValue, device: str, copier: Copier | None = None) -> None:
@@ -54,11 +55,17 @@ class DeviceArray:
         self._device = device
         self._element = np.dtype(ELEMENTS[value.data_type()])
         self._address: int = value.data_ptr()
-        self._copier = (copier or cuda_runtime()) if device == "cuda" else None
+        self._copier = copier or (cuda_runtime() if device == "cuda" else None)
 
     @classmethod
-    def zeros(cls, shape: Sequence[int], element: npt.DTypeLike, device: str) -> DeviceArray:
-        return cls(zeros(shape, element, device), device)
+    def zeros(
+        cls,
+        shape: Sequence[int],
+        element: npt.DTypeLike,
+        device: str,
+        copier: Copier | None = None,
+    ) -> DeviceArray:
+        return cls(zeros(shape, element, device), device, copier)
 
     def bind(self, binder: Callable[..., None], name: str, part: int, rows: int) -> None:
         """Bind the first `rows` of `part` by an `IOBinding`'s `bind_input` or `bind_output`."""
@@ -77,6 +84,8 @@ class DeviceArray:
     ) -> None:
         """Copy `length` columns of all parts and heads, from `begin` of a row of `source`, to the
         column `to` on.
+
+        On a GPU the copy is complete after `finish_copies`; until then `source` must exist.
         """
         if self._copier is None:
             columns = source._on_host[:, source_row, :, begin : begin + length]
@@ -88,7 +97,14 @@ class DeviceArray:
             self._lines(row, to), source._lines(source_row, begin),
             width=width, lines=heads, parts=parts,
         )  # fmt: skip
-        self._copier.wait()  # ONNX Runtime's stream does not wait for the copies'
+
+    def finish_copies(self) -> None:
+        """Return when the copies to and from all arrays are complete.
+
+        To be called before ONNX Runtime reads them, whose stream does not wait for the copies'.
+        """
+        if self._copier is not None:
+            self._copier.wait()
 
     def _lines(self, row: int, column: int) -> Lines:
         """Return where a row's heads are, from `column` on."""

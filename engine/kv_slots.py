@@ -15,6 +15,7 @@ import onnxruntime as ort
 
 from engine.bundle import Architecture
 from engine.contracts import Answer, Progress, Prompt
+from engine.cuda_runtime import Copier
 from engine.device_arrays import ELEMENTS, DeviceArray, zeros
 from engine.paths import Chosen
 from engine.slots import Slots
@@ -31,7 +32,8 @@ class KVSlots:
     """Arrays of `capacity` rows for answers of up to `columns` tokens.
 
     The cache has columns for the longest answer so far, not for the longest that is allowed.
-    Keys and values are stored on `device` (`cpu` or `cuda`), in the decoder's own float type.
+    Keys and values are stored on `device` (`cpu` or `cuda`), in the decoder's own float type, and
+    copied by `copier`: see `DeviceArray`.
 
     With `captured_sources`, the longest source, a step is captured as a CUDA graph, which needs all
     arrays at the same addresses in every step: they have their largest size from the beginning.
@@ -47,10 +49,12 @@ class KVSlots:
         choosing: Sequence[ort.InferenceSession] = (),
         decode: Callable[[Sequence[int]], str],
         device: str = "cpu",
+        copier: Copier | None = None,
         captured_sources: int | None = None,
     ) -> None:
         self._shape = shape
         self._device = device
+        self._copier = copier
         self._fixed = captured_sources is not None
         self.capacity = capacity
         self.columns = columns
@@ -68,7 +72,12 @@ class KVSlots:
         self._cache = self._block(had)
         self._steps_before_full = had  # of the cache, at least; `_grow` counts them anew
         self._sources = Sources(
-            shape, decoder, capacity=capacity, longest=captured_sources or 1, device=device
+            shape,
+            decoder,
+            capacity=capacity,
+            longest=captured_sources or 1,
+            device=device,
+            copier=copier,
         )
         self._token: Ids = np.zeros((capacity, 1), np.int64)
         self._past = np.zeros(capacity, np.int32)
@@ -102,7 +111,7 @@ class KVSlots:
         """Allocate columns for the keys and the values of each layer in turn, for all rows."""
         layers, heads, d_kv = self._shape.decoder_layers, self._shape.heads, self._shape.d_kv
         shape = (2 * layers, self.capacity, heads, columns, d_kv)
-        return DeviceArray.zeros(shape, self._element, self._device)
+        return DeviceArray.zeros(shape, self._element, self._device, self._copier)
 
     @property
     def cross_outputs(self) -> list[str]:
@@ -112,7 +121,8 @@ class KVSlots:
     @property
     def active(self) -> int:
         """The number of rows that prompts have or may still take."""
-        return self._slots.in_use + sum(self._reserved.values())
+        reserved = sum(self._reserved.values()) if self._reserved else 0  # asked for in every step
+        return self._slots.in_use + reserved
 
     # -- joining and leaving ---------------------------------------------------------------------
 
@@ -120,6 +130,8 @@ class KVSlots:
         """Add a prompt, which takes one row and reserves the others; copy the keys and values that
         it reads from `cross`, the encoder's `cross_outputs` (each 2 * layers, 1, heads, tokens,
         width), from token `begin` on.
+
+        `cross` must exist until `finish_copies` or the next step.
         """
         is_plain = prompt.decoding.plain
         if not is_plain and self._tasks is None:
@@ -152,6 +164,10 @@ class KVSlots:
         for array in (self._token, self._past, self._most, self._has_task):
             array[to] = array[row]
 
+    def finish_copies(self) -> None:
+        """Return when all rows have what was copied for them."""
+        self._cache.finish_copies()
+
     def make_room(self, longest: int) -> None:
         """Make room for sources of up to `longest` tokens and those of the rows here."""
         if self._fixed and longest <= self._sources.room:
@@ -168,6 +184,7 @@ class KVSlots:
             cache = self._block(had)
             for row in range(rows):
                 cache.copy(row, self._cache, row, int(self._past[row]))
+            cache.finish_copies()
             self._cache = cache
             self._calls.forget()
         self._steps_before_full = had - longest
@@ -221,6 +238,7 @@ class KVSlots:
             self._grow()
         self._steps_before_full -= 1
         active = self._slots.end
+        self.finish_copies()
         self._calls.run(active, self._sources.count)
         past = self._past[:active]
         best = self._best[:active]

@@ -16,6 +16,7 @@ import numpy as np
 
 from engine.bundle import CANDIDATES, DECODER, DRAW, ENCODER, TOKENIZER, Manifest
 from engine.contracts import Answer, Progress, Prompt, Tokens
+from engine.cuda_runtime import Copier
 from engine.device_arrays import DeviceArray
 from engine.kernels import CUDA_GRAPHS, ON_GPU, LevelMissing, use, use_on_gpu
 from engine.kv_slots import KVSlots
@@ -77,12 +78,17 @@ class OrtModel:
 class OrtEngine:
     """Implement `engine.contracts.Engine`: decode up to `rows` answers of a model at a time.
 
-    On a GPU there are no more rows than its memory holds, by `free()`, its free bytes. Raises
-    `OutOfMemory` where it holds none.
+    On a GPU there are no more rows than its memory holds, by `free()`, its free bytes. Rows are
+    copied by `copier`: see `DeviceArray`. Raises `OutOfMemory` where the GPU holds no row.
     """
 
     def __init__(
-        self, model: OrtModel, *, rows: int, free: Callable[[], int] = free_memory
+        self,
+        model: OrtModel,
+        *,
+        rows: int,
+        free: Callable[[], int] = free_memory,
+        copier: Copier | None = None,
     ) -> None:
         self._model = model
         if model.device == "cuda":
@@ -97,6 +103,7 @@ class OrtEngine:
             choosing=model.choosing,
             decode=model.decode,
             device=model.device,
+            copier=copier,
             captured_sources=model.limits.max_source_tokens if model.captured else None,
         )
 
@@ -120,6 +127,7 @@ class OrtEngine:
             for key, prompt in call:
                 self._rows.add(key, prompt, cross, begin)
                 begin += len(prompt.source)
+            self._rows.finish_copies()  # before `cross` is freed
 
     def _encode(self, sources: Sequence[Tokens]) -> list[DeviceArray]:
         return _encode(self._model, self._rows.cross_outputs, sources)

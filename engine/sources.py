@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime as ort
 
 from engine.bundle import Architecture
+from engine.cuda_runtime import Copier
 from engine.device_arrays import ELEMENTS, DeviceArray
 from engine.slots import Slots
 
@@ -32,6 +33,7 @@ class Sources:
         capacity: int,
         longest: int,
         device: str,
+        copier: Copier | None = None,
     ) -> None:
         kinds = {value.name: value.type for value in decoder.get_inputs()}
         self.are_shared = SOURCES in kinds
@@ -41,6 +43,7 @@ class Sources:
         self._slots = Slots()
         self._lines = (2 * shape.decoder_layers, capacity, shape.heads)
         self._device = device
+        self._copier = copier
         # Keys and values, and scales where these are integers.
         self._parts = [(_WHOLE, shape.d_kv, ELEMENTS[kinds["cross_key.0"]])]
         if f"cross_key{_SCALES}.0" in kinds:
@@ -49,7 +52,7 @@ class Sources:
 
     def _blocks_of(self, length: int) -> list[DeviceArray]:
         return [
-            DeviceArray.zeros((*self._lines, length, width), element, self._device)
+            DeviceArray.zeros((*self._lines, length, width), element, self._device, self._copier)
             for _, width, element in self._parts
         ]
 
@@ -69,7 +72,7 @@ class Sources:
 
     def add(self, row: int, cross: Sequence[DeviceArray], begin: int, end: int) -> None:
         """Copy a source for `row`: the tokens from `begin` to `end` of `cross`, the encoder's
-        `outputs` (each 2 * layers, 1, heads, tokens, width).
+        `outputs` (each 2 * layers, 1, heads, tokens, width). See `DeviceArray.copy`.
         """
         self._copy(row, cross, 0, begin, end)
 
@@ -132,6 +135,7 @@ class Sources:
         for block, old in zip(blocks, self._blocks, strict=True):
             for slot in range(self.count):
                 block.copy(slot, old, slot, int(self.lengths[slot]))
+            block.finish_copies()
         self._blocks = blocks
         return True
 

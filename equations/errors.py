@@ -1,4 +1,4 @@
-"""What is wrong with a text, where, and what was expected instead."""
+"""Errors that say what is wrong with a text, where, and what was expected instead."""
 
 from __future__ import annotations
 

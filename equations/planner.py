@@ -1,4 +1,4 @@
-"""Which questions to ask a model that solves equations in one variable, to solve a system.
+"""Plan the questions to a model that solves equations in one variable, to solve a system.
 
 The planner decides what is asked next and where each result goes; it computes none of the results.
 Every sum, product, elimination and division is a question to the model. The caller drives it:

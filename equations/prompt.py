@@ -146,7 +146,7 @@ def digits_vocabulary() -> list[str]:
 
 
 def digits_factors(token: str) -> tuple[str, ...]:
-    """What a `digits` token is made of, for embeddings that are sums of shared parts."""
+    """Return the factors of a `digits` token, for embeddings that are sums of shared parts."""
     if match := _MULTIPLIER.fullmatch(token):
         digit, term, place = match.groups()
         return f"times {digit}", term, f"{term[0]}*^{place}"

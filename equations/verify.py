@@ -35,7 +35,7 @@ def read_answer(text: str) -> Fraction | None:
 
 
 def verify(equation: Equation, answer: str) -> Verification:
-    """Whether `answer` solves `equation`.
+    """Return whether `answer` solves `equation`.
 
     An equation without exactly one solution makes every answer unverifiable; otherwise a text that
     is not a number is wrong, and says so.

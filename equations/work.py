@@ -64,7 +64,7 @@ class Work:
     answer: str | None
 
     def lines(self, variable: str) -> list[str] | None:
-        """The steps for a person: `-4*c = 24`, then `c = -6`."""
+        """Return the steps for a person: `-4*c = 24`, then `c = -6`."""
         if self.coefficient is None or self.constant is None:
             return None
         if self.coefficient == 0:
@@ -77,7 +77,7 @@ class Work:
 
 
 def read(text: str) -> Work:
-    """The worked form that `text` holds, whoever wrote it. Never raises."""
+    """Return the worked form that `text` holds, whoever wrote it. Never raises."""
     net: dict[str, int | None] = {"x": None, "k": None}
     quotient: int | None = None
     kind: str | None = None  # of the row that is being read
@@ -111,7 +111,7 @@ def _answer(
 
 
 def read_quotient(text: str) -> int | None:
-    """What the quotient digits in `text` come to; `None` where there are none. Never raises."""
+    """Return the sum of the quotient digits in `text`, `None` without any. Never raises."""
     parts = [value for token in text.split() if (value := quotient_digit(token)) is not None]
     return sum(parts) if parts else None
 
@@ -122,7 +122,7 @@ def expressible(solution: Fraction | None) -> bool:
 
 
 def write(equation: Equation, random: Random, *, divide: bool = True) -> str:
-    """The worked form of an equation with integer terms; without `divide`, of its sums alone.
+    """Write the worked form of an equation with integer terms; without `divide`, of its sums alone.
 
     Where several quotient digits will do, `random` chooses. Raises `ValueError` when its numbers
     do not fit the places of the form.

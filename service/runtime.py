@@ -73,8 +73,8 @@ def load_model(settings: Settings, *, one_attempt: bool = False, cpus: int | Non
 def layout(manifest: Manifest, settings: Settings, cpus: int) -> tuple[int, int]:
     """Return the engines on `cpus` cores and the threads of each.
 
-    Engines run side by side where a step is too small to share. Waking a second thread costs a step
-    of the bundled model a third of its time (one row: 0.48 against 0.72 ms on two cores).
+    Engines run side by side where a step is too small to share: hardly a call of the bundled model
+    is worth waking a second thread (docs/decisions/0044-products-in-fp32.md).
     """
     # Each engine has its own copy of the weights: on a GPU a second one would gain nothing.
     small = manifest.architecture.parameters < _WORTH_SHARING and settings.provider != "cuda"
@@ -103,7 +103,6 @@ class Runtime:
         self.metrics = Metrics(self._engine_pids)
         self.metrics.queue_limit.set(settings.max_queue)
         self.metrics.engines.set(len(model.hosts))
-        self.metrics.rows.set(len(model.hosts) * settings.max_batch_rows)
         self.metrics.engines_up.set_function(lambda: float(self.batcher.engines_up))
         self.metrics.engine_up.set_function(lambda: float(self.batcher.alive))
         self.batcher = Batcher(
@@ -115,6 +114,7 @@ class Runtime:
             hang_timeout_s=settings.hang_timeout_s,
             observer=self.metrics,
         )
+        self.metrics.rows.set_function(lambda: float(self.batcher.rows))
         self.admission = self.batcher.admission
         self.generator = Generator(model.manifest, model.codec, self._submit, self.batcher.stream)
         if model.manifest.solves:

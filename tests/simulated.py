@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from engine.contracts import Prompt
+from engine.contracts import Decoding, Prompt
 from engine.echo import EchoEngine
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchLimits
@@ -35,26 +35,29 @@ class ManualLoop(asyncio.SelectorEventLoop):
 
 
 class SteppedHost:
-    """Implements `service.contracts.Host` around the decode loop; an engine that echoes makes a
+    """Implement `service.contracts.Host` around the decode loop; an engine that echoes makes a
     step, of `step_s` on the clock, only when the test says so.
     """
+
+    live_pid = None  # it has no process of its own
 
     def __init__(self, clock: Clock, limits: BatchLimits, step_s: float) -> None:
         self._clock = clock
         self._limits = limits
         self.step_s = step_s
+        self.rows = limits.rows  # of the engine that starts next
         self._orders: list[Order] = []
         self._may_receive = False
         self._ended = asyncio.Event()
 
-    async def start(self, told: Callable[[Report], None]) -> Started:
+    async def start(self, on_report: Callable[[Report], None]) -> Started:
         self._orders = []
         self._ended = asyncio.Event()
-        engine = EchoEngine(self._take_time, rows=self._limits.rows)
+        engine = EchoEngine(self._take_time, rows=self.rows)
         self._decoding = DecodeLoop(
-            engine, self._limits, receive=self._receive, report=told, clock=self._clock
+            engine, self._limits, receive=self._receive, report=on_report, clock=self._clock
         )
-        return Started(self._limits.rows, "fake")
+        return Started(self.rows, "fake")
 
     def order(self, orders: Sequence[Order]) -> None:
         self._orders += orders
@@ -119,10 +122,13 @@ class Simulation:
         self.callers: list[asyncio.Task[Answered]] = []
         self._asked = 0
 
-    def ask(self, length: int, timeout_s: float, *, wait: bool = False) -> asyncio.Task[Answered]:
+    def ask(
+        self, length: int, timeout_s: float, *, wait: bool = False, beams: int = 1
+    ) -> asyncio.Task[Answered]:
         """Submit a prompt of its own, which takes so many steps."""
         self._asked += 1
-        prompt = Prompt((self._asked, *range(1, length)))
+        decoding = Decoding(num_beams=beams)
+        prompt = Prompt((self._asked, *range(1, length)), decoding=decoding)
         caller = self.loop.create_task(self.batcher.submit(prompt, timeout_s, wait=wait))
         self.callers.append(caller)
         self.loop.settle()

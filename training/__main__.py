@@ -120,7 +120,7 @@ def _calibrate(arguments: argparse.Namespace) -> None:
 
 
 def _questions(arguments: argparse.Namespace) -> dict[str, list[data.Problem]]:
-    """What to score, by split. Raises `RunError` where there is nothing."""
+    """Return the questions to score, by split. Raises `RunError` where there is nothing."""
     seen = data.training_sides(arguments.unseen_by) if arguments.unseen_by is not None else set()
     questions = {}
     for split in arguments.split or data.evaluation_splits(arguments.data):

@@ -78,7 +78,7 @@ class Problem:
 
     @property
     def is_system(self) -> bool:
-        """Whether it takes several equations, as the dataset words them."""
+        """Return whether a problem takes several equations, as the dataset words them."""
         return self.question.startswith("Suppose ") or "," in self.question
 
     @property
@@ -149,7 +149,7 @@ def training_sides(folder: Path) -> set[str]:
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """Which data a run learns from: how they were generated, if here, and their fingerprint."""
+    """Describe the data of a run: how they were generated, if here, and their fingerprint."""
     digest = hashlib.sha256()
     others = (split for split in EVALUATION_SPLITS if split != TEST_SPLIT)
     for split in (TEST_SPLIT, *TRAIN_SPLITS, MIXED, *others):

@@ -19,7 +19,7 @@ _LETTERS = sorted(set(string.ascii_lowercase) - set("eilo"))
 
 
 def fractions() -> Callable[[], Pair]:
-    """One to three terms of each kind, numbers of up to three digits, a fraction as answer."""
+    """Sample one to three terms of each kind, of up to three digits, with a fraction as answer."""
 
     def sample() -> Pair:
         most = random.choice((9, 20, 99, 999))
@@ -32,7 +32,7 @@ def fractions() -> Callable[[], Pair]:
 
 
 def decimals() -> Callable[[], Pair]:
-    """Decimal numbers of up to three places in the question; any answer."""
+    """Sample decimal numbers of up to three places, with any answer."""
 
     def number() -> str:
         places = random.randint(0, 3)
@@ -51,7 +51,7 @@ def decimals() -> Callable[[], Pair]:
 
 
 def large() -> Callable[[], Pair]:
-    """A whole answer over 555, and numbers of up to 12 digits."""
+    """Sample numbers of up to 12 digits, with a whole answer over 555."""
 
     def sample() -> Pair:
         solution = random.choice((-1, 1)) * random.randint(556, 10 ** random.randint(3, 8))
@@ -72,7 +72,7 @@ def large() -> Callable[[], Pair]:
 
 
 def terms() -> Callable[[], Pair]:
-    """6 to 16 terms of a kind, of up to four digits, a whole answer."""
+    """Sample 6 to 16 terms of a kind, of up to four digits, with a whole answer."""
 
     def sample() -> Pair:
         many, few = random.randint(6, 16), random.randint(1, 16)
@@ -91,7 +91,7 @@ def terms() -> Callable[[], Pair]:
 
 
 def textbook() -> Callable[[], Pair]:
-    """Parentheses, fractional coefficients, whole answers: the forms of a school book."""
+    """Sample the forms of a school book: parentheses, fractional coefficients, whole answers."""
 
     def number() -> int:
         return random.randint(2, random.choice((9, 12, 20)))

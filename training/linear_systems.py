@@ -98,7 +98,7 @@ def _invertible(degree: int, entropy: float, random: Random) -> list[list[int]]:
 
 
 def _counts(length: int, zero: list[bool], random: Random) -> list[int]:
-    """How many terms each value is written as; a zero is not written as one."""
+    """Return the number of terms that each value is written as; a zero is not written as one."""
     counts = [0 if is_zero else 1 for is_zero in zero]
     extra = length - sum(counts)
     places = sorted(random.sample(range(1, extra + len(zero)), len(zero) - 1))

@@ -1,4 +1,4 @@
-"""What the small model learns from: questions of every kind that it is asked, made on the fly.
+"""Generate what the small model learns from: questions of every kind that it is asked.
 
 Most are short. Every length up to the longest that the prompt holds occurs, because a small model
 does not go beyond the lengths it has seen.

@@ -1,4 +1,4 @@
-"""How near a wrong answer comes, and which step of the worked form went wrong first. Pure, exact.
+"""Measure how near a wrong answer comes, and which step of its worked form went wrong first. Pure.
 
 Token overlap says nothing here: an answer has one or two tokens, and 21 for -21 is as good as 99.
 """
@@ -60,12 +60,12 @@ def compare(answer: str | None, expected: str) -> Partial:
 
 
 def _magnitude(number: Fraction) -> str:
-    """Its digits before the point, without a sign."""
+    """Return the digits of an answer before the point, without a sign."""
     return str(int(abs(number)))
 
 
 def _digit_right(found: Fraction | None, right: Fraction, place: int) -> bool | None:
-    """Whether both magnitudes have the same digit at 10^`place`.
+    """Return whether both magnitudes have the same digit at 10^`place`.
 
     `None` where neither is that long; a digit that one of them lacks is wrong.
     """
@@ -87,7 +87,7 @@ def edit_distance(one: str, other: str) -> int:
 
 
 def writes_work(text: str) -> bool:
-    """Whether a text begins as a worked form does, rather than with a bare answer."""
+    """Return whether a text begins as a worked form does, rather than with a bare answer."""
     return _WORKED.match(text) is not None
 
 

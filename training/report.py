@@ -1,4 +1,4 @@
-"""What a model's answers amount to, split by split, as one JSON-like value. Pure.
+"""Score a model's answers, split by split, as one JSON-like value. Pure.
 
 Layout: `split`, `questions`, `exact` and `exact_match` are of the benchmark's test split (the first
 one where that is missing); `splits` has the figures of each; `wrong` has examples.
@@ -101,7 +101,7 @@ def _teacher_forced(predictions: Sequence[Prediction]) -> dict[str, Any] | None:
 
 
 def _partial(wrong: Sequence[Graded]) -> dict[str, Any]:
-    """Of wrong answers: how many are right in part, digits as [right, of so many]."""
+    """Count the wrong answers that are right in part, digits as [right, of so many]."""
     parts = [g.partial for g in wrong]
     by_place = [[p.digits[place] for p in parts] for place in range(len(PLACES))]
     return {
@@ -149,7 +149,7 @@ def _by_terms(rows: Sequence[Graded]) -> dict[str, Any]:
 
 
 def _confidence(predictions: Sequence[Prediction]) -> dict[str, Any] | None:
-    """How confidences came out, over the predictions that have one; `None` where none has."""
+    """Return the calibration of the predictions with a confidence; `None` where none has one."""
     pairs = [(p.confidence, p.exact) for p in predictions if p.confidence is not None]
     if not pairs:
         return None

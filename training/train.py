@@ -30,7 +30,7 @@ _MONITORED_TOKENS = 96  # of an answer to one; one that goes on is wrong
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the weights of a run, beside its data."""
+    """The settings that decide the weights of a run, beside its data."""
 
     preset: str = "mini"
     steps: int = 17_000

@@ -47,7 +47,8 @@ def main(argv: list[str] | None = None) -> int:
     unknown = [label for label in arguments.engines or [] if label not in known]
     if unknown:
         raise SystemExit(f"error: --engines {unknown[0]!r}; expected one of {', '.join(known)}")
-    chosen = [e for e in engines if not arguments.engines or e.label in arguments.engines]
+    asked = arguments.engines or [engine.label for engine in engines if engine.usual]
+    chosen = [engine for engine in engines if engine.label in asked]
     steps = plan.steps(arguments.shapes, chosen, {REAL})
     return _Comparison(arguments, steps, argv).run()
 
@@ -76,25 +77,29 @@ class _Comparison:
         """Return 0 if every step was done."""
         python = self._arguments.baselines_python
         preparation = Preparation(self._steps, self._processes, self._cache, python)
-        failed = 0
+        ended: list[tuple[Step, str]] = []
         try:
             for step in self._steps:
+                if plan.none_of_ours_ran(ended, step):
+                    say("stopped: none of our variants ran")
+                    break
                 status = self._take(step, preparation)
-                failed += status != "done"
+                ended.append((step, status))
                 self._report.content["prepared_s"] = preparation.seconds
                 self._report.end(step, status, self._processes.log(_name(step)))
                 say(f"{step.shape}, {step.engine.label}, {step.work}: {status}")
-            self._report.content["finished"] = True
+            self._report.content["finished"] = len(ended) == len(self._steps)
         finally:
             self._processes.close()
             preparation.close()
             self._report.write()
             say("\n".join(tables(self._report.content)))
             print(self._report.line(), flush=True)
-        return min(1, failed)
+        return int([status for _, status in ended] != ["done"] * len(self._steps))
 
     def _take(self, step: Step, preparation: Preparation) -> str:
         """Take one step and return how it ended."""
+        self._processes.log(_name(step)).unlink(missing_ok=True)  # an earlier run's
         try:
             left_s = self._left_s()
             preparation.wait_for(step, left_s, alone=step.work != PARITY)
@@ -142,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seconds", type=number(), default=_SECONDS, help="limit of the whole command")
     add("--shapes", nargs="+", choices=SHAPES, default=[*USUAL],
         help="models, in this order; the first with random weights is traced")  # fmt: skip
-    add("--engines", nargs="+", help="labels, as in a report; by default all")
+    add("--engines", nargs="+", help="labels, as in a report; by default the usual ones")
     add("--small", action="store_true", help="time small batches alone, for a try")
     add("--out", type=Path, default=ROOT / "runs/bench/cuda.json", help="file of the report")
     add("--cache", type=Path, default=ROOT / "runs/bench/cuda",

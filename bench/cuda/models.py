@@ -36,6 +36,11 @@ class Model:
             return ROOT / "models/cybersolve-mini-checkpoint"
         return self.folder / "checkpoint"
 
+    @property
+    def untrained(self) -> Path:
+        """A checkpoint of the shape from which training can begin."""
+        return self.folder / "untrained"
+
     def bundle(self, precision: str) -> Path:
         return self.folder / f"bundle-{precision}"
 

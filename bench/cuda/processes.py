@@ -15,11 +15,20 @@ from typing import Any
 from bench.command import ROOT
 
 _REASON = 300  # characters of the last line of a log
+LOG_SHOWN = 3000  # of its end, in a report
 OnResult = Callable[[dict[str, Any]], None]
 
 
 class StepFailed(RuntimeError):
     """A process ended with an error or was stopped at its limit; the message is the reason."""
+
+
+def own_environment() -> dict[str, str]:
+    """Return the variables with which `python -P -m` finds our modules before installed ones."""
+    inherited = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join([str(ROOT), *([inherited] if inherited else [])])
+    # All that is loaded lies in folders, so no hub is asked.
+    return {"HF_HUB_OFFLINE": "1", "PYTHONPATH": path}
 
 
 class Processes:
@@ -77,8 +86,6 @@ class Processes:
     def _start(
         self, name: str, command: Sequence[str], environment: dict[str, str]
     ) -> subprocess.Popen[str]:
-        inherited = os.environ.get("PYTHONPATH")
-        path = os.pathsep.join([str(ROOT), *([inherited] if inherited else [])])
         with self._lock, self.log(name).open("w", encoding="utf-8") as log:
             if self._closed:
                 raise StepFailed("the comparison ended")
@@ -86,8 +93,7 @@ class Processes:
                 process = subprocess.Popen(  # noqa: S603 - our own modules
                     command,
                     cwd=ROOT,
-                    # All that is loaded lies in folders, so no hub is asked.
-                    env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": path, **environment},
+                    env={**os.environ, **own_environment(), **environment},
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=log,

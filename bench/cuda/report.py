@@ -10,6 +10,7 @@ from typing import Any
 from bench.cuda.agreement import Scored, compare
 from bench.cuda.attention import kernels
 from bench.cuda.plan import REFERENCE, TRACE, Step
+from bench.cuda.processes import LOG_SHOWN
 
 Entry = dict[str, Any]
 
@@ -42,11 +43,17 @@ class Report:
         self.write()
 
     def end(self, step: Step, status: str, log: Path | None = None) -> None:
-        """Record how a step ended, and for a trace the attention kernels of its `log`."""
+        """Record how a step ended, for a trace the attention kernels of its `log`, and for a failed
+        step the end of it: the machine may be gone before anybody can read more.
+        """
         entry = self.entry(step)
         entry["status"] = status
-        if step.work == TRACE and log is not None and log.exists():
-            entry["attention"] = kernels(log.read_text(encoding="utf-8", errors="replace"))
+        if log is not None and log.exists():
+            text = log.read_text(encoding="utf-8", errors="replace")
+            if step.work == TRACE:
+                entry["attention"] = kernels(text)
+            if status != "done":
+                entry["log"] = text[-LOG_SHOWN:]
         self.write()
 
     def write(self) -> None:

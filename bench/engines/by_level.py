@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(level: str, out: Path, options: Sequence[str]) -> Mapping[str, Any]:
-    """One level, in a process of its own: what keeps engines to it is read when they start."""
+    """Run one level in a process of its own, as engines read their level when they start."""
     folder = out / level
     only = ["ours-int8", "ours-fp32", "ctranslate2-int8", "ctranslate2-fp32"]
     subprocess.run(  # noqa: S603 - our own module
@@ -50,7 +50,7 @@ def _run(level: str, out: Path, options: Sequence[str]) -> Mapping[str, Any]:
 
 
 def table(runs: Runs) -> str:
-    """Markdown: questions/s of ours by those of CTranslate2, a line for each shape and scenario.
+    """Return Markdown: questions/s of ours by those of CTranslate2, a line for each scenario.
 
     int8 is divided by the faster of CTranslate2's precisions: without VNNI its int8 can be the
     slower one, or answer wrongly and be left out, which lines below the table say.

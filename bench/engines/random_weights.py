@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import GenerationConfig, T5Config, T5ForConditionalGeneration
 
 from training.model import save_plain
@@ -58,12 +58,27 @@ RANDOM = {
 
 def write_checkpoint(shape: RandomShape, folder: Path) -> None:
     """Write a checkpoint of `shape` that never ends a row early, into the empty `folder`."""
-    config = T5Config(
+    write_random(_config(shape), folder, shape.steps)
+
+
+def write_untrained(shape: RandomShape, folder: Path) -> None:
+    """Write a checkpoint of `shape` from which training can begin, into the empty `folder`.
+
+    Logits of the other's head are so large that training would first have to undo them.
+    """
+    torch.manual_seed(_SEED)
+    model = T5ForConditionalGeneration(_config(shape)).eval()
+    size, width = model.lm_head.weight.shape
+    model.lm_head.weight = torch.nn.Parameter(torch.randn(size, width) * width**-0.5)
+    save_plain(model, _tokenizer(size), folder)
+
+
+def _config(shape: RandomShape) -> T5Config:
+    return T5Config(
         **shape.dimensions, dropout_rate=0.0, feed_forward_proj="gated-gelu",
         tie_word_embeddings=False, pad_token_id=0, decoder_start_token_id=0,
         eos_token_id=shape.dimensions["vocab_size"] - 1,
     )  # fmt: skip
-    write_random(config, folder, shape.steps)
 
 
 def write_random(config: T5Config, folder: Path, steps: int) -> None:
@@ -86,9 +101,17 @@ def write_random(config: T5Config, folder: Path, steps: int) -> None:
         decoder_start_token_id=config.decoder_start_token_id,
         max_new_tokens=steps,
     )
+    save_plain(model, _tokenizer(size), folder)
+
+
+def _tokenizer(size: int) -> Tokenizer:
+    """Return a tokenizer of the words w2, w3 and so on, each its own id; the end is the last."""
     words = [_PAD, _UNKNOWN, *(f"w{i}" for i in range(2, size - 1)), _END]
     ids = {word: index for index, word in enumerate(words)}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token=_UNKNOWN))
     tokenizer.add_special_tokens([_PAD, _UNKNOWN, _END])
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    save_plain(model, tokenizer, folder)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"$A {_END}", special_tokens=[(_END, ids[_END])]
+    )
+    return tokenizer

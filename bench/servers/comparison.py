@@ -133,7 +133,7 @@ class Comparison:
     def _check(self, server: Server) -> None:
         """Raise `CandidateFailed` where any answer differs from the expected one."""
         questions = self._workload.questions
-        found = load.once(server.setup.port, questions, callers=_CHECKING_CALLERS)
+        found = load.once(server.setup.port, load.Asked(questions), callers=_CHECKING_CALLERS)
         faults = wrong(self._workload, found.bodies)
         if len(found.bodies) < len(questions):
             faults.append(f"{len(found.bodies)} answers to {len(questions)} questions")

@@ -1,4 +1,4 @@
-"""Generate load on `POST /solve`, closed loop or open, the same for every server.
+"""Generate load on `POST /solve`, or another route, closed loop or open, the same for every server.
 
 The generator shares the cores with the server, so it must be cheap: one process, uvloop, requests
 prepared beforehand, and only status and length are read of an answer. Bodies are kept and compared
@@ -50,21 +50,33 @@ class Answers:
 
 
 class Asked:
-    """Prepared requests, in order and then from the first again."""
+    """Prepared requests, in order and then from the first again.
 
-    def __init__(self, questions: Sequence[str]) -> None:
-        self._requests = [_request(question) for question in questions]
+    `field` of each body has a question, and the `others` are the same in all.
+    """
+
+    def __init__(
+        self,
+        questions: Sequence[str],
+        path: str = "/solve",
+        field: str = "question",
+        **others: object,
+    ) -> None:
+        self._requests = [_request(path, {field: one, **others}) for one in questions]
         self._numbers = cycle(range(len(questions)))
+
+    def __len__(self) -> int:
+        return len(self._requests)
 
     def next(self) -> tuple[int, bytes]:
         number = next(self._numbers)
         return number, self._requests[number]
 
 
-def _request(question: str) -> bytes:
-    body = json.dumps({"question": question}).encode()
+def _request(path: str, content: dict[str, object]) -> bytes:
+    body = json.dumps(content).encode()
     head = (
-        f"POST /solve HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+        f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
         f"content-length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
@@ -75,10 +87,9 @@ def closed_loop(port: int, asked: Asked, *, callers: int, seconds: float) -> Ans
     return _run(port, asked, lambda load: load.closed(callers, seconds))
 
 
-def once(port: int, questions: Sequence[str], *, callers: int) -> Answers:
+def once(port: int, asked: Asked, *, callers: int) -> Answers:
     """Send every question once, and keep all bodies. Raises `LoadError`."""
-    count = len(questions)
-    return _run(port, Asked(questions), lambda load: load.closed(callers, _FOREVER_S, count), 1)
+    return _run(port, asked, lambda load: load.closed(callers, _FOREVER_S, len(asked)), 1)
 
 
 def open_loop(port: int, asked: Asked, due_s: Iterable[float]) -> Answers:

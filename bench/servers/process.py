@@ -32,9 +32,9 @@ class ServerProcess:
             start_new_session=True,
         )
 
-    def wait_ready(self, url: str) -> None:
+    def wait_ready(self, url: str, within_s: float = _READY_S) -> None:
         """Wait until `url` answers 200. Raises `CandidateFailed`."""
-        if not becomes_ready(url, self._process, within_s=_READY_S):
+        if not becomes_ready(url, self._process, within_s=within_s):
             raise CandidateFailed(f"{url} is not ready; see {self._log}")
 
     def cpu_s(self) -> float:

@@ -1,4 +1,4 @@
-"""What a replica or worker takes of its machine, as Ray was told: one core."""
+"""Take one core of the machine for a replica or a worker, as Ray was told."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from service.settings import Settings
 
 
 def on_one_core(settings: Settings) -> Settings:
-    """One engine of one thread, unless more were asked for.
+    """Return settings for one engine of one thread, unless more were asked for.
 
     Ray counts cores but does not bind processes to theirs: each sees all of the machine's, and
     would have an engine on every one.

@@ -66,7 +66,8 @@ static Status *compute_cached(void *kernel, Context *context) {
     if (bytes && work.keys != keys.data) memcpy(work.keys, keys.data, bytes);
     if (bytes && work.values != values.data) memcpy(work.values, values.data, bytes);
     size_t total = (size_t)(batch * HEAD_GROUPS(attention->heads));
-    return ort_parallel(api, context, attention->level->attend_cached, total, &work);
+    int64_t effort = ATTENDED * batch * attention->heads * columns * d_kv;
+    return share(api, context, attention->level->attend_cached, total, &work, effort);
 }
 
 /* -- keys and values in 8 bits ----------------------------------------------------------------- */
@@ -89,7 +90,9 @@ static Status *compute_quantisation(void *kernel, Context *context) {
     TRY(write_output(api, context, 0, shape, COUNT(shape), (void **)&work.integers));
     shape[4] = 1;
     TRY(write_output(api, context, 1, shape, COUNT(shape), (void **)&work.scales));
-    return ort_parallel(api, context, attention->level->quantise_heads, (size_t)tokens, &work);
+    int64_t effort = QUANTISED * tokens * parts * heads * d_kv;
+    Task quantise = attention->level->quantise_heads;
+    return share(api, context, quantise, (size_t)tokens, &work, effort);
 }
 
 /* -- of the encoder ---------------------------------------------------------------------------- */
@@ -144,13 +147,15 @@ static Status *find_rows(
 }
 
 static Status *attend_rows(
-    const Attention *a, Context *context, int64_t batch, EncoderAttention *work, Tensor *table) {
+    const Attention *a, Context *context, int64_t batch, int64_t tokens, EncoderAttention *work,
+    Tensor *table) {
     if (batch == 0) return NULL;
     float *biases = biases_by_distance(table, work->longest);
     if (!biases) return ort_error(a->api, "out of memory");
     work->biases = biases;
     size_t total = (size_t)(batch * a->heads);
-    Status *status = ort_parallel(a->api, context, a->level->attend_encoder, total, work);
+    int64_t effort = ATTENDED * tokens * a->heads * work->longest * work->d_kv;
+    Status *status = share(a->api, context, a->level->attend_encoder, total, work, effort);
     free(biases);
     return status;
 }
@@ -174,7 +179,7 @@ static Status *compute_encoder(void *kernel, Context *context) {
     if (!begins) return ort_error(api, "out of memory");
     work.begins = begins;
     Status *status = find_rows(api, work.lengths, batch, tokens, begins, &work.longest);
-    if (!status) status = attend_rows(attention, context, batch, &work, &table);
+    if (!status) status = attend_rows(attention, context, batch, tokens, &work, &table);
     free(begins);
     return status;
 }

@@ -49,7 +49,7 @@ static Status *read_adjusted(Api *api, Context *context, Adjusted *a, int64_t *c
 
 static Status *run_rows(
     const Choosing *c, Context *context, Task task, int64_t rows, void *work, Adjusted *a) {
-    TRY(ort_parallel(c->api, context, task, (size_t)rows, work));
+    TRY(share(c->api, context, task, (size_t)rows, work, CHOSEN * rows * a->width));
     return a->failed ? ort_error(c->api, "out of memory") : NULL;
 }
 

@@ -80,7 +80,8 @@ static int64_t gather_readers(
 static Status *attend_cross_tasks(
     const Attention *a, Context *context, int64_t count, CrossAttention *work) {
     size_t total = (size_t)(count * HEAD_GROUPS(a->heads));
-    return ort_parallel(a->api, context, a->level->attend_cross, total, work);
+    int64_t effort = ATTENDED * count * a->heads * work->length * work->d_kv;
+    return share(a->api, context, a->level->attend_cross, total, work, effort);
 }
 
 static Status *attend_shared(

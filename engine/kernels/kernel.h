@@ -51,6 +51,24 @@ static inline Status *write_output(
     return ort_data(api, value, data);
 }
 
+/* Efforts are counted in multiply-adds of products in fp32, of which a core does about 50 in a
+ * nanosecond. */
+enum {
+    LEAST_SHARED = 3 << 20, /* 60 microseconds: for less, waking a thread costs more than it saves */
+    ATTENDED = 6,           /* for a number of a key and of its value, by each query */
+    QUANTISED = 8,          /* for a number that is rounded to 8 bits */
+    CHOSEN = 16,            /* for a logit */
+};
+
+/* Calls `task` with every index below `total`: spread over the session's threads where all of them
+ * together are worth waking one. */
+static inline Status *share(
+    Api *api, Context *context, Task task, size_t total, void *work, int64_t effort) {
+    if (effort >= LEAST_SHARED) return ort_parallel(api, context, task, total, work);
+    for (size_t i = 0; i < total; i++) task(work, i);
+    return NULL;
+}
+
 /* Whether a tensor has `rank` dimensions, those of `shape`; any size where that is ANY. */
 enum { ANY = -1 };
 static inline int is_shaped(const Tensor *tensor, const int64_t *shape, size_t rank) {

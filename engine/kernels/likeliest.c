@@ -21,7 +21,8 @@ static Status *compute(void *kernel, Context *context) {
     Likeliest work = {logits.shape[2], logits.data, 0, 0};
     TRY(write_output(api, context, 0, shape, 2, (void **)&work.best));
     TRY(write_output(api, context, 1, shape, 2, (void **)&work.logprobs));
-    return ort_parallel(api, context, choice->level->find_likeliest, (size_t)batch, &work);
+    int64_t effort = CHOSEN * batch * work.width;
+    return share(api, context, choice->level->find_likeliest, (size_t)batch, &work, effort);
 }
 
 static Status *create(const Operator *operator, Api *api, const Info *info, void **kernel) {

@@ -17,22 +17,30 @@ typedef struct {
     Ending ending;
 } Linear;
 
+/* Of a few rows reading the weights takes the time: as long as to multiply three. */
+static int64_t effort_of(const Matrix *m, int64_t rows) {
+    int64_t of_row = m->blocks * BLOCK * m->inputs / (m->floats ? 1 : 4);
+    return of_row * (rows > 3 ? rows : 3);
+}
+
 /* Multiplies by `chunks` chunks of the weights. Rows that several tasks multiply are rounded once
  * before: of 512 inputs a task takes a tenth of its time for that. */
 static Status *multiply(const Linear *l, Context *context, int64_t chunks, Product *work) {
     Api *api = l->api;
     const Level *level = l->level;
+    const Matrix *m = &l->matrix;
     size_t tiles = (size_t)work->tiles, total = tiles * (size_t)chunks;
-    if (l->matrix.floats) return ort_parallel(api, context, level->multiply_floats, total, work);
-    if ((chunks - 1) * work->rows * l->matrix.inputs < FEW_ROUNDED) {
-        return ort_parallel(api, context, level->multiply, total, work);
+    int64_t effort = effort_of(m, work->rows), numbers = work->rows * m->inputs;
+    if (m->floats) return share(api, context, level->multiply_floats, total, work, effort);
+    if ((chunks - 1) * numbers < FEW_ROUNDED) {
+        return share(api, context, level->multiply, total, work, effort);
     }
-    size_t rows = (size_t)work->rows, bytes = rows * (size_t)ROUNDED_BYTES(l->matrix.inputs);
+    size_t rows = (size_t)work->rows, bytes = rows * (size_t)ROUNDED_BYTES(m->inputs);
     work->rounded = malloc(bytes + rows * sizeof *work->row_scales);
     if (!work->rounded) return ort_error(api, "out of memory");
     work->row_scales = (float *)(work->rounded + bytes);
-    Status *failed = ort_parallel(api, context, level->round_rows, tiles, work);
-    if (!failed) failed = ort_parallel(api, context, level->multiply, total, work);
+    Status *failed = share(api, context, level->round_rows, tiles, work, QUANTISED * numbers);
+    if (!failed) failed = share(api, context, level->multiply, total, work, effort);
     free(work->rounded);
     return failed;
 }

@@ -17,6 +17,7 @@ INLINED void multiply_keys(
     int together = LANES / rows; /* keys, whose products with all queries are summed at once */
     for (int64_t begin = 0; begin < l.count; begin += together) {
         Floats lanes[LANES]; /* by query and key */
+        for (int i = 0; i < LANES; i++) lanes[i] = every(0.0f);
         for (int v = 0; v < l.vectors; v++) {
             Floats keys[LANES];
             for (int k = 0; k < together; k++) {
@@ -24,12 +25,8 @@ INLINED void multiply_keys(
                 keys[k] = load_at(l, v, queries->keys, place);
             }
             for (int i = 0; i < LANES; i++) {
-                Floats query = load_of(l, v, queries[i / together].query), key = keys[i % together];
-                if (v) {
-                    lanes[i] = fused(query, key, lanes[i]);
-                } else {
-                    lanes[i] = query * key;
-                }
+                Floats query = load_of(l, v, queries[i / together].query);
+                lanes[i] = fused(query, keys[i % together], lanes[i]);
             }
         }
         float sums[LANES];

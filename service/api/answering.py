@@ -52,10 +52,10 @@ def require_batch(runtime: Runtime, items: Sequence[object]) -> None:
         raise LimitExceeded(f"{len(items)} questions; a batch takes at most {limit}")
 
 
-def slots_of(runtime: Runtime) -> asyncio.Semaphore:
-    """Return the slots that the items of one request share."""
-    # A quarter of the queue at a time: one large batch must not lock the others out.
-    return asyncio.Semaphore(max(1, runtime.settings.max_queue // 4))
+def slots_of(runtime: Runtime, rows: int = 1) -> asyncio.Semaphore:
+    """Return the slots that the items of one request share, each a job of so many `rows`."""
+    # A quarter of the queue at a time: one large batch must not lock the others out, nor itself.
+    return asyncio.Semaphore(max(1, runtime.settings.max_queue // (4 * rows)))
 
 
 async def each(
@@ -65,8 +65,9 @@ async def each(
     *,
     timeout_s: float,
     in_place: type[Fault] | tuple[type[Fault], ...],
+    rows: int = 1,
 ) -> list[Result | Fault]:
-    """Return the result of `one` for each of `items`, in order.
+    """Return the result of `one` for each of `items`, jobs of so many `rows`, in order.
 
     All items share one deadline: `one` is called with an item and the seconds that are left, and
     items that start too late get `DeadlineExceeded`. An error of the types `in_place` is the
@@ -74,7 +75,7 @@ async def each(
     more items than a batch may have.
     """
     require_batch(runtime, items)
-    slots = slots_of(runtime)
+    slots = slots_of(runtime, rows)
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + timeout_s
 

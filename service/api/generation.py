@@ -186,4 +186,10 @@ async def all_written(
     async def one(request: GenerationRequest, left_s: float) -> Written:
         return await runtime.generator.generate(request, timeout_s=left_s, wait=len(asked) > 1)
 
-    return await each(runtime, asked, one, timeout_s=limit_s, in_place=in_place)
+    rows = rows_of(asked)
+    return await each(runtime, asked, one, timeout_s=limit_s, in_place=in_place, rows=rows)
+
+
+def rows_of(asked: Sequence[GenerationRequest]) -> int:
+    """Return the rows of an engine that each of the texts of one request takes."""
+    return max((request.decoding.rows for request in asked), default=1)

@@ -12,6 +12,7 @@ from fastapi import Request
 from service.api.answering import runtime_of, slots_of
 from service.api.disconnect import while_connected
 from service.api.events import EventStream
+from service.api.generation import rows_of
 from service.api.record import record_of
 from service.errors import DeadlineExceeded, ServiceError
 from service.generating.generator import GenerationRequest
@@ -54,7 +55,7 @@ async def _events(
 ) -> AsyncGenerator[bytes, None]:
     runtime, record, begun = runtime_of(request), record_of(request), False
     with runtime.admission.request():
-        slots = slots_of(runtime)
+        slots = slots_of(runtime, rows_of(asked))
         streams = [_generated(runtime, one, slots, limit_s, wait=len(asked) > 1) for one in asked]
         try:
             async with aclosing(merged(streams)) as news:

@@ -22,7 +22,7 @@ from service.batching.queue import WaitingQueue
 from service.batching.service_time import ServiceTime
 from service.batching.supervisor import EngineSupervisor
 from service.contracts import Answered, Host, Job, Observer, Started, Timings
-from service.errors import DeadlineExceeded, LimitExceeded, ServiceError, ShuttingDown
+from service.errors import DeadlineExceeded, InvalidSetting, ServiceError, ShuttingDown
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,9 +45,7 @@ class Batcher:
     ) -> None:
         self._observer = observer
         self._clock = clock
-        self._queue = WaitingQueue(
-            limits, most=max_queue, most_tokens=max_queue_tokens, observer=observer
-        )
+        self._queue = WaitingQueue(most=max_queue, most_tokens=max_queue_tokens, observer=observer)
         self._service_time = ServiceTime(clock)
         self._supervisors = [
             EngineSupervisor(
@@ -65,7 +63,7 @@ class Batcher:
         self._keys = count()
         self._under_way: set[Job] = set()
         self._rows = 0  # of the jobs under way
-        self._max_rows = limits.rows
+        self._widest = limits.rows  # the most rows of a job that any engine can decode
         self._shared: dict[Prompt, Job] = {}  # jobs under way that others may join
         self._cache = AnswerCache(cached_answers)
         self._drained = asyncio.Event()
@@ -90,6 +88,11 @@ class Batcher:
         if len(self._queue) >= engines:
             return False
         return len(self._queue) < sum(one.idle for one in self._supervisors)
+
+    @property
+    def rows(self) -> int:
+        """Return the rows of all engines together; on a GPU its memory may limit them."""
+        return sum(one.limits.rows for one in self._supervisors)
 
     def answer_s(self) -> float:
         """Return the seconds until a job queued now is answered: after all others under way."""
@@ -152,9 +155,8 @@ class Batcher:
         as a whole, must not give up early because of its own questions.
 
         Raises `Overloaded`, `ShuttingDown` or `NotReady` at once, `DeadlineExceeded` after
-        `timeout_s`, `LimitExceeded` for more rows than an engine has, and `EngineFailed` when the
-        engine failed. Cancelling discards the job; it
-        costs at most the step under way.
+        `timeout_s`, `InvalidSetting` for more rows than an engine has, and `EngineFailed` when the
+        engine failed. Cancelling discards the job; it costs at most the step under way.
         """
         self.admission.require_open()
         if (known := self._cache.get(prompt)) is not None:
@@ -197,12 +199,10 @@ class Batcher:
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Job:
         """Queue a new job. Raises `Overloaded`, also for a `timeout_s` that would be missed, and
-        `LimitExceeded` for more rows than an engine has.
+        `InvalidSetting` for more rows than an engine has.
         """
-        if prompt.rows > self._max_rows:
-            raise LimitExceeded(
-                f"{prompt.rows} beams or samples; an engine decodes at most {self._max_rows} rows"
-            )
+        if prompt.rows > self._widest:
+            raise self._too_wide(prompt)
         self.admission.require_capacity(timeout_s)
         job = Job(next(self._keys), prompt, [], enqueued_s=self._clock(), on_progress=on_progress)
         if not self._queue.put(job):
@@ -215,6 +215,11 @@ class Batcher:
             self._dispatch_due = True
             asyncio.get_running_loop().call_soon(self.dispatch)
         return job
+
+    def _too_wide(self, prompt: Prompt) -> InvalidSetting:
+        return InvalidSetting(
+            f"{prompt.rows} beams or samples; an engine decodes at most {self._widest} rows"
+        )
 
     def _reply(self, job: Job, timeout_s: float) -> asyncio.Future[Answered]:
         """Add a caller to `job` and return its reply."""
@@ -255,6 +260,17 @@ class Batcher:
 
     # -- engines ---------------------------------------------------------------------------------
 
+    def engine_started(self) -> None:
+        """Reject the jobs of more rows than any engine has now, and dispatch the others.
+
+        A GPU holds fewer rows than the limits say, or than before, where its memory is short.
+        """
+        self._widest = max(one.limits.rows for one in self._supervisors)
+        for job in self._queue.wider_than(self._widest):
+            self._queue.remove(job)
+            self.settle(job, self._too_wide(job.prompt))
+        self.dispatch()
+
     def dispatch(self) -> None:
         """Give waiting jobs to engines with free rows, the least busy first."""
         self._dispatch_due = False
@@ -262,7 +278,7 @@ class Batcher:
             return
         for supervisor in sorted(self._supervisors, key=lambda one: one.load):
             idle = sum(one.idle for one in self._supervisors)
-            taken = self._queue.take(supervisor.room, sharing=idle)
+            taken = self._queue.take(supervisor.room, supervisor.limits, sharing=idle)
             if taken:
                 supervisor.give(taken)
 

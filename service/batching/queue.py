@@ -11,10 +11,7 @@ from service.contracts import Job, Observer
 class WaitingQueue:
     """Hold jobs of at most `most` rows, with `most_tokens` source tokens between them."""
 
-    def __init__(
-        self, limits: BatchLimits, *, most: int, most_tokens: float, observer: Observer
-    ) -> None:
-        self._limits = limits
+    def __init__(self, *, most: int, most_tokens: float, observer: Observer) -> None:
         self._most = most
         self._most_tokens = most_tokens
         self._observer = observer
@@ -43,18 +40,24 @@ class WaitingQueue:
         self._observer.queued(len(self._jobs))
         return True
 
-    def take(self, free: int, *, sharing: int) -> list[Job]:
-        """Remove and return the jobs that join an engine with `free` rows; see `policy.joining`."""
+    def wider_than(self, rows: int) -> list[Job]:
+        """Return the jobs of more than so many rows."""
+        return [job for job in self._jobs.values() if job.rows > rows]
+
+    def take(self, free: int, limits: BatchLimits, *, sharing: int) -> list[Job]:
+        """Remove and return the jobs that join an engine with `free` rows; see `policy.joining`.
+
+        Jobs of more rows than it has at all are left to another engine.
+        """
         # Called for every report: the cheap check comes first, and only jobs that could join
         # are examined.
-        if not self._jobs:
+        fitting = (job for job in self._jobs.values() if job.rows <= limits.rows)
+        oldest = next(fitting, None)
+        if oldest is None or not enough_free(self.rows, oldest.rows, free, limits):
             return []
-        oldest = next(iter(self._jobs.values()))
-        if not enough_free(self.rows, oldest.rows, free, self._limits):
-            return []
-        jobs = list(islice(self._jobs.values(), max(1, sharing) * self._limits.rows))
+        jobs = [oldest, *islice(fitting, max(1, sharing) * limits.rows - 1)]
         sizes = [Size(job.length, job.rows) for job in jobs]
-        count = joining(sizes, free, self._limits, sharing=sharing)
+        count = joining(sizes, free, limits, sharing=sharing)
         taken = jobs[:count]
         for job in taken:
             self._discard(job)

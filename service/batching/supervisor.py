@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from service.batching.policy import BatchLimits
@@ -36,6 +37,8 @@ class Owner(Protocol):
 
     def dispatch(self) -> None: ...  # an engine may have free rows
 
+    def engine_started(self) -> None: ...  # its `limits` may have changed
+
 
 class EngineSupervisor:
     """Start the engine of `host`, check that it reports, and restart it when it crashes or hangs.
@@ -64,8 +67,8 @@ class EngineSupervisor:
         self._first_delay_s = self._delay_s = restart_delay_s
         self._observer = observer
         self._clock = clock
-        # A few more than it has rows for, or rows would stay empty while a report travels.
-        self._max_rows = limits.rows + limits.rows // 4
+        self._wanted_rows = limits.rows
+        self.limits = limits  # with the rows that the engine has, or had when it started last
         self._jobs: dict[int, Job] = {}
         self._rows = 0  # of its jobs
         # An engine that was given work must report, even if all callers have disconnected: their
@@ -127,7 +130,9 @@ class EngineSupervisor:
                 self._log_failed_start(error)
             else:
                 self._must_report, self._started_s = False, self._clock()
-                self._owner.dispatch()
+                rows = min(self._wanted_rows, self.started.rows)
+                self.limits = replace(self.limits, rows=rows)
+                self._owner.engine_started()
                 return
             await self._back_off()
 
@@ -200,7 +205,10 @@ class EngineSupervisor:
     @property
     def room(self) -> int:
         """Return how many more rows the engine takes now."""
-        return self._max_rows - self._rows if self.started else 0
+        if not self.started:
+            return 0
+        # A few more than it has, or rows would stay empty while a report travels.
+        return self.limits.rows + self.limits.rows // 4 - self._rows
 
     @property
     def idle(self) -> bool:

@@ -71,8 +71,8 @@ class Generator:
             raise InvalidSetting(f"min_new_tokens is {least}; max_new_tokens is {wanted}")
         if not (self._has_settings or decoding.plain):
             raise LimitExceeded(
-                f"{self._name} decodes greedily alone, with no setting but max_new_tokens; "
-                "export it again for the others"
+                f"{self._name} decodes greedily alone, with no setting but max_new_tokens, "
+                "until `cybersolve upgrade` rewrites its bundle"
             )
         return decoding
 

@@ -98,9 +98,6 @@ class DecodeLoop:
 
     def _take(self, order: Order) -> None:
         if isinstance(order, Join):
-            if order.prompt.rows > self._engine.rows:  # fewer than asked for: see `engine.memory`
-                self._report.crowded.append(order.key)
-                return
             self._waiting[order.key] = order.prompt
             if order.streaming:
                 self._streaming[order.key] = 0

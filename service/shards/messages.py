@@ -37,7 +37,7 @@ class Exposition:
 
 @dataclass(frozen=True)
 class AllReady:
-    """Whether every process of the service is ready."""
+    """Tell whether every process of the service is ready."""
 
     ready: bool
 
@@ -81,7 +81,7 @@ class Connections:
 
 @dataclass(frozen=True)
 class Served:
-    """What the process serves; sent before the first report, and once an engine is up."""
+    """The process's model and limits; sent before the first report, and once an engine is up."""
 
     info: Mapping[str, Any]  # the fields of `GET /info`
 

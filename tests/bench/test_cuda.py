@@ -16,8 +16,21 @@ from bench.cuda import __main__ as cuda
 from bench.cuda.agreement import Scored, compare
 from bench.cuda.attention import kernels
 from bench.cuda.measure.clock import timed
-from bench.cuda.plan import CASES, PARITY, TIMES, TRACE, Case, engines, limit_s, steps
+from bench.cuda.measure.pytorch import PyTorch
+from bench.cuda.models import REAL, Model
+from bench.cuda.plan import (
+    CASES,
+    PARITY,
+    TIMES,
+    TRACE,
+    Case,
+    engines,
+    limit_s,
+    none_of_ours_ran,
+    steps,
+)
 from bench.cuda.processes import Processes, StepFailed
+from bench.cuda.report import Report
 from engine.sessions import has_cuda
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,11 +111,21 @@ def test_an_unknown_engine_is_named_with_those_that_there_are() -> None:
         cuda.main(["--device", "cpu", "--engines", "fast"])
 
 
+def test_the_reference_answers_as_the_trained_model_does(tmp_path: Path) -> None:
+    """Without the tokens that its configuration suppresses, it would write nothing else."""
+    model = Model(REAL, tmp_path)
+    sources, most = model.questions()
+    reference = PyTorch(model.checkpoint, "cpu", {"dtype": "float32"})
+    found = reference.scored(sources[:4], most)
+    recorded = json.loads((ROOT / "models/cybersolve-mini/reference.json").read_text())
+    assert [one.tokens for one in found] == [case["tokens"] for case in recorded[:4]]
+
+
 # -- the order of the work ---------------------------------------------------------------------
 
 
 def test_parity_of_the_trained_model_comes_first_and_large_batches_before_small() -> None:
-    chosen = engines("cuda", ["none", "cuda"])
+    chosen = [engine for engine in engines("cuda", ["none", "cuda"]) if engine.usual]
     ordered = steps(["mini", "flan-large", "flan-base"], chosen, {"mini"})
     assert all(step.work == PARITY for step in ordered if step.shape == "mini")
     assert [step.shape for step in ordered][:3] == ["mini"] * 3
@@ -115,7 +138,24 @@ def test_parity_of_the_trained_model_comes_first_and_large_batches_before_small(
     ]  # fmt: skip
     assert not [step for step in ordered if step.shape == "flan-base" and step.work == TRACE]
     assert ordered[-1].engine.label == "optimum"
+    # Its compilation would take a minute of the ten, for answers that tell nothing of ours.
+    compiled = [step.shape for step in ordered if "compiled" in step.engine.options]
+    assert compiled == ["flan-large", "flan-base"]
     assert [case.rows for case in CASES[:2]] == [32, 128]
+
+
+def test_a_run_stops_after_the_first_shape_if_none_of_our_variants_ran_on_it() -> None:
+    ordered = steps(["mini", "flan-large"], engines("cuda", ["none", "cuda"]), {"mini"})
+    first = [step for step in ordered if step.shape == "mini"]
+    following = ordered[len(first)]
+    failed = [(step, "exit status 1" if step.engine.ours else "done") for step in first]
+    assert none_of_ours_ran(failed, following)
+    assert not none_of_ours_ran(failed[:2], first[2])  # another variant may run
+    one_ran = [(step, "done" if step.engine.label == "ours-fp16-cuda" else status)
+               for step, status in failed]  # fmt: skip
+    assert not none_of_ours_ran(one_ran, following)
+    assert not none_of_ours_ran([], following)
+    assert not none_of_ours_ran([(first[0], "done")], following)
 
 
 def test_a_step_takes_what_is_left_but_none_that_could_not_load() -> None:
@@ -131,6 +171,21 @@ def test_sources_of_a_case_are_the_same_for_every_engine() -> None:
     assert sources == case.sources(60)
     assert {len(source) for source in sources} == set(range(8, 21))
     assert all(source[-1] == 59 and max(source[:-1]) < 59 for source in sources)
+
+
+def test_a_failed_step_has_the_end_of_its_log_in_the_report(tmp_path: Path) -> None:
+    """Another machine's log cannot be read later, and its last line alone says too little."""
+    log = tmp_path / "log"
+    log.write_text("x" * 5000 + "\nlibcudnn.so.9: cannot open\nProviderMissing: see above\n")
+    report = Report(tmp_path / "report.json")
+    first, second, *_ = steps(["tiny"], engines("cuda", ["none"]), set())
+    report.end(first, "done", log)
+    report.end(second, "exit status 1: ProviderMissing: see above", log)
+    written = json.loads((tmp_path / "report.json").read_text())["shapes"]["tiny"]
+    assert "log" not in written["pytorch-fp32"]
+    tail = written["ours-fp16-none"]["trace"]["log"]
+    assert "libcudnn.so.9: cannot open" in tail
+    assert len(tail) == 3000
 
 
 # -- what the figures mean ---------------------------------------------------------------------

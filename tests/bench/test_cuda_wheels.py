@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from bench.command import ROOT
 from bench.cuda.wheels import install
-from bench.cuda.wheels.pack import pins, site_requirements, without
+from bench.cuda.wheels.pack import (
+    PackError,
+    built_requirements,
+    needed,
+    pins,
+    require_built,
+    site_requirements,
+    without,
+)
 from bench.cuda.wheels.pieces import split
 
 _LOCK = """\
@@ -147,9 +159,51 @@ def test_requirements_are_those_of_the_lock_without_what_pytorch_brings() -> Non
     assert pins(_LOCK, ["uvicorn", "numpy"]) == ["uvicorn==0.54.0", "numpy==2.4.6"]
 
 
+def test_what_packages_need_is_read_from_the_comments_of_a_lock() -> None:
+    lock = """\
+accelerate==1.15.0
+    # via
+    #   cybersolve (pyproject.toml)
+    #   peft
+numpy==2.4.6 ; python_full_version < '3.12'
+    # via
+    #   -c requirements/serve.txt
+    #   accelerate
+    #   torch
+psutil==7.2.2
+    # via accelerate
+mpmath==1.3.0
+    # via sympy
+sympy==1.14.0
+    # via torch
+torch==2.13.0
+    # via accelerate
+"""
+    everything = {"accelerate", "numpy", "psutil", "torch", "sympy", "mpmath"}
+    assert needed(lock, ["accelerate"]) == everything
+    assert needed(lock, ["torch"]) == {"torch", "numpy", "sympy", "mpmath"}
+    assert needed(lock, ["accelerate"], ["torch"]) == {"accelerate", "numpy", "psutil"}
+
+
+def test_kernels_for_a_gpu_must_be_newer_than_their_sources(tmp_path: Path) -> None:
+    library, source = tmp_path / "library.so", tmp_path / "one.cuh"
+    source.write_text("")
+    os.utime(source, (2000, 2000))
+    with pytest.raises(PackError, match=r"library\.so: missing, or older than one\.cuh; `make"):
+        require_built(library, tmp_path)
+    library.write_text("")
+    os.utime(library, (1000, 1000))
+    with pytest.raises(PackError, match="older than one"):
+        require_built(library, tmp_path)
+    os.utime(library, (3000, 3000))
+    require_built(library, tmp_path)
+
+
 # What PyTorch's environment on the other machine has; and packages that are named otherwise.
-THERE = {"huggingface_hub", "numpy", "safetensors", "tokenizers", "torch", "tqdm", "transformers"}
-PACKAGES = {"google": "protobuf", "onnxruntime": "onnxruntime-gpu"}
+THERE = {"huggingface-hub", "numpy", "safetensors", "tokenizers", "torch", "tqdm", "transformers"}
+PACKAGES = {
+    "google": "protobuf", "onnxruntime": "onnxruntime-gpu", "opentelemetry": "opentelemetry-api",
+}  # fmt: skip
 BASELINES = {"optimum"}  # in an environment of their own
 OURS = {path.parent.name for path in ROOT.glob("*/__init__.py")}
 
@@ -180,10 +234,47 @@ def foreign_modules(waiting: list[Path]) -> set[str]:
     return foreign - sys.stdlib_module_names
 
 
-def test_all_that_the_comparison_imports_is_carried_or_there() -> None:
+def carried() -> set[str]:
+    """Return the packages that the pieces bring."""
     lines = [line for requirements in site_requirements() for line in requirements]
-    carried = {line.partition("==")[0] for line in lines if line[0].isalnum()}
-    needed = foreign_modules(sorted((ROOT / "bench/cuda").rglob("*.py"))) - THERE - BASELINES
-    assert "onnx" in needed
-    missing = {module for module in needed if PACKAGES.get(module, module) not in carried}
-    assert not missing
+    lines += built_requirements()
+    requirements = [Requirement(line.rstrip(" \\")) for line in lines if line[0].isalnum()]
+    return {canonicalize_name(one.name) for one in requirements if applies(one)}
+
+
+def test_all_that_the_comparison_and_training_import_is_carried_or_there() -> None:
+    files = [ROOT / "service/cli.py", ROOT / "service/hosting/__main__.py"]
+    for room in ("bench/cuda", "training/finetune"):
+        files += sorted((ROOT / room).rglob("*.py"))
+    modules = foreign_modules(files) - BASELINES
+    assert {"onnx", "accelerate", "rouge_score"} <= modules
+    packages = {canonicalize_name(PACKAGES.get(module, module)) for module in modules}
+    assert packages - THERE - carried() == set()
+
+
+def test_all_that_carried_packages_require_is_carried_or_there() -> None:
+    """By the metadata of those that are installed here, for the other machine's Python."""
+    there = {canonicalize_name(name) for name in needs_of(sorted(THERE))} | THERE
+    assert needs_of(sorted(carried())) - carried() - there == set()
+
+
+def applies(requirement: Requirement) -> bool:
+    """Return whether a requirement without extras counts on the other machine."""
+    other = {"python_version": "3.12", "python_full_version": "3.12.1", "extra": ""}
+    return requirement.marker is None or requirement.marker.evaluate(other)
+
+
+def needs_of(names: list[str]) -> set[str]:
+    """Return what installed packages require, and what that requires."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        try:
+            lines = requires(waiting.pop()) or []
+        except PackageNotFoundError:  # of a GPU alone
+            continue
+        requirements = [Requirement(line) for line in lines]
+        new = {canonicalize_name(one.name) for one in requirements if applies(one)}
+        waiting += new - found
+        found |= new
+    return found

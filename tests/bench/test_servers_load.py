@@ -80,7 +80,7 @@ def asked_of(answers: Answers) -> Counter[str]:
 @pytest.mark.parametrize("callers", [1, 4, 50])
 def test_once_asks_every_question_and_keeps_every_body(callers: int) -> None:
     with echo() as port:
-        answers = once(port, QUESTIONS, callers=callers)
+        answers = once(port, Asked(QUESTIONS), callers=callers)
     assert answers.statuses == [200] * len(QUESTIONS)
     assert asked_of(answers) == Counter(QUESTIONS)
     assert all(QUESTIONS[n] == json.loads(body)["question"] for n, body in answers.bodies)
@@ -113,14 +113,14 @@ def test_a_lost_connection_counts_as_no_answer() -> None:
 
 def test_lost_connections_end_a_closed_loop() -> None:
     with echo(hangs_up=True) as port:
-        answers = once(port, [HANG_UP] * 5, callers=2)
+        answers = once(port, Asked([HANG_UP] * 5), callers=2)
     assert answers.statuses == [NO_ANSWER] * 2
 
 
 def test_a_port_without_a_server_is_named_in_the_error() -> None:
     port = free_port()
     with pytest.raises(LoadError, match=f"port {port}"):
-        once(port, QUESTIONS, callers=1)
+        once(port, Asked(QUESTIONS), callers=1)
 
 
 # A server whose worker is in a session of its own, as BentoML's are.

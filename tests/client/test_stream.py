@@ -41,7 +41,8 @@ WHOLE = event({"text": "Hallo"}) + event({"text": " Welt"}) + event(DONE, "done"
 
 
 def test_pieces_come_as_they_are_written_and_then_the_whole(face: Face) -> None:
-    script, pieces = Script(events(WHOLE)), []
+    script = Script(events(WHOLE))
+    pieces: list[str] = []
     generation = face.read(script, pieces, max_new_tokens=5)
     assert pieces == ["Hallo", " Welt"]
     assert (generation.text, generation.tokens) == ("Hallo Welt", 3)
@@ -101,7 +102,8 @@ def test_many_texts_are_sent_in_few_requests_and_busy_ones_again(face: Face) -> 
 
 
 def test_a_busy_server_is_asked_again_before_the_stream_begins(face: Face) -> None:
-    script, pieces = Script(failing(429), events(WHOLE)), []
+    script = Script(failing(429), events(WHOLE))
+    pieces: list[str] = []
     face.read(script, pieces)
     assert pieces == ["Hallo", " Welt"]
 

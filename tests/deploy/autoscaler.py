@@ -55,23 +55,25 @@ def of_scaled_object(spec: dict[str, Any]) -> Policy:
     behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
     fallback = spec["fallback"]
     never_fewer = fallback.get("behavior") == "currentReplicasIfHigher"
-    metrics = [
+    queue_wait, rows_in_use = (
         Metric(one["metricType"] == "Value", float(one["metadata"]["threshold"]))
         for one in (wait, rows)
-    ]
+    )
     return Policy(
-        spec["minReplicaCount"], spec["maxReplicaCount"], *metrics, *_shares(behavior),
+        spec["minReplicaCount"], spec["maxReplicaCount"], queue_wait, rows_in_use,
+        *_shares(behavior),
         fallback=(fallback["failureThreshold"], fallback["replicas"], never_fewer),
     )  # fmt: skip
 
 
 def of_autoscaler(spec: dict[str, Any]) -> Policy:
     targets = [one["external"]["target"] for one in spec["metrics"]]
-    metrics = [
+    queue_wait, rows = (
         Metric(one["type"] == "Value", _quantity(one.get("value") or one["averageValue"]))
         for one in targets
-    ]
-    return Policy(spec["minReplicas"], spec["maxReplicas"], *metrics, *_shares(spec["behavior"]))
+    )
+    shares = _shares(spec["behavior"])
+    return Policy(spec["minReplicas"], spec["maxReplicas"], queue_wait, rows, *shares)
 
 
 def _quantity(text: str) -> float:

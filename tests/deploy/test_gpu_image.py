@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ def gpu(builder: Builder) -> Image:
     return builder.build("cybersolve-gpu", "--build-arg", "PROVIDER=gpu")
 
 
-def run(image: Image, *command: str, **environment: str) -> tuple[int, str]:
+def run(image: Image, *command: str, **environment: Any) -> tuple[int, str]:
     """Return the exit status and the output of a command in the image."""
     process = image.start(command, **environment)
     output, _ = process.communicate(timeout=START_S)

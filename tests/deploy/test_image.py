@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -80,9 +81,11 @@ def test_it_has_the_page(served: tuple[Image, int]) -> None:
 def test_its_health_check_says_so(served: tuple[Image, int], variable: str) -> None:
     image, port = served
     _, *command = image.config["Healthcheck"]["Test"]
-    healthy = image.start(command, **{variable: str(port)})
+    served_on: dict[str, Any] = {variable: str(port)}
+    healthy = image.start(command, **served_on)
     assert healthy.wait(timeout=START_S) == 0
-    sick = image.start(command, **{variable: str(free_port())})
+    nowhere: dict[str, Any] = {variable: str(free_port())}
+    sick = image.start(command, **nowhere)
     assert sick.wait(timeout=START_S) != 0
     sick.communicate()
     healthy.communicate()

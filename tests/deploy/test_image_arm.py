@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def arm_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     builder.clean()
 
 
-def output_of(image: Image, *command: str, **environment: str) -> str:
+def output_of(image: Image, *command: str, **environment: Any) -> str:
     process = image.start(command, **environment)
     output, _ = process.communicate(timeout=SLOW_S)
     assert process.returncode == 0, output

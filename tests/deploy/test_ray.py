@@ -169,8 +169,8 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     driver.kill()
     driver.wait()
     assert not target.exists()
-    index, result = read(journal(target))[0]
-    rest = journal(target).read_bytes().split(b"\n", 1)[1]
+    first, rest = journal(target).read_bytes().split(b"\n", 1)
+    index, result = json.loads(first)
     marked = json.dumps([index, {**result, "reason": "not computed again"}]).encode()
     journal(target).write_bytes(marked + b"\n" + rest)
 
@@ -208,12 +208,13 @@ def test_replicas_answer_over_http_and_grow_with_the_load(
 
     port = free_port()
     serve.start(http_options={"host": LOOPBACK, "port": port})
-    serve.run(CyberSolve.bind(), route_prefix="/")
+    serve.run(CyberSolve.bind(), route_prefix="/")  # type: ignore[attr-defined]  # Ray adds it
     url = f"http://{LOOPBACK}:{port}"
 
     def replicas() -> int:
         deployment = serve.status().applications["default"].deployments["CyberSolve"]
-        return deployment.replica_states.get("RUNNING", 0)
+        running: int = deployment.replica_states.get("RUNNING", 0)
+        return running
 
     async def ask_until_two() -> None:
         deadline = time.monotonic() + 2 * START_S

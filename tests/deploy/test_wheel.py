@@ -72,7 +72,7 @@ def test_it_holds_the_kernels_and_the_model_and_no_sources_of_kernels(
     names = zipfile.ZipFile(request.getfixturevalue(fixture)).namelist()
     assert any(re.fullmatch(r"engine/kernels/library\.abi3\.so", name) for name in names)
     assert "models/cybersolve-mini/manifest.json" in names
-    assert not [name for name in names if name.endswith((".c", ".h")) or "checkpoint/" in name]
+    assert not [name for name in names if name.endswith((".c", ".h")) or "-checkpoint/" in name]
     assert not [name for name in names if re.fullmatch(r"engine/kernels/cuda/.*\.so", name)]
 
 

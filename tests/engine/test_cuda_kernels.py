@@ -116,6 +116,36 @@ def test_the_first_of_equal_tokens_is_the_likeliest(emulated_cuda: Path) -> None
     assert best.tolist() == [[3, 515], [2, 1400], [512, 513], [512, 1024]]
 
 
+@pytest.mark.parametrize("tokens", [103, 32_128, 250_112])
+def test_log_probabilities_keep_their_digits(emulated_cuda: Path, tokens: int) -> None:
+    """They are those in float64, for large logits and over all of mT5's vocabulary."""
+    logits = (200 + 5 * np.random.default_rng(1).standard_normal((1, 1, tokens))).astype(np.float32)
+    exact = logits[0, 0].astype(np.float64)
+    exact -= exact.max() + np.log(np.exp(exact - exact.max()).sum())
+    ranking, drawing = (
+        replace(
+            case,
+            inputs=dict(case.inputs)
+            | {"logits": logits, "rows": np.zeros(1, np.int64)}
+            | {name: np.zeros((1, 0), kind)
+               for name, kind in (("tokens", "i8"), ("biases", "f4"), ("penalties", "f4"))},
+        )
+        for case in choosing(Numbers(5), 1, 103, 64)
+    )  # fmt: skip
+    ranking = replace(ranking, inputs=dict(ranking.inputs) | {"normalised": np.ones(1, np.int32)})
+    choice = Case("Likeliest", {"logits": logits}, {}, {"size": 1}, 2)
+    best, logprobs = computed(choice, library=emulated_cuda)
+    ranked, scores, of_ranked = computed(ranking, library=emulated_cuda)
+    drawn, of_drawn, _ = computed(drawing, library=emulated_cuda)
+    for found_tokens, found in (
+        (best[0], logprobs[0]),
+        (ranked[0], scores[0]),
+        (ranked[0], of_ranked[0]),
+        (drawn, of_drawn),
+    ):
+        np.testing.assert_allclose(found, exact[found_tokens], rtol=0, atol=2e-6)
+
+
 def test_all_tokens_banned_but_few(emulated_cuda: Path) -> None:
     """A row of minus infinity gives its first tokens, each once."""
     candidates, _ = choosing(Numbers(5), 2, 9, 4)

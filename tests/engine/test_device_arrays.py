@@ -42,7 +42,10 @@ def test_columns_are_copied_from_a_longer_block(device: str, element: type[np.fl
     copier = HostCopier() if device == "cuda" else None
     source = np.arange(2 * 3 * 2 * 7 * 4).reshape(2, 3, 2, 7, 4).astype(element)
     target = np.zeros((2, 5, 2, 6, 4), element)
-    block(target, copier).copy(4, block(source, copier), 1, 5, begin=2)
+    to = block(target, copier)
+    to.copy(4, block(source, copier), 1, 5, begin=2)
+    assert copier is None or (copier.copies, copier.waits) == (1, 0)
+    to.finish_copies()
     expected = np.zeros_like(target)
     expected[:, 4, :, :5] = source[:, 1, :, 2:]
     assert np.array_equal(target, expected)
@@ -106,6 +109,7 @@ def test_a_row_is_copied_by_one_call_of_the_cuda_runtime() -> None:
         for array in (target, source)
     )
     to.copy(4, of, 1, 5, begin=2, to=3)
+    to.finish_copies()
     expected = np.zeros_like(target)
     expected[:, 4, :, 3:8] = source[:, 1, :, 2:]
     assert np.array_equal(target, expected)
@@ -137,7 +141,7 @@ def test_an_error_of_the_cuda_runtime_says_what_failed() -> None:
 
 def test_the_structure_of_a_copy_is_that_of_cudas_header() -> None:
     """`offsetof` of each member of cudaMemcpy3DParms, by CUDA 13.0's driver_types.h and GCC."""
-    fields = [name for name, _ in _Copy3D._fields_]
+    fields = [field[0] for field in _Copy3D._fields_]
     offsets = [getattr(_Copy3D, name).offset for name in fields]
     assert offsets == [0, 8, 32, 64, 72, 96, 128, 152]
     assert ctypes.sizeof(_Copy3D) == 160

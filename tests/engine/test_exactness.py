@@ -124,6 +124,6 @@ def test_no_schedule_changes_an_answer(
             engine.leave([leaving])
             left.add(leaving)
     assert set(finished) | left == set(asked)
-    for number, answer in finished.items():
-        prompt = asked[int(str(number))]
+    for key, answer in finished.items():
+        prompt = asked[int(str(key))]
         assert_equal(answer, expected(prompt), prompt)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.contracts import Decoding, Prompt
+from engine.contracts import _LENGTH_PENALTIES, Decoding, Prompt
 from engine.generate import generate
 from engine.ort import OrtEngine, OrtModel
 from tests.writer import COLUMNS
@@ -67,10 +67,10 @@ def test_greedy_decoding_with_nothing_left_to_write(writer_engine: OrtModel) -> 
 
 
 def test_the_longest_answers_do_not_overflow_a_length_penalty() -> None:
-    """Longer than any model here writes."""
-    for penalty in (20, -20):
+    """At the ends of the range, over more tokens than any model here writes."""
+    for penalty in _LENGTH_PENALTIES:
         Decoding(num_beams=2, length_penalty=penalty)
-        assert 0 < float(100_000) ** penalty < math.inf
+        assert 0 < 100_000.0**penalty < math.inf
 
 
 def require_an_answer(model: OrtModel, decoding: Decoding) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -25,7 +27,7 @@ def matrices(random: np.random.Generator, kind: str, inputs: int, columns: int) 
 def operator(kind: str, rows: Arrays, weights: list[np.ndarray]) -> Operator:
     blocks = [floats_in_blocks(matrix) for matrix in weights]
     weight = np.stack(blocks, axis=1) if len(blocks) == 2 else blocks[0]
-    attributes: dict[str, float] = {} if kind == "AddLinear" else {"epsilon": EPSILON}
+    attributes: dict[str, Any] = {} if kind == "AddLinear" else {"epsilon": EPSILON}
     if len(blocks) == 1:
         attributes["columns"] = weights[0].shape[1]
     return Operator(f"{kind}Float", rows, {"weight": weight}, **attributes)

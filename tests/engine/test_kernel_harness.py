@@ -12,10 +12,11 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from engine import kernels
-from tests.engine.kernel_harness.cases import write_cases
+from tests.engine.kernel_harness.cases import Case, write_cases
 from tests.engine.kernel_harness.emulation import HARNESS, SOURCES, Golden, assert_as_defined, run
 from tests.engine.kernel_harness.shapes import edge_cases, lying_cases, wanted
 
@@ -52,6 +53,14 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture(scope="session")
+def optimised(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The harness as the kernels are shipped, which compiles without a warning."""
+    if not shutil.which("gcc") or platform.machine() != "x86_64":
+        pytest.skip("needs gcc on x86-64")
+    return str(compiled("gcc", (*STRICT, "-O3"), tmp_path_factory.mktemp("optimised") / "harness"))
+
+
+@pytest.fixture(scope="session")
 def emulated(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The harness for ARM64, run by qemu's user emulation."""
     compiler, qemu = shutil.which("aarch64-linux-gnu-gcc"), shutil.which("qemu-aarch64")
@@ -80,6 +89,26 @@ def test_lying_shapes_are_errors(sanitized: list[str], level: str, tmp_path: Pat
     for result, complaint in zip(run(sanitized, level, cases, tmp_path), complaints, strict=True):
         assert isinstance(result, str), f"computed instead of: {complaint}"
         assert complaint in result
+
+
+def test_threads_share_what_is_worth_waking_them(optimised: str, tmp_path: Path) -> None:
+    """Each operator has less to do in the first case, and more in the second."""
+    weight = np.zeros((198, 128, 16), np.float32)
+    pairs = [
+        [
+            Case(
+                "NormLinearFloat", {"x": np.zeros((1, rows, 128), np.float32)}, {"weight": weight},
+                {"epsilon": 1e-6, "columns": 3164},
+            ),
+            Case("Likeliest", {"logits": np.zeros((16 * rows, 1, 3164), np.float32)}, outputs=2),
+        ]
+        for rows in (1, 8)
+    ]  # fmt: skip
+    write_cases(tmp_path / "cases", [*pairs[0], *pairs[1]])
+    level = kernels.levels()[0]
+    command = [optimised, level, str(tmp_path / "cases"), str(tmp_path / "results")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.splitlines() == ["NormLinearFloat shared", "Likeliest shared"]
 
 
 @pytest.mark.parametrize("level", ["dotprod", "i8mm"])

@@ -23,7 +23,7 @@ INTEGERS = TensorProto.INT8
 TYPES = {
     "float32": FLOATS, "int8": INTEGERS, "int32": TensorProto.INT32, "int64": TensorProto.INT64,
 }  # fmt: skip
-# The type and rank of each output; of other operators floats, rank 3.
+# The type and rank of each output; of other operators one of floats, of the first input's rank.
 TOKENS = TensorProto.INT64
 OUTPUTS = {
     "CachedAttention": [(FLOATS, 3), (FLOATS, 4), (FLOATS, 4)],
@@ -87,10 +87,11 @@ class Operator:
         made = graph.ops(
             kind, *inputs, *constants, outputs=outputs, domain=operators.DOMAIN, **attributes
         )
-        kinds = OUTPUTS.get(kind, [(FLOATS, 3)])
-        for place, (value, (dtype, rank)) in enumerate(zip(made, kinds, strict=True)):
+        first = next(iter(inputs.values()))
+        kinds = OUTPUTS.get(kind, [(FLOATS, first.ndim)])
+        for place, (output, (dtype, rank)) in enumerate(zip(made, kinds, strict=True)):
             shape = [f"{place}.{axis}" for axis in range(rank)]
-            graph.output(value, f"out{place}", dtype, shape)
+            graph.output(output, f"out{place}", dtype, shape)
         self._model = graph.model(kind, "").SerializeToString()
         self.inputs, self.constants = inputs, constants
 
@@ -535,7 +536,8 @@ def test_gated_product(
     form: str, level: str, seed: int, rows: int, quads: int, blocks: int, spread: float
 ) -> None:
     random = np.random.default_rng(seed)
-    pairs = [quantised(normal(random, 4 * quads, 16 * blocks) / 8) for _ in range(2)]
+    matrices = [normal(random, 4 * quads, 16 * blocks) / np.float32(8) for _ in range(2)]
+    pairs = [quantised(matrix) for matrix in matrices]
     scales = np.stack([scales for _, scales in pairs])
     operator = Operator(
         f"NormGatedLinear{form}",
@@ -614,7 +616,7 @@ def test_a_row_does_not_depend_on_its_company(
 @each_level
 def test_rows_of_another_width_are_refused(level: str) -> None:
     integers, scales = quantised(normal(np.random.default_rng(0), 64, 16))
-    constants = {
+    constants: Arrays = {
         "norm": np.ones(64, np.float32),
         "weight": in_blocks(integers),
         "scales": scales,
@@ -708,9 +710,9 @@ def test_log_probabilities_keep_their_digits(level: str, tokens: int) -> None:
     logits = (200 + 5 * np.random.default_rng(1).standard_normal((1, 1, tokens))).astype(np.float32)
     exact = logits[0, 0].astype(np.float64)
     exact -= exact.max() + np.log(np.exp(exact - exact.max()).sum())
-    asked = {"logits": logits, "rows": np.zeros(1, np.int64)}
+    asked: Arrays = {"logits": logits, "rows": np.zeros(1, np.int64)}
     asked |= adjustments(np.random.default_rng(0), 1, tokens, 0)
-    ranked = {**asked, "normalised": np.ones(1, np.int32), "count": np.array([64])}
+    ranked: Arrays = {**asked, "normalised": np.ones(1, np.int32), "count": np.array([64])}
     drawn = {name: np.full(1, 0.5, np.float32) for name in ("temperatures", "uniforms")}
     likeliest = Operator("Likeliest", {"logits": logits}, {}, outputs=2, size=1)
     best, logprobs = likeliest.by_kernel(level)

@@ -75,7 +75,9 @@ def test_no_schedule_changes_an_answer(model: OrtModel, seed: int, rows: int) ->
     left: set[Hashable] = set()
     while waiting or engine.active:
         some = random.sample(sorted(waiting), min(len(waiting), rows - engine.active))
-        joining = {number: waiting.pop(number) for number in some[: random.randint(0, rows)]}
+        joining: dict[Hashable, Prompt] = {
+            number: waiting.pop(number) for number in some[: random.randint(0, rows)]
+        }
         if joining:
             engine.join(joining)
         finished |= engine.step()

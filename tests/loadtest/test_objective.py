@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ EASY = StepFigures(10, 1000, 10, 5, 5, 8, 20, 30, 0, 4, 0, 0)
 P99 = parse("p99=100ms")
 
 
-def step(load: float, p99_ms: float, **changes: float) -> StepFigures:
+def step(load: float, p99_ms: float, **changes: Any) -> StepFigures:
     return replace(EASY, load=load, p99_ms=p99_ms, **changes)
 
 

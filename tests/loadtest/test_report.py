@@ -49,7 +49,7 @@ def test_a_report_is_self_contained(tmp_path: Path) -> None:
     assert summary["knee"]["load"] in {10, 20}
     rows = list(csv.DictReader((tmp_path / "samples.csv").read_text().splitlines()))
     assert len(rows) == 20
-    assert (float(rows[3]["due_s"]), float(rows[3]["latency_ms"])) == (0.3, pytest.approx(20))
+    assert (float(rows[3]["due_s"]), float(rows[3]["latency_ms"])) == pytest.approx((0.3, 20))
 
 
 @pytest.mark.parametrize("line", [[], [(0.0, 0.0)], [(1.0, 3e-5), (700.0, 123456.0)]])

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import onnx
 import pytest
@@ -35,7 +36,7 @@ from training.data import Problem
 from training.model import PRESETS, SmallT5, save_plain
 from training.vocabulary import Vocabulary
 
-FAMILY = {
+FAMILY: dict[str, dict[str, Any]] = {
     "small T5 of ours": {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
     "the first T5": {"feed_forward_proj": "relu", "tie_word_embeddings": True},
     "FLAN-T5-small's odd shape": {"feed_forward_proj": "gated-gelu", "num_heads": 3, "d_kv": 24},
@@ -133,7 +134,7 @@ def test_other_processors_give_the_same_tokens(
     ours, theirs = (
         generate(
             OrtEngine(OrtModel(tmp_path / "bundle", manifest, threads=1, kernels=level), rows=16),
-            [Prompt(source) for source in sources],
+            [Prompt(tuple(source)) for source in sources],
         )
         for level in ("auto", "none")
     )

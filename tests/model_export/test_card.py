@@ -8,8 +8,9 @@ import pytest
 
 from engine.bundle import Architecture, Limits, Manifest, load_manifest
 from equations.verify import Verdict
-from model_export.__main__ import RunError, _evaluation
+from model_export.__main__ import _evaluation
 from model_export.card import write_card
+from model_export.provenance import RunError
 from service.settings import Settings
 from training.data import Problem
 from training.prediction import Prediction

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -317,7 +318,7 @@ def test_settings_that_change_answers_are_refused_by_name(
     ],
 )
 def test_settings_that_requests_can_make_are_carried(
-    settings: dict[str, object], carried: dict[str, object], folder: Path, tmp_path: Path
+    settings: dict[str, Any], carried: dict[str, Any], folder: Path, tmp_path: Path
 ) -> None:
     """To the bundle, whose defaults they are; those that change nothing are left out."""
     change(folder / "generation_config.json", **settings)

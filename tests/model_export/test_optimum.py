@@ -96,7 +96,7 @@ def test_a_misread_weight_would_be_noticed(
 
     class Misread(type(read.weights)):  # type: ignore[misc]
         def __getitem__(self, name: str) -> np.ndarray:
-            value = super().__getitem__(name)
+            value: np.ndarray = super().__getitem__(name)
             return value * 1.5 if name.endswith("0.SelfAttention.o.weight") else value
 
     read.weights.__class__ = Misread

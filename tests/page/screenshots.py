@@ -70,7 +70,7 @@ def opened(browser: Browser, url: str, scheme: Any, **screen: Any) -> Page:
     context = browser.new_context(
         base_url=url,
         color_scheme=scheme,
-        viewport=size,  # type: ignore[arg-type]
+        viewport=size,
         device_scale_factor=2,
         reduced_motion="reduce",
         **screen,

@@ -11,7 +11,7 @@ import pytest
 from tests.page.conftest import unavailable
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Route
+    from playwright.sync_api import Page, Request, Route
 
 pytestmark = [
     pytest.mark.browser,
@@ -120,13 +120,12 @@ def test_a_file_larger_than_one_request(batch: Page, tmp_path: Path) -> None:
     file = tmp_path / "many.txt"
     file.write_text("\n".join(f"{i % 7 + 2}x + {i % 11} = {i % 13}x + 3" for i in range(650)))
     sent: list[int] = []
-    batch.on(
-        "request",
-        lambda request: (
-            request.url.endswith("/solve/batch")
-            and sent.append(len(request.post_data_json["questions"]))
-        ),
-    )
+
+    def count_questions(request: Request) -> None:
+        if request.url.endswith("/solve/batch"):
+            sent.append(len(request.post_data_json["questions"]))
+
+    batch.on("request", count_questions)
     batch.locator("#batch-file").set_input_files(file)
     batch.get_by_text("many.txt is open.").wait_for()
     batch.get_by_role("button", name="Solve all").click()

@@ -204,7 +204,7 @@ def test_what_was_read_stands_above_the_answer(page: Page) -> None:
     read = page.locator(".read")
     read.wait_for()
     result = page.locator(".result")
-    assert read.bounding_box()["y"] < result.bounding_box()["y"]  # type: ignore[index]
+    assert read.bounding_box()["y"] < result.bounding_box()["y"]
     assert (
         read.evaluate("r => parseFloat(getComputedStyle(r.querySelector('math')).fontSize)") >= 18
     )

@@ -18,7 +18,7 @@ from service.errors import (
     DeadlineExceeded,
     EngineFailed,
     EngineRefused,
-    LimitExceeded,
+    InvalidSetting,
     NotReady,
     Overloaded,
     ShuttingDown,
@@ -387,7 +387,7 @@ def test_beams_count_as_rows() -> None:
 
 def test_more_beams_than_an_engine_has_rows_are_refused() -> None:
     async def scenario(batcher: Batcher, _: Remembering) -> None:
-        with pytest.raises(LimitExceeded, match=r"5 beams or samples.*at most 4 rows"):
+        with pytest.raises(InvalidSetting, match=r"5 beams or samples.*at most 4 rows"):
             await batcher.submit(beams(0, 5), LONG_S)
         assert (await batcher.submit(beams(1, 4), LONG_S)).hypothesis.tokens == [1]
 
@@ -591,9 +591,9 @@ def test_the_latest_answers_are_kept_and_no_failures() -> None:
         for number in (1, 2, 1, 3, 1, 2):
             answer = await batcher.submit(Prompt((number,)), LONG_S)
             assert answer.hypothesis.tokens == [number]
-        for _ in range(2):
+        for number in (13, 13):
             with pytest.raises(EngineFailed):
-                await batcher.submit(Prompt((13,)), LONG_S)
+                await batcher.submit(Prompt((number,)), LONG_S)
 
     observer = run(scenario, engine, cached_answers=2)
     asked = [source for joining in engine.joins for (source,) in joining]

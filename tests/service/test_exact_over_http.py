@@ -185,7 +185,9 @@ def of_plain_answers(
 def test_a_seed_gives_the_same_texts_over_each_api(
     writer: Path, codec: TextCodec, api: Callable[[str, dict[str, Any]], Answers]
 ) -> None:
-    settings = {"do_sample": True, "seed": 7, "temperature": 1.5, "top_k": 40, "top_p": 0.95}
+    settings: dict[str, Any] = {
+        "do_sample": True, "seed": 7, "temperature": 1.5, "top_k": 40, "top_p": 0.95,
+    }  # fmt: skip
     decoding = Decoding(**settings)
     prompts = [Prompt(codec.encode(text), (), decoding) for text in TEXTS]
     alone = [generate(OrtEngine(opened(writer), rows=1), [prompt])[0] for prompt in prompts]

@@ -82,7 +82,7 @@ class Around:
 
     def ask(self, body: bytes, *, kind: bytes = b"application/json", **scope: Any) -> None:
         """One request, whose caller has left once it is read."""
-        messages = [
+        messages: list[Message] = [
             {"type": "http.request", "body": body, "more_body": False},
             {"type": "http.disconnect"},
         ]

@@ -6,12 +6,13 @@ import asyncio
 import json
 from collections.abc import Hashable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from engine.bundle import TOKENIZER, load_manifest
-from engine.contracts import Hypothesis, Progress
+from engine.contracts import Answer, Progress
 from engine.echo import EchoEngine
 from engine.tokens import TextCodec
 from equations.formats import FORMATS
@@ -26,8 +27,8 @@ def spelled(bundle: Path, text: str) -> str:
     return codec.decode(codec.encode(text))
 
 
-def events(text: str) -> list[tuple[str, dict[str, object]]]:
-    """Name and data of each event of a stream."""
+def events(text: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the name and the data of each event of a stream."""
     found = []
     for block in text.removesuffix("\n\n").split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines())
@@ -118,7 +119,7 @@ class Endless(EchoEngine):
         source = self._prompts[key].source
         return Progress([source[since % (len(source) - 1)]], [0.0], [])
 
-    def step(self) -> dict[Hashable, Hypothesis]:
+    def step(self) -> dict[Hashable, Answer]:
         return {}
 
 

@@ -185,7 +185,7 @@ def test_errors_are_those_that_the_client_knows(bundle: Path, tmp_path: Path) ->
         with pytest.raises(
             ValidationError, match=r"parameters\.grammar: not supported; expected null"
         ):
-            client.text_generation(TEXT, grammar={"type": "json", "value": {}})  # type: ignore[arg-type]
+            client.text_generation(TEXT, grammar={"type": "json", "value": {}})
         with pytest.raises(HfHubHTTPError, match=r"parameters\.src_lang"):
             client.translation(TEXT, src_lang="en", tgt_lang="de")
 

@@ -20,7 +20,7 @@ from service.api.open_inference.errors import InvalidInference
 from service.api.open_inference.tasks import slowest
 from service.api.open_inference.tensors import Datatype, Tensor, texts_of_binary
 from service.contracts import Timings
-from service.errors import QuestionTooLong
+from service.errors import QuestionTooLong, ServiceError
 from service.generating.source import Source
 from service.generating.written import Written
 from tests.fakes import WritingEngine
@@ -141,6 +141,7 @@ def test_the_times_of_several_are_those_of_the_slowest() -> None:
         return Written((), Source(()), None, Timings(queue_s, inference_s), total_s=1)
 
     refused = QuestionTooLong("-")
+    several: list[Written | ServiceError]
     several = [written(0.3, 0.1), refused, written(0.2, 0.4), written(0.1, 0.1)]
     assert slowest(several) == Timings(0.2, 0.4)
     assert slowest([refused]) is None

@@ -228,7 +228,7 @@ def test_streams_of_several_prompts_have_the_bounds_of_batches(bundle: Path) -> 
     """Each waits for its turn, where the queue has no slot for all of them."""
 
     def calls(client: openai.OpenAI) -> None:
-        texts = {}
+        texts: dict[int, str] = {}
         for chunk in text_of(client, prompt=[f"{TEXT} {n}" for n in range(40)], stream=True):
             for choice in chunk.choices:
                 texts[choice.index] = texts.get(choice.index, "") + choice.text
@@ -309,9 +309,9 @@ def test_errors_are_those_of_the_api(bundle: Path) -> None:
             assert (error.type, error.param) == ("invalid_request_error", param), error.message
             too_long = "the model reads at most" in message
             assert error.code == ("context_length_exceeded" if too_long else None)
-        with pytest.raises(openai.NotFoundError, match="no POST /v1/chat/completions") as raised:
+        with pytest.raises(openai.NotFoundError, match="no POST /v1/chat/completions") as missing:
             client.chat.completions.create(model=NAME, messages=[])
-        assert raised.value.code == "unknown_url"
+        assert missing.value.code == "unknown_url"
 
     ask(bundle, calls)
 

@@ -95,15 +95,6 @@ def test_a_prompt_of_more_rows_than_now_join_has_the_engine_for_itself() -> None
     assert {one.key for one in report.finished} == {12, 13, 14, 15}  # two rows may join by then
 
 
-def test_a_prompt_of_more_rows_than_the_memory_holds_is_refused_at_once() -> None:
-    """Settings ask for more rows than the GPU holds: the engine has fewer than its plan."""
-    wide = Prompt((7, 8, 1), decoding=Decoding(num_beams=8))
-    as_many = Prompt((7, 8, 1), decoding=Decoding(num_beams=4))
-    report = run(EchoEngine(rows=4), [wide, Prompt((7, 1)), as_many], rows=16)
-    assert report.crowded == [0]
-    assert {one.key for one in report.finished} == {1, 2}
-
-
 @pytest.mark.parametrize("wide_last", [True, False])
 def test_beyond_the_rows_that_may_join_a_wide_prompt_is_alone(wide_last: bool) -> None:
     """It waits for the rows of others, and others wait for its rows."""
@@ -175,13 +166,6 @@ def test_steps_that_suffice_are_told_to_the_room() -> None:
     assert sizes[:500] == [1] * 500
     assert sizes[500:] == [2] * (len(sizes) - 500)
     assert len(report.finished) == 298
-
-
-def test_a_row_may_always_join() -> None:
-    room = Room(2)
-    for _ in range(3):
-        room.exceeded()
-    assert room.rows == 1
 
 
 @pytest.mark.parametrize("message", FULL)

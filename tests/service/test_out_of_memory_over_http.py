@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -151,3 +152,58 @@ def test_a_batch_of_questions_has_503_for_those_that_were_lost(bundle: Path) -> 
         assert [one.get("answer") for one in results] == ["1", "2", None]
 
     listen_to(bundle, scenario, solving(bundle, memory))
+
+
+COMPLETION = {"model": NAME, "prompt": TEXT}
+SAMPLES = {"do_sample": True, "num_return_sequences": 8}
+INFERENCE = {
+    "inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": [TEXT]}],
+    "parameters": {"num_beams": 8},
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "place"),
+    [
+        ("/generate", {"text": TEXT, "num_beams": 8}, 422, ["detail"]),
+        ("/generate", {"text": TEXT, "num_beams": 8, "stream": True}, 422, ["detail"]),
+        ("/generate", {"text": TEXT, **SAMPLES}, 422, ["detail"]),
+        ("/v1/completions", {**COMPLETION, "best_of": 8}, 422, ["error", "message"]),
+        ("/v1/completions", {**COMPLETION, "n": 8, "stream": True}, 422, ["error", "message"]),
+        ("/", {"inputs": TEXT, "parameters": {"num_beams": 8}}, 422, ["error"]),
+        (f"/v2/models/{NAME}/infer", INFERENCE, 400, ["error"]),
+    ],
+    ids=["beams", "stream", "samples", "best_of", "stream of n", "hub", "infer"],
+)
+def test_more_rows_than_the_memory_holds_are_refused_for_good(
+    bundle: Path, path: str, body: object, status: int, place: list[str]
+) -> None:
+    """The settings allow 16 rows, but the engine found memory for 4: no retry can help."""
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        refused = await client.post(path, json=body)
+        assert refused.status_code == status
+        assert "retry-after" not in refused.headers
+        said: Any = refused.json()
+        for key in place:
+            said = said[key]
+        assert said == "8 beams or samples; an engine decodes at most 4 rows"
+        four = json.loads(json.dumps(body).replace("8", "4"))
+        assert (await client.post(path, json=four)).status_code == 200
+        assert "cybersolve_rows 4.0" in (await client.get("/metrics")).text
+
+    service = parts(bundle, WritingEngine(CODEC, rows=4))
+    listen_to(bundle, scenario, {**service, "max_batch_rows": 16})
+
+
+def test_each_text_of_a_batch_says_that_its_rows_do_not_fit(bundle: Path) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        body = {"texts": [TEXT, TEXT], "num_beams": 8}
+        results = (await client.post("/generate", json=body)).json()["results"]
+        assert [one["status"] for one in results] == [422, 422]
+        assert {one["detail"] for one in results} == {
+            "8 beams or samples; an engine decodes at most 4 rows"
+        }
+
+    service = parts(bundle, WritingEngine(CODEC, rows=4))
+    listen_to(bundle, scenario, {**service, "max_batch_rows": 16})

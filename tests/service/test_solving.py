@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -182,6 +183,7 @@ def test_to_end_early_is_no_alternative() -> None:
 
 @pytest.mark.parametrize("name", ["prompt_format", "target_format"])
 def test_a_bundle_of_an_unknown_format_is_refused(bundle: Path, name: str) -> None:
-    manifest = replace(load_manifest(bundle), **{name: "poem"})
+    change: dict[str, Any] = {name: "poem"}
+    manifest = replace(load_manifest(bundle), **change)
     with pytest.raises(BundleError, match=f"unknown {name.replace('_', ' ')} 'poem'"):
         format_of(manifest)

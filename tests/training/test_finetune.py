@@ -232,6 +232,7 @@ def test_digits_apart_are_a_piece_each_and_read_back(problems: list[Problem]) ->
     for problem in problems[:300]:
         for piece in tokenizer.encode(FORMATS["spaced"].encode(problem.question)).tokens:
             assert sum(character.isdigit() for character in piece) <= 1
+        assert spaced.write_answer is not None
         written = tokenizer.decode(tokenizer.encode(spaced.write_answer(problem.answer)).ids)
         assert FORMATS["spaced"].read(written).answer == problem.answer
 

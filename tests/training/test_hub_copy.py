@@ -1,6 +1,7 @@
 """The hub's copy of the dataset becomes the files that training reads."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow
@@ -22,7 +23,7 @@ PROBLEMS = [
 ]
 
 
-def lines(path: Path, rows: list[dict[str, object]]) -> Path:
+def lines(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 

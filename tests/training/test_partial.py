@@ -23,7 +23,9 @@ def test_a_wrong_sign_is_all_that_is_wrong() -> None:
     assert partial.sign_only
     assert partial.same_length
     assert partial.digits == (True, True, None)
-    assert (partial.edits, partial.absolute_error, partial.relative_error) == (1, 42, 2)
+    assert partial.edits == 1
+    assert partial.absolute_error == 42
+    assert partial.relative_error == 2
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is learnt: linear equations of the dataset, or pairs of texts of one's own."""
+"""The tasks of fine-tuning: linear equations of the dataset, or pairs of texts of one's own."""
 
 from __future__ import annotations
 

@@ -52,7 +52,12 @@ def _load(engine: Engine, model: Model, device: str) -> Candidate:
         case "ours":
             from bench.cuda.measure.ours import Ours
 
-            return Ours(model.bundle(engine.options["precision"]), device, engine.options)
+            bundle = model.bundle(engine.options["precision"])
+            if "cross_attention" in engine.options:
+                from bench.cuda.measure.attention24 import with_attention24
+
+                bundle = with_attention24(bundle)
+            return Ours(bundle, device, engine.options)
         case "pytorch":
             from bench.cuda.measure.pytorch import PyTorch
 

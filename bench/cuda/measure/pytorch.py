@@ -15,6 +15,8 @@ from bench.cuda.measure.candidate import Rows, batches
 from bench.engines.candidate.pytorch import load_model, static_caches
 from model_export.greedy import greedy
 
+_CACHE_STEPS = 16  # a static cache has room for a multiple of so many
+
 
 class PyTorch:
     """Implement `Candidate`; with the option `compiled`, over a static cache."""
@@ -29,7 +31,9 @@ class PyTorch:
         for batch in batches(sources, rows):
             cache = None
             if self._caches is not None:
-                cache = self._caches(len(batch), max(map(len, batch)), new_tokens)
+                # Each length of a cache is compiled anew, which takes longer than all else here.
+                steps = -(-new_tokens // _CACHE_STEPS) * _CACHE_STEPS
+                cache = self._caches(len(batch), max(map(len, batch)), steps)
                 cache.reset()
             answers += greedy(self._model, batch, max_new_tokens=new_tokens, cache=cache)
         return answers

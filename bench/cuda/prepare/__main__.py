@@ -1,7 +1,8 @@
 """`python -m bench.cuda.prepare PART SHAPE CACHE`: make one part of a model, unless it is there.
 
-`checkpoint` has random weights, `bundle` is our own in fp16, converted without a proof (parity is
-what the comparison checks), and `ctranslate2` runs in the environment of the baselines.
+`checkpoint` has random weights, and `untrained` those with which training begins. `bundle` is our
+own in fp16, converted without a proof (parity is what the comparison checks). `ctranslate2` runs in
+the environment of the baselines.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ def main(part: str, shape: str, cache: str) -> None:
     model.folder.mkdir(parents=True, exist_ok=True)
     match part:
         case "checkpoint":
-            _checkpoint(model)
+            _checkpoint(model.shape, model.checkpoint, part)
+        case "untrained":
+            _checkpoint(model.shape, model.untrained, part)
         case "bundle":
             _bundle(model)
         case "ctranslate2":
@@ -33,16 +36,17 @@ def main(part: str, shape: str, cache: str) -> None:
             raise ValueError(f"unknown part {part!r}: a bug of the comparison")
 
 
-def _checkpoint(model: Model) -> None:
-    if model.checkpoint.exists():
+def _checkpoint(shape: str, folder: Path, part: str) -> None:
+    if folder.exists():
         return
-    from bench.engines.random_weights import RANDOM, write_checkpoint
+    from bench.engines.random_weights import RANDOM, write_checkpoint, write_untrained
 
-    partial = model.checkpoint.with_suffix(".partial")
+    partial = folder.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    write_checkpoint(RANDOM[model.shape], partial)
-    partial.rename(model.checkpoint)
+    write = write_untrained if part == "untrained" else write_checkpoint
+    write(RANDOM[shape], partial)
+    partial.rename(folder)
 
 
 def _bundle(model: Model) -> None:

@@ -24,7 +24,6 @@ __device__ inline Powers both(Powers a, Powers b) {
     return a;
 }
 
-__device__ inline float log_of_sum(Powers powers) { return powers.largest + logf(powers.sum); }
 
 __device__ inline Powers powers_of(const float *x, int64_t width) {
     Powers own = {-INFINITY, 0.0f};
@@ -32,6 +31,24 @@ __device__ inline Powers powers_of(const float *x, int64_t width) {
         if (x[i] > -INFINITY) own = both(own, {x[i], 1.0f});
     }
     return combined<CHOOSERS>(own, both);
+}
+
+/* The logarithm of the sum of all powers is `largest + log_sum`. The two are not added: that would
+ * round the logarithm to the digits of the logits, which may be large. */
+struct Normaliser {
+    float largest, log_sum;
+};
+
+/* Leaves a logit as it is. */
+__device__ inline Normaliser no_normaliser() { return {0.0f, 0.0f}; }
+
+__device__ inline Normaliser normaliser_of(const float *logits, int64_t width) {
+    Powers powers = powers_of(logits, width);
+    return {powers.largest, logf(powers.sum)};
+}
+
+__device__ inline float logprob_of(float logit, Normaliser all) {
+    return logit - all.largest - all.log_sum;
 }
 
 /* -- the likeliest ----------------------------------------------------------------------------- */
@@ -67,13 +84,13 @@ static __global__ void find_likeliest(
     int64_t width, const float *logits, int64_t *best, float *logprobs) {
     int64_t row = blockIdx.x;
     const float *own = logits + row * width;
-    float total = log_of_sum(powers_of(own, width));
+    Normaliser all = normaliser_of(own, width);
     Choice choice = before_all();
     for (int rank = 0; rank < 2; rank++) {
         choice = next_after(choice, own, width);
         if (threadIdx.x == 0) {
             best[row * 2 + rank] = choice.token == NO_TOKEN ? rank : choice.token;
-            logprobs[row * 2 + rank] = choice.score - total;
+            logprobs[row * 2 + rank] = logprob_of(choice.score, all);
         }
     }
 }
@@ -95,17 +112,20 @@ __device__ inline const float *logits_of(const Adjusted &a, int64_t index) {
     return a.logits + (row < 0 || row >= a.batch ? 0 : row) * a.width;
 }
 
-/* The logits of an index less `offset`: each named token's with its bias added, and then multiplied
- * by its penalty where it is below 0, else divided by it. */
-__device__ inline const float *adjusted(const Adjusted &a, int64_t index, float offset) {
+/* The logits of an index, normalised and then adjusted: each named token's with its bias added, and
+ * then multiplied by its penalty where it is below 0, else divided by it. */
+__device__ inline const float *adjusted(const Adjusted &a, int64_t index, Normaliser base) {
     const float *logits = logits_of(a, index);
     float *scores = a.scores + index * a.width;
-    for (int64_t i = threadIdx.x; i < a.width; i += CHOOSERS) scores[i] = logits[i] - offset;
+    for (int64_t i = threadIdx.x; i < a.width; i += CHOOSERS) {
+        scores[i] = logprob_of(logits[i], base);
+    }
     __syncthreads();
     for (int64_t i = threadIdx.x; i < a.many; i += CHOOSERS) {
         int64_t named = index * a.many + i, token = a.tokens[named];
         if (token < 0 || token >= a.width) continue;
-        float biased = logits[token] - offset + a.biases[named], penalty = a.penalties[named];
+        float biased = logprob_of(logits[token], base) + a.biases[named];
+        float penalty = a.penalties[named];
         scores[token] = biased < 0.0f ? biased * penalty : biased / penalty;
     }
     __syncthreads();
@@ -119,8 +139,8 @@ static __global__ void find_candidates(
     float *logprobs) {
     int64_t index = blockIdx.x;
     const float *logits = logits_of(a, index);
-    float total = log_of_sum(powers_of(logits, a.width));
-    const float *own = adjusted(a, index, normalised[index] ? total : 0.0f);
+    Normaliser all = normaliser_of(logits, a.width);
+    const float *own = adjusted(a, index, normalised[index] ? all : no_normaliser());
     Choice choice = before_all();
     for (int64_t rank = 0; rank < count; rank++) {
         choice = next_after(choice, own, a.width);
@@ -128,7 +148,7 @@ static __global__ void find_candidates(
             int64_t place = index * count + rank, token = choice.token == NO_TOKEN ? 0 : choice.token;
             best[place] = token;
             scores[place] = choice.score;
-            logprobs[place] = logits[token] - total;
+            logprobs[place] = logprob_of(logits[token], all);
         }
     }
 }
@@ -157,8 +177,8 @@ static __global__ void draw_tokens(
     float *totals) {
     __shared__ float sums[CHOOSERS];
     int64_t index = blockIdx.x, stretch = (a.width + CHOOSERS - 1) / CHOOSERS;
-    const float *logits = logits_of(a, index), *own = adjusted(a, index, 0.0f);
-    float log_total = log_of_sum(powers_of(logits, a.width));
+    const float *logits = logits_of(a, index), *own = adjusted(a, index, no_normaliser());
+    Normaliser all = normaliser_of(logits, a.width);
     float largest = powers_of(own, a.width).largest, temperature = temperatures[index];
     int64_t begin = threadIdx.x * stretch, end = begin + stretch < a.width ? begin + stretch : a.width;
     float sum = 0.0f;
@@ -177,7 +197,7 @@ static __global__ void draw_tokens(
     begin = chosen * stretch, end = begin + stretch < a.width ? begin + stretch : a.width;
     int64_t token = token_at(own, begin, end, largest, temperature, wanted - before);
     drawn[index] = token;
-    logprobs[index] = logits[token] - log_total;
+    logprobs[index] = logprob_of(logits[token], all);
     totals[index] = largest / temperature + logf((float)total);
 }
 

@@ -3,7 +3,8 @@
  *   harness LEVEL CASES RESULTS [TURNS]
  *
  * Reads operators with their inputs from CASES, has the level's kernels compute each, and writes
- * what they gave, or the error, to RESULTS. With TURNS it prints the time of a call of each case.
+ * what they gave, or the error, to RESULTS. Prints the operators whose work was for all threads, and
+ * with TURNS the time of a call of each case.
  * It stands in for ONNX Runtime's interface with the few functions that ort.h declares. Every input
  * and output is a block of memory of exactly its size, so that a sanitizer sees any byte beyond.
  * cases.py has the format of both files. */
@@ -30,7 +31,7 @@ typedef struct {
 
 typedef struct {
     char kind[NAME];
-    int32_t attribute_count, input_count, output_count;
+    int32_t attribute_count, input_count, output_count, is_shared;
     Attribute attributes[MOST];
     Value inputs[MOST], outputs[MOST];
 } Case;
@@ -135,7 +136,8 @@ static Status *constant_of(const Info *info, size_t index, int *is_constant, con
     return NULL;
 }
 static Status *in_turn(Context *context, Task task, size_t total, size_t batches, void *work) {
-    (void)context, (void)batches;
+    (void)batches;
+    ((Case *)context)->is_shared = 1;
     for (size_t index = 0; index < total; index++) task(work, index);
     return NULL;
 }
@@ -248,6 +250,7 @@ static void run(FILE *results, Case *c, int turns) {
     Status *failed = operator->create(operator, get_api(0), (const Info *)c, &kernel);
     if (!failed) {
         failed = operator->compute(kernel, (Context *)c);
+        if (c->is_shared) printf("%s shared\n", c->kind);
         if (!failed && turns) time_calls(operator, kernel, c, turns);
         operator->destroy(kernel);
     }
