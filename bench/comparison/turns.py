@@ -6,7 +6,9 @@ report states how much processor time they used meanwhile.
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -88,6 +90,29 @@ class Turns(Generic[CandidateT]):
                 f"{one.per_s:.1f}/s, p99 {one.p99_ms:.1f} ms"
             )
         return found
+
+    def best(
+        self,
+        trials: int,
+        measure: Callable[[CandidateT], FiguresT],
+        cost: Callable[[FiguresT], float],
+    ) -> list[CandidateT]:
+        """Return the candidate of each label with the lowest median cost of `trials` turns.
+
+        The candidates alternate, so that a disturbance does not decide between two setups. One
+        without an alternative is not measured.
+        """
+        setups = Counter(candidate.label for candidate in self.candidates)
+        tried = [number for number, one in enumerate(self.candidates) if setups[one.label] > 1]
+        costs: dict[int, list[float]] = {number: [] for number in tried}
+        for _, number in alternate(trials, tried):
+            costs[number].append(cost(self.turn(self.candidates[number], measure)))
+        best: dict[str, tuple[float, CandidateT]] = {}
+        for number, candidate in enumerate(self.candidates):
+            median = statistics.median(costs[number]) if number in costs else 0.0
+            if candidate.label not in best or median < best[candidate.label][0]:
+                best[candidate.label] = median, candidate
+        return [candidate for _, candidate in best.values()]
 
     def turn(self, candidate: CandidateT, measure: Callable[[CandidateT], FiguresT]) -> FiguresT:
         """Measure one candidate, and the share of a core that the others use meanwhile."""

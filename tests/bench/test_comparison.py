@@ -81,6 +81,23 @@ def test_candidates_take_turns_and_waiting_ones_are_accounted_for() -> None:
     assert stage.outcome.most_waiting > 0
 
 
+def test_the_best_setup_is_chosen_by_the_median_of_alternating_trials() -> None:
+    stage = Stage()
+    for label, setups in (("a", ("1x2", "2x1")), ("b", ("1x1",))):
+        for setup in setups:
+            stage.turns.add(Candidate(Entry(label), setup, FakeProcess()))
+    rates = {"1x2": iter([50.0, 30.0, 30.0]), "2x1": iter([20.0, 40.0, 40.0])}  # the first misleads
+    tried: list[str] = []
+
+    def measure(candidate: Fake) -> Figures:
+        tried.append(candidate.setup)
+        return Figures(next(rates[candidate.setup]), 1, 2)
+
+    chosen = stage.turns.best(3, measure, lambda one: -one.per_s)
+    assert [(one.label, one.setup) for one in chosen] == [("a", "2x1"), ("b", "1x1")]
+    assert tried == ["1x2", "2x1"] * 3  # b has no other setup
+
+
 def test_a_candidate_that_fails_its_admission_is_excluded_and_closed() -> None:
     stage = Stage()
     (good,) = stage.admit("good")
