@@ -14,8 +14,12 @@ def generate(
 
     The longest prompts start first, so that few steps are made for a lone last row; free rows are
     filled a quarter of the engine at a time. `advance` is called with the number of newly finished
-    prompts. The engine must be idle, and is idle afterwards.
+    prompts. The engine must be idle, and is idle afterwards. Raises `ValueError` for a prompt of
+    more rows than the engine has.
     """
+    widest = max((prompt.rows for prompt in prompts), default=0)
+    if widest > engine.rows:
+        raise ValueError(f"a prompt of {widest} rows; the engine has {engine.rows}")
     waiting = sorted(range(len(prompts)), key=lambda index: len(prompts[index].source))
     finished: dict[Hashable, Answer] = {}
     while len(finished) < len(prompts):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from engine.bundle import DECODER, load_manifest
 from engine.contracts import Answer, Decoding, Hypothesis, Prompt
+from engine.echo import EchoEngine
 from engine.generate import generate
 from engine.ort import OrtEngine, OrtModel
 from model_export.assembly import Identity
@@ -119,6 +120,13 @@ def test_more_prompts_than_free_rows_are_refused(model: OrtModel) -> None:
     engine.clear()
     assert engine.active == 0
     assert engine.step() == {}
+
+
+def test_a_prompt_of_more_rows_than_the_engine_has_is_refused() -> None:
+    """No step makes room for it, so that decoding would never end."""
+    prompts = [Prompt((5, 1)), Prompt((5, 1), (), Decoding(num_beams=2))]
+    with pytest.raises(ValueError, match="a prompt of 2 rows; the engine has 1"):
+        generate(EchoEngine(rows=1), prompts)
 
 
 def test_many_long_sources_are_read_in_several_calls(model: OrtModel) -> None:
