@@ -84,7 +84,7 @@ class CudaRuntime:
         self.wait()
 
     def wait(self) -> None:
-        _check(self._wait(None), "copying between rows")
+        _check(self._wait(None), "waiting for the GPU")
 
     def free_memory(self) -> int:
         """Return the free bytes of the current GPU, as the driver counts them."""

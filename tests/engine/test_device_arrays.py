@@ -133,6 +133,7 @@ def test_an_error_of_the_cuda_runtime_says_what_failed() -> None:
     for call, doing in (
         (lambda: runtime.copy(lines, lines, width=8, lines=1, parts=1), "copying between rows"),
         (lambda: runtime.zero(0, 8), "filling memory with zeros"),
+        (runtime.wait, "waiting for the GPU"),
         (runtime.free_memory, "asking for the free memory"),
     ):
         with pytest.raises(RuntimeError, match=f"CUDA runtime: error 2 while {doing}"):

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
@@ -113,7 +114,7 @@ class Operator:
         return found
 
 
-def normal(random: np.random.Generator, *shape: int) -> np.ndarray:
+def normal(random: np.random.Generator, *shape: int) -> npt.NDArray[np.float32]:
     return random.standard_normal(shape).astype(np.float32)
 
 
@@ -595,7 +596,7 @@ def test_a_row_does_not_depend_on_its_company(
     """To the bit, with weights of one task or of several: a batch must not change an answer."""
     random = np.random.default_rng(3)
     integers, scales = quantised(normal(random, inputs, columns))
-    constants = {
+    constants: Arrays = {
         "norm": normal(random, inputs),
         "weight": in_blocks(integers),
         "scales": scales,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime as ort
 from onnx import TensorProto
 
@@ -90,7 +91,7 @@ class Numbers:
     def __init__(self, seed: int) -> None:
         self._random = np.random.default_rng(seed)
 
-    def normal(self, *shape: int) -> np.ndarray:
+    def normal(self, *shape: int) -> npt.NDArray[np.float32]:
         return self._random.standard_normal(shape).astype(np.float32)
 
     def integers(self, low: int, high: int, count: int) -> np.ndarray:
