@@ -18,7 +18,7 @@ from service.hosting.room import Room
 
 _LOG = logging.getLogger(__name__)
 # The longest that an answer waits to be reported with others, and an order to be read with others.
-_TOGETHER_S = 0.006
+_TOGETHER_S = 0.002
 _SILENCE_S = 0.1  # a busy engine reports at least this often, unless one step takes longer
 
 
