@@ -69,5 +69,6 @@ def server() -> Iterator[Server]:
     """Computes every answer, so that no test is shown the answer to another's question."""
     running = start(CYBERSOLVE_CACHED_ANSWERS="0")
     yield running
-    if running.process.poll() is None:
-        running.stop()
+    with running.log:  # also where the process has ended by itself
+        if running.process.poll() is None:
+            running.stop()
