@@ -147,7 +147,7 @@ def _alternatives(paths: Sequence[Path]) -> list[list[Choice]]:
 
 
 class Needs(NamedTuple):
-    """What must be known of the logits before a choice."""
+    """Hold what must be known of the logits before a choice."""
 
     rankings: Sequence[Ranking] = ()
     drawings: Sequence[Drawing] = ()

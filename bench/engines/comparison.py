@@ -26,8 +26,8 @@ _SEED = 11
 _SETTLE_S = 0.5  # OpenMP's threads spin for 0.2 s after their work: the next turn waits that out
 _SINGLES = 20
 _RECHECKED = 64  # questions
-# Of an answer's tokens, those before the first wrong one, in int8: random weights leave 5% of a
-# long text and half of a short one, sums that overflow leave nothing.
+# An engine in int8 must write at least this share of an answer's tokens before its first wrong one.
+# Random weights leave 5% of a long text and half of a short one, sums that overflow leave nothing.
 _LEAST_AGREEMENT = 0.02
 # To find an engine's best layout. A single trial chose a slower one at times.
 _TRIALS = 3

@@ -1,4 +1,4 @@
-"""What is written in one turn of the event loop is sent together, connection by connection."""
+"""A turn of the event loop sends all that it has written together, connection by connection."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def test_each_piece_has_its_token_at_once(bundle: Path) -> None:
 def test_a_token_waits_until_its_text_is_settled(
     bundle: Path, stop: str, pieces: list[tuple[str, int]]
 ) -> None:
-    """What may begin the stop text is held back."""
+    """The generator holds back a text that may begin the stop text."""
     tokens = list(CODEC.encode(TEXT)[:-1])
     found, ending = streamed(bundle, hypothesis(tokens, ended=True), [1, 2, 3, 4, 5], stop=(stop,))
     assert [(piece.text, len(piece.tokens)) for piece in found] == pieces
