@@ -19,6 +19,7 @@ from pathlib import Path
 from bench import command
 from bench.command import ROOT, say
 from bench.cuda import attention, plan
+from bench.cuda.machine import SECONDS, can_use
 from bench.cuda.models import REAL, SHAPES, USUAL
 from bench.cuda.plan import PARITY, TRACE, Case, Step
 from bench.cuda.preparation import Preparation
@@ -26,9 +27,7 @@ from bench.cuda.processes import Processes, StepFailed
 from bench.cuda.report import Report, tables
 from commandline.ranges import number
 from engine.kernels import CHOICES
-from engine.sessions import has_cuda
 
-_SECONDS = 560.0  # a machine lent for ten minutes starts and copies results, too
 _RESERVE_S = 5.0  # for the end
 _BASELINES = ("ctranslate2", "optimum")
 # Our variants of the decoder's step on each device, those that this checkout has.
@@ -38,8 +37,7 @@ _KERNELS = {"cuda": ("none", "cuda", "cuda-graphs"), "cpu": ("auto", "none")}
 def main(argv: list[str] | None = None) -> int:
     command.exit_when_terminated()
     arguments = _parser().parse_args(argv)
-    if arguments.device == "cuda" and not has_cuda():
-        print("skipped: this ONNX Runtime has no CUDA; install the extra `gpu`", file=sys.stderr)
+    if not can_use(arguments.device):
         return 1
     kernels = [name for name in _KERNELS[arguments.device] if name in CHOICES]
     engines = plan.engines(arguments.device, kernels)
@@ -144,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = command.parser("bench.cuda", __doc__)
     add = parser.add_argument
     add("--device", choices=["cuda", "cpu"], default="cuda", help="where all engines run")
-    add("--seconds", type=number(), default=_SECONDS, help="limit of the whole command")
+    add("--seconds", type=number(), default=SECONDS, help="limit of the whole command")
     add("--shapes", nargs="+", choices=SHAPES, default=[*USUAL],
         help="models, in this order; the first with random weights is traced")  # fmt: skip
     add("--engines", nargs="+", help="labels, as in a report; by default the usual ones")

@@ -21,6 +21,7 @@ from typing import Any
 from bench import command
 from bench.command import ROOT, say
 from bench.comparison.candidates import CandidateFailed
+from bench.cuda.machine import SECONDS, can_use
 from bench.cuda.models import REAL, SHAPES, Model
 from bench.cuda.processes import (
     LOG_SHOWN,
@@ -33,10 +34,8 @@ from bench.servers import load
 from bench.servers.process import ServerProcess
 from commandline.ranges import COUNT, number
 from engine.kernels import ON_GPU
-from engine.sessions import has_cuda
 from loadtest.server import free_port
 
-_SECONDS = 560.0  # a machine lent for ten minutes starts and copies results, too
 _PAIRS, _SOURCE_WORDS, _TARGET_WORDS = 128, (20, 40), (2, 6)
 _CALLERS = (1, 8, 32, 128)
 _ROWS = 128  # of the engine
@@ -48,8 +47,7 @@ _SEED = 5
 def main(argv: list[str] | None = None) -> int:
     command.exit_when_terminated()
     arguments = _parser().parse_args(argv)
-    if arguments.device == "cuda" and not has_cuda():
-        print("skipped: this ONNX Runtime has no CUDA; install the extra `gpu`", file=sys.stderr)
+    if not can_use(arguments.device):
         return 1
     return _Tuned(arguments, argv).run()
 
@@ -230,7 +228,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--kernels", choices=("auto", "none", *ON_GPU), default="none", help="of the service")
     add("--callers", type=COUNT, nargs="+", default=_CALLERS, help="of the service, in turns")
     add("--turn-seconds", type=number(), default=3.0, help="time of each turn")
-    add("--seconds", type=number(), default=_SECONDS, help="limit of the whole command")
+    add("--seconds", type=number(), default=SECONDS, help="limit of the whole command")
     add("--out", type=Path, default=ROOT / "runs/bench/cuda-tuned.json", help="file of the report")
     add("--cache", type=Path, default=ROOT / "runs/bench/cuda", help="for models and logs")
     return parser
