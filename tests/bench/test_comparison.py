@@ -159,7 +159,11 @@ def test_a_report_is_written_and_its_last_line_printed(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_processes_are_found_and_measured() -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+    # `Popen` returns while the program is still being loaded, with no page counted yet.
+    command = [sys.executable, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"\n"
         assert child.pid in processes.children(os.getpid())
         assert {os.getpid(), child.pid} <= set(processes.tree(os.getpid()))
         assert {os.getpid(), child.pid} <= set(processes.family(os.getpid()))

@@ -82,10 +82,12 @@ def test_without_proc_there_is_no_limit_and_no_sample(tmp_path: Path) -> None:
 
 @LINUX
 def test_a_real_process_has_plausible_figures() -> None:
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    try:
+    # `Popen` returns while the program is still being loaded, with no page counted yet.
+    command = [sys.executable, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"\n"
         usage = usage_of(child.pid)
-    finally:
         child.communicate(b"\n")
     assert usage is not None
     assert usage.resident_bytes > 0
