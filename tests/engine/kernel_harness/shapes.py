@@ -237,6 +237,11 @@ def edge_cases() -> list[Case]:
         *(  # weights of more than one task
             product(numbers, kind, 7, 1028, 300) for kind in ("NormLinear", "AddLinearByRow")
         ),
+        *(  # weights of which no two quads are added in 16 bits
+            _changed(plain, "weight", np.full_like(plain.constants["weight"], sign * 63))
+            for plain in (product(numbers, "AddLinearByRow", 7, 20, 40),)
+            for sign in (-1, 1)
+        ),
         *(
             product(numbers, kind, rows, inputs, columns)
             for kind in ("NormGatedLinear", "NormGatedLinearByRow")
