@@ -114,7 +114,7 @@ def test_a_killed_process_loses_its_own_requests_alone_and_comes_back(tmp_path: 
         assert server.metric('http_process_ends_total{reason="crashed"}') == 1
         assert server.metric("http_processes") == server.metric("engines_up") == 2
         assert server.solve("x + 1 = 3").json()["answer"] == "2"
-        assert "HTTP process 0 crashed" in server.log
+        until(lambda: "HTTP process 0 crashed" in server.log, "a line of the log")
         assert "Traceback" not in server.log
 
 
