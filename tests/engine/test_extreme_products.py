@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_export.quantisation import in_blocks
-from tests.engine.test_kernels import Operator, each_level, seeds, some
+from tests.engine.kernel_harness.operator import Operator, each_level, seeds, some
 
 MOST = 63  # the magnitude of a weight
 Weights = Callable[[np.random.Generator, int, int], np.ndarray]
