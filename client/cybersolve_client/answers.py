@@ -115,8 +115,9 @@ class Info:
 
 @dataclass(frozen=True)
 class Problem:
-    """Why there is no answer (RFC 9457). `span` and `expected` are set for a question that was not
-    understood.
+    """The reason for which there is no answer (RFC 9457).
+
+    `span` and `expected` are set for a question that was not understood.
     """
 
     status: int

@@ -69,7 +69,7 @@ class Face:
         self._asynchronous = asynchronous
 
     def ask(self, script: Script, call: Callable[[Any], Any], **options: Any) -> Any:
-        """What `call` of a client gives, blocking or awaited."""
+        """Return the result of `call`, blocking or awaited."""
         options = {
             "clock": script.clock, "transport": script,
             "retries": Retries(random=lambda: 0.5), **options,

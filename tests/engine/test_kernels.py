@@ -285,7 +285,7 @@ def test_rows_that_read_the_same_source(
     drawn: list[int],
     integers: bool,
 ) -> None:
-    """As the definition says; and to the bit as if each row had a copy of its own."""
+    """Results are the definition's, and to the bit those of rows with a copy each."""
     random = np.random.default_rng(seed)
     count, heads = sizes
     read = source_inputs(random, (count, heads, length, d_kv), integers=integers)
@@ -666,7 +666,7 @@ def test_the_two_likeliest_wherever_they_are(level: str, first: int, second: int
 
 
 def adjustments(random: np.random.Generator, rows: int, tokens: int, many: int) -> Arrays:
-    """Of each row different tokens; some are banned."""
+    """Return adjustments of different tokens in each row; some are banned."""
     named = [random.permutation(tokens)[:many] for _ in range(rows)]
     banned = random.random((rows, many)) < 0.2
     return {

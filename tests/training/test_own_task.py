@@ -52,7 +52,7 @@ def write_parquet(path: Path) -> None:
 
 
 def write_arrow(path: Path) -> None:
-    """As `Dataset.save_to_disk` does: streams of record batches that `state.json` names."""
+    """Write as `Dataset.save_to_disk` does: streams of record batches that `state.json` names."""
     path.mkdir()
     names = ["data-00000-of-00002.arrow", "data-00001-of-00002.arrow"]
     for name, rows in zip(names, (ROWS[:6], ROWS[6:]), strict=True):

@@ -37,14 +37,14 @@ _LARGEST_INPUT = 40.0  # of normal numbers, after a norm of normal factors
 
 
 def definition(case: Case) -> list[np.ndarray]:
-    """What ONNX Runtime gives for the operator by its definition."""
+    """Return the results of ONNX Runtime by the operator's definition."""
     return computed(case)
 
 
 def computed(
     case: Case, *, library: Path | None = None, domain: str = operators.DOMAIN
 ) -> list[np.ndarray]:
-    """What ONNX Runtime gives for the operator: by the kernels of `library`, or its definition."""
+    """Return the results of ONNX Runtime by the kernels of `library`, or by the definition."""
     graph = GraphBuilder()
     for name, value in case.inputs.items():
         graph.input(name, _TYPES[str(value.dtype)], list(value.shape))
@@ -68,7 +68,7 @@ def computed(
 
 
 def wanted(case: Case) -> tuple[list[np.ndarray], float]:
-    """What the case must give, and how far a number may be from it.
+    """Return the results that the case must give, and how far a number may be from them.
 
     An input of a product that is just between two integers may be rounded to either, which shifts a
     sum by one weight. Of caches only the part up to `past` is defined, and left out here.
