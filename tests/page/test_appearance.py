@@ -187,6 +187,17 @@ def test_still_for_those_who_ask_for_it(page: Page) -> None:
     assert answer.evaluate("e => getComputedStyle(e).animationName") == "arrive"
 
 
+@pytest.mark.parametrize(
+    ("element", "part"),
+    [("#batch-progress", "::-webkit-progress-value"), (".outcome", "::before"), (".cards", "")],
+)
+def test_no_part_moves_for_those_who_ask_for_it(page: Page, element: str, part: str) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    style = f"e => getComputedStyle(e, {part!r} || null).transitionProperty"
+    page.locator(element).first.evaluate("e => e.setAttribute('aria-busy', 'true')")
+    assert page.locator(element).first.evaluate(style) == "none"
+
+
 def test_the_reference_shows_every_route_and_asks_it(page: Page) -> None:
     page.goto("/docs")
     page.locator(".route").first.wait_for()
