@@ -49,7 +49,7 @@ cuda-kernels: $(NVCC)/nvcc.stamp  ## the kernels for a GPU, compiled by nvcc and
 ray-test: $(VENV)/ray.stamp  ## the service and bulk files on a local Ray cluster (minutes)
 	$(BIN)/pytest -m ray -o faulthandler_timeout=600
 
-baselines-test: $(VENV)/dev.stamp $(BASELINES)/baselines.stamp  ## what we save, read by transformers 4.57 and CTranslate2
+baselines-test: $(VENV)/dev.stamp $(BASELINES)/baselines.stamp  ## transformers 4.57, optimum and CTranslate2 beside ours
 	BASELINES=$(BASELINES) $(BIN)/pytest -m baselines
 
 finetune-test: $(VENV)/dev.stamp  ## docs/finetune.md with 500 questions, spaced and not (minutes)

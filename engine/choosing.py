@@ -15,6 +15,9 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from engine.adjustments import Adjustments
+from engine.sampling import MOST_RANKED
+
+_FEW = MOST_RANKED  # candidates, of which a row costs little more than of one
 
 
 @dataclass
@@ -79,8 +82,21 @@ class Chooser:
         self.width: int = logits.shape()[2]
 
     def rank(self, rankings: Sequence[Ranking]) -> None:
-        if not rankings:
-            return
+        for group in self._of_like_counts(rankings):
+            self._rank(group)
+
+    def _of_like_counts(self, rankings: Sequence[Ranking]) -> Iterable[list[Ranking]]:
+        """Divide `rankings` so that each is made with at most twice its count, or with `_FEW`.
+
+        A call finds as many candidates of each row as one of them wants.
+        """
+        groups: dict[int, list[Ranking]] = {}
+        for ranking in rankings:
+            count = min(self.width, max(_FEW, ranking.count))
+            groups.setdefault((count - 1).bit_length(), []).append(ranking)
+        return groups.values()
+
+    def _rank(self, rankings: Sequence[Ranking]) -> None:
         count = min(self.width, max(ranking.count for ranking in rankings))
         tokens, scores, logprobs = self._candidates.run(
             [ranking.row for ranking in rankings],

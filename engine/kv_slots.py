@@ -64,13 +64,8 @@ class KVSlots:
             value.name: value.type for value in (*decoder.get_inputs(), *decoder.get_outputs())
         }
         self._element = ELEMENTS[kinds["key.0"]]
-        fixed = next(value.shape[2] for value in decoder.get_inputs() if value.name == "key.0")
-        if isinstance(fixed, int):  # format 4
-            had = fixed
-        else:
-            had = columns if self._fixed else min(_FIRST_COLUMNS, columns)
-        self._cache = self._block(had)
-        self._steps_before_full = had  # of the cache, at least; `_grow` counts them anew
+        self._steps_before_full = self._first_columns(decoder)  # at least; `_grow` counts them anew
+        self._cache = self._block(self._steps_before_full)
         self._sources = Sources(
             shape,
             decoder,
@@ -97,15 +92,32 @@ class KVSlots:
             device=device,
             captured=self._fixed,
         )
-        # Prompts whose settings change the choice; other rows take the first of their likeliest.
-        self._tasks: Tasks | None = None
         self._has_task = np.zeros(capacity, np.bool_)
-        if choosing:
-            width = next(v.shape[2] for v in decoder.get_outputs() if v.name == "logits")
-            self._logits = zeros((capacity, 1, width), np.float32, device)
-            self._tasks = Tasks(
-                shape, choosing, self._logits, columns=columns, decode=decode, fork=self._fork
-            )
+        self._tasks = self._open_tasks(decoder, choosing, decode) if choosing else None
+
+    def _first_columns(self, decoder: ort.InferenceSession) -> int:
+        """Return the columns that the cache has at first."""
+        fixed = next(value.shape[2] for value in decoder.get_inputs() if value.name == "key.0")
+        if isinstance(fixed, int):  # format 4
+            return fixed
+        return self.columns if self._fixed else min(_FIRST_COLUMNS, self.columns)
+
+    def _open_tasks(
+        self,
+        decoder: ort.InferenceSession,
+        choosing: Sequence[ort.InferenceSession],
+        decode: Callable[[Sequence[int]], str],
+    ) -> Tasks:
+        """Return the prompts whose settings change the choice, and allocate the logits.
+
+        Other rows take the first of their likeliest.
+        """
+        width = next(value.shape[2] for value in decoder.get_outputs() if value.name == "logits")
+        self._logits = zeros((self.capacity, 1, width), np.float32, self._device)
+        return Tasks(
+            self._shape, choosing, self._logits,
+            columns=self.columns, decode=decode, fork=self._fork,
+        )  # fmt: skip
 
     def _block(self, columns: int) -> DeviceArray:
         """Allocate columns for the keys and the values of each layer in turn, for all rows."""

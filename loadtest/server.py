@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -12,12 +13,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 _READY_S = 60.0
 _POLL_S = 0.02
 _HTTP_OK = 200
+_PORTS = range(15_000, 32_768)  # Linux gives outgoing connections the ports from 32,768 on
 
 
 class ServerError(RuntimeError):
@@ -66,11 +68,16 @@ def info(url: str) -> dict[str, Any]:
 
 
 def free_port() -> int:
-    """Return a TCP port of this machine that is free at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port of this machine that is free at the moment.
+
+    It is below those from which systems give outgoing connections theirs: one of these could take
+    it before a server does.
+    """
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def becomes_ready(url: str, process: subprocess.Popen[Any] | None, *, within_s: float) -> bool:

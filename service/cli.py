@@ -10,6 +10,7 @@ import sys
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeAlias
 
 from engine.bundle import FORMAT, BundleError
 from engine.cpu import available_cpus
@@ -51,11 +52,11 @@ def _serve(_: argparse.Namespace, settings: Settings) -> int:
     from service.app import create_app
     from service.server import ListeningServer
     from service.shards.service import ShardedService
-    from service.shards.share import useful
+    from service.shards.share import within_cores
 
     if settings.api_keys_file is not None:
         ApiKeys(settings.api_keys_file)  # report its faults before a model is loaded
-    asked, settings = settings.processes, useful(settings, available_cpus())
+    asked, settings = settings.processes, within_cores(settings, available_cpus())
     if settings.processes < asked:
         _LOG.warning(
             "CYBERSOLVE_PROCESSES is %d; there is one for every two cores, so %d: more would be "
@@ -154,11 +155,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('cybersolve')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_serve, _add_solve, _add_batch, _add_inspect, _add_upgrade, _add_key):
+        add(commands)
+    return parser
 
+
+# What `ArgumentParser.add_subparsers` returns; the class has no public name.
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _add_serve(commands: _Commands) -> None:
     serve = commands.add_parser("serve", help="serve HTTP on HOST (127.0.0.1) and PORT (8000)")
     add_flags(serve)
     serve.set_defaults(run=_serve, needs_model=True)
 
+
+def _add_solve(commands: _Commands) -> None:
     solve = commands.add_parser(
         "solve",
         help="answer one question",
@@ -166,8 +178,11 @@ def _parser() -> argparse.ArgumentParser:
         "question is not understood, 3 the model cannot be run.",
     )
     solve.add_argument("question", help='such as "3x + 5 = 20"')
+    _add_fallback(solve)
     solve.set_defaults(run=_solve, needs_model=True, failed=_NOT_RUN)
 
+
+def _add_batch(commands: _Commands) -> None:
     batch = commands.add_parser(
         "batch",
         help="answer a file of questions",
@@ -175,8 +190,20 @@ def _parser() -> argparse.ArgumentParser:
         epilog=command.EPILOG,
     )
     command.add_options(batch)
+    _add_fallback(batch)
     batch.set_defaults(run=_batch, needs_model=True, failed=_NOT_RUN)
 
+
+def _add_fallback(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--fallback",
+        choices=[choice.value for choice in Fallback],
+        default=Fallback.NONE.value,
+        help="exact: solve exactly where the model's answer is not correct (default: none)",
+    )
+
+
+def _add_inspect(commands: _Commands) -> None:
     inspect = commands.add_parser(
         "inspect", help="describe a bundle, check its files, and print what it needs to be served"
     )
@@ -190,6 +217,8 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("--json", action="store_true", help="as one JSON object")
     inspect.set_defaults(run=_inspect, needs_model=True)
 
+
+def _add_upgrade(commands: _Commands) -> None:
     upgrade = commands.add_parser(
         "upgrade", help="rewrite a bundle of an earlier format in the newest, from its own weights"
     )
@@ -200,6 +229,8 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     upgrade.set_defaults(run=_upgrade, needs_model=False)
 
+
+def _add_key(commands: _Commands) -> None:
     key = commands.add_parser(
         "key", help="make an API key: printed once, its line for the file of keys on stderr"
     )
@@ -207,15 +238,6 @@ def _parser() -> argparse.ArgumentParser:
         "owner", metavar="NAME", help="whose it is; stands in the log with each request"
     )
     key.set_defaults(run=_key, needs_model=False)
-
-    for asking in (solve, batch):
-        asking.add_argument(
-            "--fallback",
-            choices=[choice.value for choice in Fallback],
-            default=Fallback.NONE.value,
-            help="exact: solve exactly where the model's answer is not correct (default: none)",
-        )
-    return parser
 
 
 if __name__ == "__main__":

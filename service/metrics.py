@@ -28,6 +28,7 @@ _SECONDS = (
 )  # fmt: skip
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _TOKENS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+_ENDS = ("crashed", "out_of_memory", "hung")  # the reasons for which a process ends unasked
 
 
 def _onnxruntime_version() -> str:
@@ -54,6 +55,25 @@ class _DroppedLines(Collector):
         )
 
 
+class _Maker:
+    """Make metrics of one registry, with the prefix that all names have."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"cybersolve_{name}", text, labels, registry=self._registry)
+
+    def gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"cybersolve_{name}", text, labels, registry=self._registry)
+
+    def histogram(
+        self, name: str, text: str, *labels: str, buckets: tuple[float, ...] = _SECONDS
+    ) -> Histogram:
+        name = f"cybersolve_{name}"
+        return Histogram(name, text, labels, registry=self._registry, buckets=buckets)
+
+
 class Metrics:
     """Implement `service.contracts.Observer`, each with a registry of its own."""
 
@@ -62,76 +82,86 @@ class Metrics:
         registry = self._registry = CollectorRegistry()
         registry.register(_DroppedLines())
         processes.register(registry, engine_pids)
+        make = _Maker(registry)
+        self._add_requests(make)
+        self._add_questions(make)
+        self._add_engines(make)
+        self._add_processes(make)
+        self._add_installation(make)
 
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"cybersolve_{name}", text, labels, registry=registry)
-
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(f"cybersolve_{name}", text, labels, registry=registry)
-
-        def histogram(
-            name: str, text: str, *labels: str, buckets: tuple[float, ...] = _SECONDS
-        ) -> Histogram:
-            return Histogram(f"cybersolve_{name}", text, labels, registry=registry, buckets=buckets)
-
+    def _add_requests(self, make: _Maker) -> None:
         self._requests = by_labels(
-            counter("requests", "HTTP requests answered.", "route", "status")
+            make.counter("requests", "HTTP requests answered.", "route", "status")
         )
         self._request_duration = by_labels(
-            histogram(
+            make.histogram(
                 "request_duration_seconds", "From the first byte read to the last written.", "route"
             )
         )
-        self.in_flight = gauge("in_flight_requests", "HTTP requests being handled.")
-        self._queue_wait = histogram("queue_wait_seconds", "From admission to an engine.")
-        self._queue_depth = gauge("queue_depth", "Questions that wait for an engine.")
-        self.queue_limit = gauge("queue_limit", "Questions that may wait; more are refused.")
-        self._batch_size = histogram("batch_size", "Rows in a decoding step.", buckets=_ROWS)
-        self._batch_tokens = histogram(
-            "batch_tokens", "Source tokens encoded together.", buckets=_TOKENS
-        )
-        inference = histogram("inference_seconds", "Time of a question by phase.", "phase")
-        self._encode, self._decode = inference.labels("encode"), inference.labels("decode")
-        self._busy = counter("busy_seconds", "Time that engines computed.")
-        self._row_seconds = counter("row_seconds", "Time that rows were computed, over all rows.")
-        self.engines = gauge("engines", "Engines side by side.")
-        self.rows = gauge("rows", "Rows of all engines together.")
-        self._tokens = counter("generated_tokens", "Tokens generated.")
-        self._verdicts = by_labels(counter("verdicts", "Answers given.", "verdict", "source"))
-        self._second_tries = by_labels(
-            counter("second_tries", "Questions whose first answer was wrong.", "outcome")
-        )
-        self._rejected = by_labels(
-            counter("rejected", "Questions refused before any work.", "reason")
-        )
-        self._refused_connections = counter(
+        self.in_flight = make.gauge("in_flight_requests", "HTTP requests being handled.")
+        self._refused_connections = make.counter(
             "refused_connections", "Connections over the limit, closed unread."
         )
-        self._reused = by_labels(counter("reused", "Answers that were not computed anew.", "how"))
+
+    def _add_questions(self, make: _Maker) -> None:
+        self._queue_wait = make.histogram("queue_wait_seconds", "From admission to an engine.")
+        self._queue_depth = make.gauge("queue_depth", "Questions that wait for an engine.")
+        self.queue_limit = make.gauge("queue_limit", "Questions that may wait; more are refused.")
+        self._rejected = by_labels(
+            make.counter("rejected", "Questions refused before any work.", "reason")
+        )
+        self._reused = by_labels(
+            make.counter("reused", "Answers that were not computed anew.", "how")
+        )
         self._abandoned = by_labels(
-            counter("abandoned", "Questions whose caller left or whose deadline passed.", "reason")
+            make.counter(
+                "abandoned", "Questions whose caller left or whose deadline passed.", "reason"
+            )
         )
         for reason in ("left", "deadline"):
             self._abandoned(reason)
-        self.engines_up = gauge("engines_up", "Engines that take questions.")
-        self._engine_ends = by_labels(
-            counter("engine_ends", "Engines that ended unasked.", "reason")
+        self._verdicts = by_labels(make.counter("verdicts", "Answers given.", "verdict", "source"))
+        self._second_tries = by_labels(
+            make.counter("second_tries", "Questions whose first answer was wrong.", "outcome")
         )
-        for reason in ("crashed", "out_of_memory", "hung"):
+
+    def _add_engines(self, make: _Maker) -> None:
+        self._batch_size = make.histogram("batch_size", "Rows in a decoding step.", buckets=_ROWS)
+        self._batch_tokens = make.histogram(
+            "batch_tokens", "Source tokens encoded together.", buckets=_TOKENS
+        )
+        inference = make.histogram("inference_seconds", "Time of a question by phase.", "phase")
+        self._encode, self._decode = inference.labels("encode"), inference.labels("decode")
+        self._busy = make.counter("busy_seconds", "Time that engines computed.")
+        self._row_seconds = make.counter(
+            "row_seconds", "Time that rows were computed, over all rows."
+        )
+        self._tokens = make.counter("generated_tokens", "Tokens generated.")
+        self.engines = make.gauge("engines", "Engines side by side.")
+        self.rows = make.gauge("rows", "Rows of all engines together.")
+        self.engines_up = make.gauge("engines_up", "Engines that take questions.")
+        self.engine_up = make.gauge("engine_up", "1 while every engine takes questions.")
+        self._engine_ends = by_labels(
+            make.counter("engine_ends", "Engines that ended unasked.", "reason")
+        )
+        for reason in _ENDS:
             self._engine_ends(reason)
-        self.engine_up = gauge("engine_up", "1 while every engine takes questions.")
-        self.http_processes = gauge("http_processes", "HTTP processes that run.")
+
+    def _add_processes(self, make: _Maker) -> None:
+        self.http_processes = make.gauge("http_processes", "HTTP processes that run.")
         self.http_processes.set(1)
         self._process_ends = by_labels(
-            counter("http_process_ends", "HTTP processes that ended unasked.", "reason")
+            make.counter("http_process_ends", "HTTP processes that ended unasked.", "reason")
         )
-        for reason in ("crashed", "out_of_memory", "hung"):
+        for reason in _ENDS:
             self._process_ends(reason)
-        self._model = gauge(
+
+    def _add_installation(self, make: _Maker) -> None:
+        self._model = make.gauge(
             "model_info", "The model served.", "name", "version", "precision", "provider"
         )
-        self._kernels = gauge("kernels_info", "The kernels that engines run.", "kernels")
-        build = gauge("build_info", "The installation.", "version", "python", "onnxruntime")
+        self._kernels = make.gauge("kernels_info", "The kernels that engines run.", "kernels")
+        build = make.gauge("build_info", "The installation.", "version", "python", "onnxruntime")
         build.labels(version("cybersolve"), python_version(), _onnxruntime_version()).set(1)
 
     def model_loaded(self, manifest: Manifest, started: Started) -> None:

@@ -101,6 +101,7 @@ class Simulation:
         engines: int = 1,
         rows: int = 4,
         step_s: float = 0.1,
+        hang_timeout_s: float = 1e9,
         host: type[SteppedHost] = SteppedHost,
     ) -> None:
         self.clock = Clock()
@@ -113,7 +114,7 @@ class Simulation:
             self.hosts,
             limits,
             max_queue=50,
-            hang_timeout_s=1e9,
+            hang_timeout_s=hang_timeout_s,
             restart_delay_s=0.1,
             observer=self.observer,
             clock=self.clock,

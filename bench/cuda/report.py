@@ -57,9 +57,7 @@ class Report:
         self.write()
 
     def write(self) -> None:
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps(self.content, indent=1) + "\n", encoding="utf-8")
-        partial.replace(self._path)
+        write_whole(self._path, self.content)
 
     def line(self) -> str:
         """Return the whole report as one line."""
@@ -70,6 +68,13 @@ class Report:
             self._references[step.shape] = answers
         elif step.shape in self._references:
             self.entry(step)["parity"] = compare(answers, self._references[step.shape])
+
+
+def write_whole(path: Path, content: Entry) -> None:
+    """Write `content` to `path`, which has a whole document at any time."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
 
 
 def tables(content: Entry) -> Iterator[str]:

@@ -215,5 +215,7 @@ def _trial(scenario: Scenario) -> Scenario:
 
 def _shared(row: Sequence[int], answer: Sequence[int]) -> float:
     """Return the share of the answer's tokens with which the row begins."""
+    if not answer:
+        return float(not row)
     same = takewhile(lambda pair: pair[0] == pair[1], zip(row, answer, strict=False))
     return sum(1 for _ in same) / len(answer)

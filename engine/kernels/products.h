@@ -117,8 +117,11 @@ INLINED void write_row(
 
 /* `rows` rows from `row`, whose integers begin `stride` apart and whose scales follow each other, by
  * `vectors` vectors of weights, whose output begins with vector `first` of each row; and what
- * follows the product. With `fetches` the next tile's weights are fetched meanwhile. The numbers of
- * both and `ending` are constants where it is inlined. */
+ * follows the product. The numbers of both and `ending` are constants where it is inlined.
+ *
+ * With `fetches` the next tile's weights are fetched meanwhile, but not by AVX-VNNI (BY_VECTORS) nor
+ * by i8mm (BY_PAIRS): what it gains is known of AVX-512 with VNNI (decision 40), and of these two
+ * levels there was no processor to measure it on. */
 INLINED void multiply_tile(
     const Matrix *m, const uint8_t *bytes, const float *row_scales, int64_t stride,
     const Output *out, int64_t row, int64_t first, int fetches, int rows, int vectors,
@@ -127,7 +130,7 @@ INLINED void multiply_tile(
     int64_t size = m->quads * QUAD * BLOCK; /* of a block, in bytes */
     int64_t next = (BLOCK_IN_TILE(vectors - 1) + 1) * size;
     fetches = fetches && next <= MOST_FETCHED;
-    (void)fetches; /* neither pairs nor single vectors of weights use it */
+    (void)fetches;
     Integers start[VECTORS];
     Floats scale[VECTORS];
     int64_t offset[VECTORS];

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from engine.contracts import Progress, Prompt
 from engine.tokens import TextCodec
-from service.generating.written import Written, WrittenToken, shown_so_far, written_tokens
+from service.generating.shown import Shown
+from service.generating.written import Written, WrittenToken, written_tokens
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,8 @@ class Unfinished:
 
     def __init__(self, codec: TextCodec, prompt: Prompt, *, details: bool) -> None:
         self._codec = codec
-        self._stops = prompt.decoding.stop
         self._forced = len(prompt.forced)
-        self._begun = len(codec.decode(prompt.forced))
+        self._showing = Shown(prompt.decoding.stop, len(codec.decode(prompt.forced)))
         self._details = details
         self._ids: list[int] = []
         self._shown = ""  # the text of the pieces
@@ -48,7 +48,7 @@ class Unfinished:
         if self._details:
             self._waiting += written_tokens(self._codec, self._ids, progress, forced=self._forced)
         self._ids += progress.tokens
-        text = shown_so_far(self._codec.decode(self._ids), self._stops, self._begun)
+        text = self._showing.of(self._codec.decode(self._ids))
         if not (added := self._after_shown(text)):
             return None
         self._shown = text

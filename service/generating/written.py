@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from engine.contracts import Choice, FinishReason, Hypothesis, Progress
+from engine.contracts import FinishReason, Hypothesis, Progress
 from engine.tokens import TextCodec
 from service.contracts import Timings
+from service.generating.shown import UNFINISHED, cut
 from service.generating.source import Source
 
-# Bytes of a character whose last token is not generated yet.
-_UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 _CONTEXT = 4  # tokens before another that its text may depend on: the bytes of one character
 
 
@@ -88,68 +87,24 @@ def written_tokens(
 ) -> list[WrittenToken]:
     """Return the tokens of `progress` one by one, which follow those of `before`.
 
-    The first `forced` of all are the prefix.
+    The first `forced` of all are the prefix. A token that ends within a character adds no text; the
+    one that completes the character adds it.
     """
     ids = [*before, *progress.tokens]
     tops = progress.alternatives or [[]] * len(progress.tokens)
-    return [
-        WrittenToken(
-            ids[at],
-            _added(codec, ids[:at], ids[at]),
-            logprob if at >= forced else None,
-            _candidates(codec, ids[:at], top),
-        )
-        for at, (logprob, top) in enumerate(
-            zip(progress.logprobs, tops, strict=True), start=len(before)
-        )
-    ]
+    found = []
+    for at, (logprob, top) in enumerate(
+        zip(progress.logprobs, tops, strict=True), start=len(before)
+    ):
+        added = _adding(codec, ids[max(0, at - _CONTEXT) : at])
+        # A special token adds no text, so it is shown as the vocabulary spells it.
+        candidates = [Candidate(id_, added(id_) or codec.spelling(id_), of) for id_, of in top]
+        known = logprob if at >= forced else None
+        found.append(WrittenToken(ids[at], added(ids[at]), known, tuple(candidates)))
+    return found
 
 
-def token_texts(codec: TextCodec, ids: Sequence[int]) -> list[str]:
-    """Return the text that each token adds to that of the tokens before it.
-
-    A token that ends within a character adds nothing; the one that completes it adds it.
-    """
-    return [_added(codec, ids[:index], id_) for index, id_ in enumerate(ids)]
-
-
-def cut(text: str, stops: Sequence[str], begun: int = 0) -> str:
-    """Return `text` before the first of `stops` that ends after its first `begun` characters."""
-    starts = [(stop, max(0, begun - len(stop) + 1)) for stop in stops]
-    places = [place for stop, start in starts if (place := text.find(stop, start)) >= 0]
-    return text[: min(places)] if places else text
-
-
-def shown_so_far(text: str, stops: Sequence[str], begun: int = 0) -> str:
-    """Return what may be shown of a text that is still being written.
-
-    Held back are an unfinished character, and an ending that may become one of `stops`.
-    """
-    if text.endswith(_UNFINISHED):
-        return ""
-    if (whole := cut(text, stops, begun)) != text:
-        return whole
-    held = max((_overlap(text, stop) for stop in stops), default=0)
-    return text[: len(text) - held]
-
-
-def _overlap(text: str, stop: str) -> int:
-    """Return the length of the longest beginning of `stop` that ends `text`."""
-    most = min(len(text), len(stop) - 1)
-    return next((size for size in range(most, 0, -1) if text.endswith(stop[:size])), 0)
-
-
-def _candidates(
-    codec: TextCodec, before: Sequence[int], top: Sequence[Choice]
-) -> tuple[Candidate, ...]:
-    # A special token adds no text, so it is shown as the vocabulary spells it.
-    return tuple(
-        Candidate(id_, _added(codec, before, id_) or codec.spelling(id_), logprob)
-        for id_, logprob in top
-    )
-
-
-def _added(codec: TextCodec, before: Sequence[int], id_: int) -> str:
-    context = list(before[-_CONTEXT:])
-    head = codec.decode(context).rstrip(_UNFINISHED)
-    return codec.decode([*context, id_]).rstrip(_UNFINISHED)[len(head) :]
+def _adding(codec: TextCodec, context: Sequence[int]) -> Callable[[int], str]:
+    """Return a function from a token to the text that it adds to the tokens before, `context`."""
+    begun = len(codec.decode(context).rstrip(UNFINISHED))
+    return lambda id_: codec.decode([*context, id_]).rstrip(UNFINISHED)[begun:]

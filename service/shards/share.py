@@ -22,7 +22,7 @@ class Share:
     cores: frozenset[int]  # on which it may run; none: this system binds no process
 
 
-def useful(settings: Settings, cores: int) -> Settings:
+def within_cores(settings: Settings, cores: int) -> Settings:
     """Return `settings` with as many HTTP processes as help on `cores` cores, at most as set.
 
     A process takes half as much time for a question as an engine does, so each has two cores or

@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from bench.command import ROOT
+from bench.cuda.wheels import __main__ as wheels
 from bench.cuda.wheels import install
 from bench.cuda.wheels.pack import (
     PackError,
@@ -29,6 +30,7 @@ from bench.cuda.wheels.pack import (
     without,
 )
 from bench.cuda.wheels.pieces import split
+from engine.kernels.cuda import LIBRARY
 
 _LOCK = """\
 # written by a tool
@@ -197,6 +199,14 @@ def test_kernels_for_a_gpu_must_be_newer_than_their_sources(tmp_path: Path) -> N
         require_built(library, tmp_path)
     os.utime(library, (3000, 3000))
     require_built(library, tmp_path)
+
+
+@pytest.mark.skipif(LIBRARY.exists(), reason="the kernels for a GPU were compiled here")
+def test_nothing_is_packed_without_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "pieces"
+    assert wheels.main(["pack", "--out", str(out)]) == 1
+    assert f"{LIBRARY}: missing" in capsys.readouterr().err
+    assert not out.exists()
 
 
 # What PyTorch's environment on the other machine has; and packages that are named otherwise.

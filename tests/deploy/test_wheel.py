@@ -17,8 +17,9 @@ import pytest
 
 from deploy import wheels
 from engine import kernels
+from tests.engine.kernel_harness.definitions import wanted
 from tests.engine.kernel_harness.emulation import HARNESS, SOURCES, assert_as_defined, run
-from tests.engine.kernel_harness.shapes import edge_cases, wanted
+from tests.engine.kernel_harness.shapes import edge_cases
 
 ARM = "aarch64"
 SYSROOT = Path("/usr/aarch64-linux-gnu")

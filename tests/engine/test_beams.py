@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from copy import copy
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime as ort
@@ -17,7 +17,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from engine.bundle import CANDIDATES, DRAW
-from engine.choosing import Chooser, Selection
+from engine.choosing import Chooser, Ranking, Selection
 from engine.contracts import Answer, Decoding, Prompt
 from engine.generate import generate
 from engine.ort import OrtEngine, OrtModel
@@ -144,7 +144,7 @@ def test_rows_of_samples_that_end_at_their_first_choice_are_free(watched: OrtMod
     assert {2, 3} <= set(active)
 
 
-# -- the choice among all continuations ------------------------------------------------------------
+# -- the choice among tokens and continuations -----------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +152,58 @@ def sessions(writer: Path) -> Sessions:
     names = [writer / "bundle" / name for name in (CANDIDATES, DRAW)]
     _, (candidates, draw) = open_sessions(names, threads=1, provider="cpu", kernels=None)
     return candidates, draw
+
+
+class Counted:
+    """A graph of candidates that keeps the rows and the `count` of each of its calls."""
+
+    def __init__(self, real: ort.InferenceSession) -> None:
+        self._real = real
+        self.calls: list[tuple[int, int]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def io_binding(self) -> SimpleNamespace:
+        real = self._real.io_binding()
+        given: dict[str, np.ndarray] = {}
+
+        def bind_cpu_input(name: str, value: np.ndarray) -> None:
+            given[name] = value
+            real.bind_cpu_input(name, value)
+
+        return SimpleNamespace(
+            real=real,
+            given=given,
+            bind_cpu_input=bind_cpu_input,
+            bind_ortvalue_input=real.bind_ortvalue_input,
+            bind_output=real.bind_output,
+            copy_outputs_to_cpu=real.copy_outputs_to_cpu,
+        )
+
+    def run_with_iobinding(self, binding: SimpleNamespace) -> None:
+        self.calls.append((len(binding.given["rows"]), int(binding.given["count"][0])))
+        self._real.run_with_iobinding(binding.real)
+
+
+def test_a_row_that_wants_many_candidates_costs_the_others_nothing(sessions: Sessions) -> None:
+    """One with a `top_k` of the vocabulary had all rows of its engine put all tokens in order."""
+    width = 1000
+    logits = np.random.default_rng(3).standard_normal((8, 1, width)).astype(np.float32)
+    candidates = Counted(sessions[0])
+    chooser = Chooser(
+        cast("ort.InferenceSession", candidates), sessions[1],
+        ort.OrtValue.ortvalue_from_numpy(logits),
+    )  # fmt: skip
+    wanted = [64, 999, 1, 64, 5, 1000, 130, 2000]
+    rankings = [Ranking(row, {}, count) for row, count in enumerate(wanted)]
+    chooser.rank(rankings)
+    assert sorted(candidates.calls) == [(1, 130), (3, 1000), (4, 64)]
+    for ranking in rankings:
+        order = np.argsort(-logits[ranking.row, 0], kind="stable")[: ranking.count]
+        assert ranking.tokens == order.tolist()
+        assert ranking.scores == logits[ranking.row, 0, order].tolist()
+        assert len(ranking.logprobs) == len(ranking.tokens)
 
 
 _GROUPS = st.lists(

@@ -11,15 +11,9 @@ import pytest
 
 from model_export import operators
 from tests.engine.kernel_harness.cases import Case
-from tests.engine.kernel_harness.shapes import (
-    Numbers,
-    choosing,
-    computed,
-    edge_cases,
-    likeliest,
-    lying_cases,
-    wanted,
-)
+from tests.engine.kernel_harness.definitions import computed, wanted
+from tests.engine.kernel_harness.lying import lying_cases
+from tests.engine.kernel_harness.shapes import Numbers, choosing, edge_cases, likeliest
 
 ATTENTION = ("CachedAttention", "CrossAttention", "SharedCrossAttention", "EncoderAttention")
 CHOOSING = ("Candidates", "Draw", "Likeliest")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_export.fused_products import floats_in_blocks
-from tests.engine.test_kernels import Arrays, Operator, each_level, normal, seeds, some
+from tests.engine.kernel_harness.operator import Arrays, Operator, each_level, normal, seeds, some
 
 each_kind = pytest.mark.parametrize("kind", ["NormLinear", "AddLinear", "NormGatedLinear"])
 EPSILON = 1e-6

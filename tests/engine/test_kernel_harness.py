@@ -17,8 +17,10 @@ import pytest
 
 from engine import kernels
 from tests.engine.kernel_harness.cases import Case, write_cases
+from tests.engine.kernel_harness.definitions import wanted
 from tests.engine.kernel_harness.emulation import HARNESS, SOURCES, Golden, assert_as_defined, run
-from tests.engine.kernel_harness.shapes import edge_cases, lying_cases, wanted
+from tests.engine.kernel_harness.lying import lying_cases
+from tests.engine.kernel_harness.shapes import edge_cases
 
 STRICT = ("-std=gnu11", "-Wall", "-Wextra", "-Werror")
 # Without those of UBSan's checks that ASan makes too: they double the time to compile.

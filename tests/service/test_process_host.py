@@ -84,7 +84,7 @@ def test_two_processes_answer_as_the_bundle_says(bundle: Path) -> None:
 
 @pytest.mark.parametrize(
     ("blow", "hang_timeout_s", "reason"),
-    [(signal.SIGKILL, 30.0, "crashed"), (signal.SIGSTOP, 0.2, "hung")],
+    [(signal.SIGKILL, 30.0, "crashed"), (signal.SIGSTOP, 1.0, "hung")],
 )
 def test_an_engine_that_ends_answers_its_questions_and_comes_back(
     bundle: Path, blow: signal.Signals, hang_timeout_s: float, reason: str

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine.cpu import available_cpus
 from service.settings import Settings, SettingsError
 from service.shards.cores import placed
-from service.shards.share import shares, useful
+from service.shards.share import shares, within_cores
 
 
 def machine(folder: Path, *nodes: str) -> Path:
@@ -79,12 +79,12 @@ def test_limits_and_engines_are_divided() -> None:
 )
 def test_a_process_has_two_cores_or_more(cores: int, asked: int, given: int) -> None:
     settings = replace(Settings(), processes=asked)
-    assert useful(settings, cores) == replace(settings, processes=given)
+    assert within_cores(settings, cores) == replace(settings, processes=given)
 
 
 def test_processes_and_engines_that_are_both_set_are_as_set() -> None:
     settings = replace(Settings(), processes=2, workers=2)
-    assert useful(settings, 2) == settings
+    assert within_cores(settings, 2) == settings
 
 
 def test_more_processes_than_cores_share_all_of_them() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -127,6 +128,82 @@ def test_an_engine_that_ran_for_long_restarts_quickly_even_if_it_never_answered(
         assert service.batcher.alive
     assert caplog.text.count("restart in 0.1 s") == 10
     service.close()
+
+
+# -- silence: an engine hangs after four checks without a report, a second apart -------------------
+
+HANG_S, CHECK_S = 4.0, 1.0
+
+
+def test_an_idle_engine_may_be_silent() -> None:
+    service = Simulation(hang_timeout_s=HANG_S)
+    for _ in range(3):
+        for _ in range(10):
+            service.wait(CHECK_S)
+        answered = service.ask(1, LONG_S)
+        service.step()
+        assert isinstance(answered.result(), Answered)
+    assert service.observer.ends == []
+    service.close()
+
+
+def test_an_engine_with_work_that_says_nothing_is_killed_and_restarted() -> None:
+    service = Simulation(hang_timeout_s=HANG_S)
+    lost = service.ask(5, LONG_S)
+    for _ in range(4):
+        service.wait(CHECK_S)
+    assert service.observer.ends == []
+    service.wait(CHECK_S)
+    assert service.observer.ends == ["hung"]
+    assert isinstance(lost.exception(), EngineFailed)
+    service.wait(1.0)
+    assert service.batcher.alive
+    service.close()
+
+
+def test_a_pause_of_the_whole_machine_does_not_count_as_a_hang() -> None:
+    service = Simulation(hang_timeout_s=HANG_S)
+    answered = service.ask(1, LONG_S)
+    service.wait(100 * HANG_S)  # one check is late, and no time was left for a report
+    service.step()
+    assert isinstance(answered.result(), Answered)
+    assert service.observer.ends == []
+    service.close()
+
+
+class Late(SteppedHost):
+    """Starts never, while it is `silent`."""
+
+    silent = False
+
+    async def start(self, on_report: Callable[[Report], None]) -> Started:
+        if self.silent:
+            await asyncio.get_running_loop().create_future()
+        return await super().start(on_report)
+
+
+def test_an_engine_that_hangs_at_its_start_is_started_again() -> None:
+    service = Simulation(host=Late, hang_timeout_s=HANG_S)
+    (host,) = service.hosts
+    assert isinstance(host, Late)
+    host.silent = True
+    host.crash()
+    service.wait(0.0)
+    service.wait(0.1)
+    host.silent = False
+    for _ in range(39):
+        service.wait(1.0)
+    assert not service.batcher.alive
+    service.wait(1.0)
+    service.wait(1.0)
+    assert service.batcher.alive
+    answered = service.ask(1, LONG_S)
+    service.step()
+    assert isinstance(answered.result(), Answered)
+    service.close()
+
+
+# -- kills for want of memory ----------------------------------------------------------------------
 
 
 def write_counter(file: Path, count: int) -> None:

@@ -30,6 +30,7 @@ from bench.cuda.processes import (
     StepFailed,
     own_environment,
 )
+from bench.cuda.report import write_whole
 from bench.servers import load
 from bench.servers.process import ServerProcess
 from commandline.ranges import COUNT, number
@@ -111,7 +112,7 @@ class _Tuned:
     def _write(self) -> None:
         out: Path = self._arguments.out
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(self._report, indent=1) + "\n", encoding="utf-8")
+        write_whole(out, self._report)
 
     # -- stages ------------------------------------------------------------------------------------
 

@@ -44,7 +44,6 @@ def load(folder: Path, threads: int, max_new_tokens: int, device: str = "cpu") -
     model = ORTModelForSeq2SeqLM.from_pretrained(
         folder, session_options=options, provider=_PROVIDERS[device]
     )
-    model.generation_config.suppress_tokens = None  # it costs time
     pad, end = model.config.pad_token_id, model.config.eos_token_id
 
     def generate(sources: Rows, steps: int = max_new_tokens) -> Rows:

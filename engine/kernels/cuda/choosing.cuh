@@ -24,7 +24,6 @@ __device__ inline Powers both(Powers a, Powers b) {
     return a;
 }
 
-
 __device__ inline Powers powers_of(const float *x, int64_t width) {
     Powers own = {-INFINITY, 0.0f};
     for (int64_t i = threadIdx.x; i < width; i += CHOOSERS) {
