@@ -85,7 +85,7 @@ def _export(arguments: argparse.Namespace) -> None:
     print(
         f"{arguments.out}: {manifest.name} {manifest.version}, {manifest.precision}, "
         f"{size / 1e6:.1f} MB, PyTorch's tokens for {parity['equal']:,} of "
-        f"{parity['questions']:,} questions, log-probabilities within "
+        f"{parity['questions']:,} texts, log-probabilities within "
         f"{parity['logprob_difference']:.2g}"
     )
 

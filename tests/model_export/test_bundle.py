@@ -207,7 +207,7 @@ def test_a_failed_export_leaves_the_old_bundle(
     before = (out / MANIFEST).read_bytes()
     wrong = lambda *_: [Hypothesis([5], [-1.0], [6], [-2.0])] * 4  # noqa: E731
     monkeypatch.setattr("model_export.bundle.engine_answers", wrong)
-    with pytest.raises(ParityError, match="4 of 4 questions differ"):
+    with pytest.raises(ParityError, match="4 of 4 texts differ"):
         export(folder, out, problems[:4])
     assert (out / MANIFEST).read_bytes() == before
     assert [path.name for path in out.parent.iterdir()] == ["bundle"]
