@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from engine.adjustments import Adjusting, Adjustments
@@ -217,5 +218,4 @@ class Alternatives:
         if not self._count:
             return []
         ranking = self._own[row]
-        pairs = zip(ranking.tokens, ranking.logprobs, strict=True)
-        return list(pairs)[: self._count]
+        return list(islice(zip(ranking.tokens, ranking.logprobs, strict=True), self._count))

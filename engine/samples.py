@@ -9,6 +9,8 @@ from engine.contracts import Answer, Hypothesis
 from engine.paths import START, Alternatives, Chosen, Likeliest, Needs, Path, Task
 from engine.sampling import choose, needs_all, rankings_of, uniforms
 
+_MORE = 16  # times as many tokens are put in order where those that were do not suffice
+
 
 class IndependentRows:
     """Greedy decoding with settings, or samples: one row at first, one a sample once they differ.
@@ -119,12 +121,12 @@ class IndependentRows:
         if self._decoding.do_sample:
             uniform = self._uniforms[sample][path.length]
             total = drawing.total if drawing else None
-            found = choose(self._decoding, ranking.scores, total, uniform, chooser.width)
-            if found is None:  # flatter than most: the whole vocabulary in order
-                ranking = Ranking(row, ranking.adjustments, chooser.width)
+            while (
+                found := choose(self._decoding, ranking.scores, total, uniform, chooser.width)
+            ) is None:  # flatter than most; of the whole vocabulary in order it is never None
+                ranking = Ranking(row, ranking.adjustments, _MORE * ranking.count)
                 chooser.rank([ranking])
-                found = choose(self._decoding, ranking.scores, total, uniform, chooser.width)
-            assert found is not None, "all tokens are ranked: this is a bug"
+                self._rankings[row] = ranking  # for the other samples of the row
             index = found
         token, logprob = ranking.tokens[index], ranking.logprobs[index]
         return Path(path, token, logprob, likeliest, alternatives)

@@ -16,11 +16,14 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from engine.adjustments import Adjusting
 from engine.bundle import CANDIDATES, DRAW
 from engine.choosing import Chooser, Ranking, Selection
 from engine.contracts import Answer, Decoding, Prompt
 from engine.generate import generate
 from engine.ort import OrtEngine, OrtModel
+from engine.paths import Likeliest, Task
+from engine.samples import IndependentRows
 from engine.sessions import open_sessions
 
 SOURCE = (20, 30, 40, 1)
@@ -204,6 +207,31 @@ def test_a_row_that_wants_many_candidates_costs_the_others_nothing(sessions: Ses
         assert ranking.tokens == order.tolist()
         assert ranking.scores == logits[ranking.row, 0, order].tolist()
         assert len(ranking.logprobs) == len(ranking.tokens)
+
+
+def test_samples_of_a_flat_row_put_no_more_tokens_in_order_than_they_need(
+    sessions: Sessions,
+) -> None:
+    """500 of 5,000 are in the nucleus: 64 are too few, and all would take ten times as long."""
+    width = 5000
+    decoding = Decoding(do_sample=True, seed=1, top_p=0.1, num_return_sequences=3)
+    task = Task(
+        Prompt(SOURCE, (), decoding), start_id=0, eos_id=1, most=5,
+        adjusting=Adjusting(decoding, eos_id=1, width=width), decode=str,
+    )  # fmt: skip
+    candidates, forks = Counted(sessions[0]), iter((1, 2))
+    chooser = Chooser(
+        cast("ort.InferenceSession", candidates), sessions[1],
+        ort.OrtValue.ortvalue_from_numpy(np.zeros((1, 1, width), np.float32)),
+    )  # fmt: skip
+    samples = IndependentRows(task, 0, lambda _: next(forks), 5)
+    needs = samples.needs()
+    chooser.rank(needs.rankings)
+    chooser.draw(needs.drawings)
+    chosen = samples.choose(chooser, [Likeliest([0, 1], [0.0, 0.0])])
+    assert candidates.calls == [(1, 64), (1, 1024)]
+    assert len(set(chosen.tokens.values())) == 3
+    assert max(chosen.tokens.values()) < 500
 
 
 _GROUPS = st.lists(
