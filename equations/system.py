@@ -73,7 +73,7 @@ class SystemEquation:
 
 
 class Outcome(StrEnum):
-    """How many solutions a system has."""
+    """The number of solutions of a system."""
 
     UNIQUE = "one solution"
     NONE = "no solution"
@@ -82,7 +82,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Solutions:
-    """What a system determines. `values` has the variables with exactly one value.
+    """The solutions of a system. `values` has the variables with exactly one value.
 
     With `Outcome.INFINITE` some variables may still have one; with `Outcome.NONE` none has.
     """

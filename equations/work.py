@@ -57,7 +57,7 @@ _DECIMAL_ANSWER = re.compile(r"(?:^|\s)=(-?[0-9](?: \.[0-9])*)$")
 
 @dataclass(frozen=True)
 class Work:
-    """What a model wrote: net coefficient, net constant and answer, `None` where unreadable."""
+    """The net coefficient, net constant and answer that a model wrote; `None` where unreadable."""
 
     coefficient: int | None
     constant: int | None

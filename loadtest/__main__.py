@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from commandline.packages import installed_by
 from commandline.parser import Parser
 from commandline.ranges import COUNT, POSITIVE, SEED, several
 from loadtest import ceiling, figures, machine, objective, report, schedule, server
@@ -23,6 +24,7 @@ _FAILED = 3  # exit status of a run that does not keep its objective
 _CALLERS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
 
+@installed_by("pip install -r requirements/loadtest.txt")
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from commandline.packages import installed_by
 from commandline.parser import Parser
 from commandline.ranges import COUNT, number
 from engine.bundle import NO_PROMPT, BundleError, Limits, Manifest
@@ -29,6 +30,7 @@ _MAX_SOURCE_TOKENS = 400  # 16 terms of each kind at 12 digits, and the end toke
 _MAX_NEW_TOKENS = 500
 
 
+@installed_by("pip install '.[cpu,export]'")
 def main(argv: list[str] | None = None) -> int:
     from model_export.checkpoint.errors import CheckpointError
     from model_export.parity import ParityError
@@ -83,7 +85,7 @@ def _export(arguments: argparse.Namespace) -> None:
     print(
         f"{arguments.out}: {manifest.name} {manifest.version}, {manifest.precision}, "
         f"{size / 1e6:.1f} MB, PyTorch's tokens for {parity['equal']:,} of "
-        f"{parity['questions']:,} questions, log-probabilities within "
+        f"{parity['questions']:,} texts, log-probabilities within "
         f"{parity['logprob_difference']:.2g}"
     )
 

@@ -88,7 +88,7 @@ def _require_parity(
     if len(different) > (1 - least_equal) * len(expected):
         first = different[0]
         raise ParityError(
-            f"{len(different)} of {len(expected)} questions differ from PyTorch; the first is "
+            f"{len(different)} of {len(expected)} texts differ from PyTorch; the first is "
             f"number {first}: {found[first].tokens}, expected {expected[first].tokens}"
         )
     most = _MOST_DIFFERENCE.get(precision)

@@ -21,7 +21,7 @@ from engine.ort import OrtEngine, OrtModel
 from equations.formats import CONFIG_KEY, FORMATS
 from model_export.assembly import Identity, replacing, seal, write_model
 from model_export.card import write_card
-from model_export.checkpoint.errors import CheckpointError
+from model_export.checkpoint.errors import CheckpointError, ConversionError
 from model_export.checkpoint.reading import Checkpoint, read_checkpoint
 from model_export.quantisation import BY_ROW
 
@@ -35,10 +35,6 @@ _TEXTS = (
     "x",
 )
 _ROWS = 8
-
-
-class ConversionError(ValueError):
-    """A converted checkpoint does not answer."""
 
 
 def convert(

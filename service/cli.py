@@ -123,8 +123,12 @@ def _inspect(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _upgrade(arguments: argparse.Namespace, _: Settings) -> int:
-    from model_export.upgrading import UpgradeError, upgrade
+    from model_export.models.errors import PackageMissing
 
+    try:
+        from model_export.upgrading import UpgradeError, upgrade
+    except ModuleNotFoundError as error:
+        raise BundleError(str(PackageMissing(arguments.bundle, error))) from error
     out = arguments.out or arguments.bundle
     try:
         old = upgrade(arguments.bundle, out)

@@ -17,8 +17,7 @@ def with_bundle(settings: Settings) -> Settings:
     """
     if (settings.model / MANIFEST).exists():
         return settings
-    from model_export.checkpoint.errors import CheckpointError
-    from model_export.convert import ConversionError
+    from model_export.checkpoint.errors import CheckpointError, ConversionError
     from model_export.models.errors import ModelNotFound
     from model_export.models.library import Wanted, bundle_of
 

@@ -51,8 +51,8 @@ class Settings:
 
     model: Path = _setting(
         _BUNDLED_MODEL,
-        "what is served: the folder of a bundle, the folder of a T5 checkpoint, or its name on the "
-        "Hugging Face hub; a checkpoint is converted on first use",
+        "the served model: the folder of a bundle or of a T5 checkpoint, or a name on the Hugging "
+        "Face hub; a checkpoint is converted on first use",
     )
     precision: str = _setting(
         "fp32", "number type that a checkpoint is converted to: `fp32`, `fp16`, `int8`"
@@ -69,10 +69,10 @@ class Settings:
     )
     kernels: str = _setting(
         "auto",
-        "level of the CPU kernels: `avx512vnni`, `avx512`, `avxvnni`, `avx2`, `i8mm`, `dotprod`; "
-        "`auto`: the fastest that the processor can run; `none`: ONNX Runtime's own operators, as "
-        "by default on a GPU; there, `cuda`: our kernels, `cuda-graphs`: these in CUDA graphs, "
-        "neither yet seen to run on one",
+        "kernels of the engines; on a CPU a level: `avx512vnni`, `avx512`, `avxvnni`, `avx2`, "
+        "`i8mm`, `dotprod`, `auto` (the fastest that the processor can run) or `none` (ONNX "
+        "Runtime's own operators); on a GPU `none`, the default there, or `cuda` and "
+        "`cuda-graphs`, which no GPU has run yet",
     )
     processes: int = _setting(
         1,

@@ -10,6 +10,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+from commandline.packages import installed_by
 from commandline.parser import Parser
 from commandline.ranges import COUNT, COUNT_OR_NONE, POSITIVE, SEED
 from equations.formats import FORMATS
@@ -21,6 +22,7 @@ _TRAIN, _TEST = 1_200_000, 10_000
 _TEST_FRESH = 10_100  # some are left out where training data hold them
 
 
+@installed_by("pip install '.[cpu,train,export]'")
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:

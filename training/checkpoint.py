@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForSeq2SeqLM, T5ForConditionalGeneration
+from transformers.utils import logging
 
 from equations import formats
 from model_export.checkpoint.errors import CheckpointError
@@ -32,6 +33,7 @@ def load(
     whether it can be used. Weights of any stored type are read as `dtype`; "auto" keeps theirs.
     Raises `RunError`.
     """
+    logging.disable_progress_bar()  # bars of transformers would break those of the commands
     try:
         checkpoint = read_checkpoint(_folder_of(base))
         if checkpoint.adapter or checkpoint.from_graphs:

@@ -1,6 +1,6 @@
 """Call a CyberSolve service with `Client`, or with `AsyncClient`, which has the same methods."""
 
-from cybersolve_client.answers import Answer, Generation, Info, Model, Problem, Text, Token
+from cybersolve_client.answers import Answer, Generation, Info, Model, Piece, Problem, Text, Token
 from cybersolve_client.asynchronous import AsyncClient, AsyncStream
 from cybersolve_client.clock import Clock
 from cybersolve_client.errors import (
@@ -41,6 +41,7 @@ __all__ = [
     "Model",
     "NotUnderstood",
     "Overloaded",
+    "Piece",
     "Problem",
     "Retries",
     "ServerError",

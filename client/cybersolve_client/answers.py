@@ -55,6 +55,18 @@ class Token:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """A piece of a streamed text, and the tokens whose text ends in it.
+
+    The last piece has the end token too, so that the pieces have all tokens of the text. Its text
+    is empty if no other text was left.
+    """
+
+    text: str
+    token_logprobs: tuple[Token, ...] | None  # with `logprobs`
+
+
+@dataclass(frozen=True)
 class Text:
     """One text that the model generated."""
 
@@ -103,8 +115,9 @@ class Info:
 
 @dataclass(frozen=True)
 class Problem:
-    """Why there is no answer (RFC 9457). `span` and `expected` are set for a question that was not
-    understood.
+    """The reason for which there is no answer (RFC 9457).
+
+    `span` and `expected` are set for a question that was not understood.
     """
 
     status: int
@@ -162,16 +175,24 @@ def read_generation(body: Mapping[str, Any], request_id: str) -> Generation:
     )
 
 
+def read_piece(body: Mapping[str, Any]) -> Piece:
+    return Piece(text=body["text"], token_logprobs=_read_tokens(body))
+
+
 def _text_fields(body: Mapping[str, Any]) -> dict[str, Any]:
-    tokens = body.get("token_logprobs")
     return {
         "text": body["text"],
         "tokens": body["tokens"],
         "finish_reason": body["finish_reason"],
         "logprob": body["logprob"],
         "score": body["score"],
-        "token_logprobs": None if tokens is None else tuple(map(_read_token, tokens)),
+        "token_logprobs": _read_tokens(body),
     }
+
+
+def _read_tokens(body: Mapping[str, Any]) -> tuple[Token, ...] | None:
+    tokens = body.get("token_logprobs")
+    return None if tokens is None else tuple(map(_read_token, tokens))
 
 
 def _read_token(body: Mapping[str, Any]) -> Token:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from cybersolve_client.answers import Generation, read_generation, read_problem
+from cybersolve_client.answers import Generation, Piece, read_generation, read_piece, read_problem
 from cybersolve_client.clock import Deadline
 from cybersolve_client.errors import ConnectionFailed, DeadlineExceeded, ServerError, error_of
 
@@ -24,7 +24,7 @@ class Events:
         self._kind = ""
         self._data: list[str] = []
 
-    def feed(self, chunk: bytes) -> Iterator[str]:
+    def feed(self, chunk: bytes) -> Iterator[Piece]:
         """Return the pieces of text that `chunk` completes.
 
         Raises the error that ended the stream, and `DeadlineExceeded`.
@@ -42,7 +42,7 @@ class Events:
         if self.generation is None:
             raise ConnectionFailed("the stream ended before the text did")
 
-    def _line(self, line: str) -> str | None:
+    def _line(self, line: str) -> Piece | None:
         if line:
             name, _, value = line.partition(":")
             value = value.removeprefix(" ")
@@ -55,12 +55,11 @@ class Events:
         self._kind, self._data = "", []
         return self._event(kind, data) if data else None
 
-    def _event(self, kind: str, data: str) -> str | None:
+    def _event(self, kind: str, data: str) -> Piece | None:
         try:
             body = json.loads(data)
             if kind in ("", "message"):
-                piece: str = body["text"]
-                return piece
+                return read_piece(body)
             if kind == "done":
                 self.generation = read_generation(body, self._request_id)
             problem = read_problem(body, self._request_id) if kind == "error" else None

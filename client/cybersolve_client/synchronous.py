@@ -10,7 +10,7 @@ from typing import Self, Unpack
 
 import httpx
 
-from cybersolve_client.answers import Answer, Fallback, Generation, Info, Problem
+from cybersolve_client.answers import Answer, Fallback, Generation, Info, Piece, Problem
 from cybersolve_client.calls import Calls
 from cybersolve_client.clock import Clock
 from cybersolve_client.events import Events
@@ -99,7 +99,10 @@ class Client:
         request_id: str | None = None,
         **settings: Unpack[Settings],
     ) -> Iterator[Stream]:
-        """Stream the text that the model generates for `text`, in pieces."""
+        """Stream the text that the model generates for `text`.
+
+        Iterate over the stream for the text alone, or over its `pieces()` for the tokens too.
+        """
         call = self._calls.stream(text, settings, timeout, request_id)
         response, events = self._run(call)
         try:
@@ -168,13 +171,23 @@ class Client:
 
 
 class Stream:
-    """An iterator over the pieces of a text; `generation` is the complete text at its end."""
+    """A text as it is generated, read once: in strings, or in `pieces()`.
+
+    `generation` is the complete text once all of it has been read.
+    """
 
     def __init__(self, response: httpx.Response, events: Events) -> None:
         self._response = response
         self._events = events
 
     def __iter__(self) -> Iterator[str]:
+        """Yield the text in parts."""
+        for piece in self.pieces():
+            if piece.text:
+                yield piece.text
+
+    def pieces(self) -> Iterator[Piece]:
+        """Yield the text in parts, with `logprobs` each with its tokens."""
         with transport_faults():
             for chunk in self._response.iter_bytes():
                 yield from self._events.feed(chunk)

@@ -47,7 +47,7 @@ class Kind(Enum):
 
 
 class Form(Enum):
-    """How a number was written, where that matters to what may stand beside it."""
+    """The notation of a number, where it decides what may stand beside it."""
 
     PLAIN = "digits"
     DECIMAL = "digits with a decimal point"

@@ -1,4 +1,4 @@
-"""The error of a checkpoint that cannot be used."""
+"""The errors of a checkpoint that cannot be used or converted."""
 
 
 class CheckpointError(ValueError):
@@ -6,3 +6,7 @@ class CheckpointError(ValueError):
 
     The message is one line: the file, what was found, and what was expected or what to do.
     """
+
+
+class ConversionError(ValueError):
+    """A converted checkpoint does not answer."""

@@ -13,7 +13,7 @@ from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
-from model_export.models.errors import ModelNotFound
+from model_export.models.errors import ModelNotFound, PackageMissing
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")  # of a model on the hub: OWNER/NAME or NAME
 _ADAPTER = "adapter_config.json"  # of a LoRA adapter, which names its base model
@@ -54,10 +54,7 @@ def download(name: str, revision: str | None = None) -> Path:
         from huggingface_hub import HfApi, snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, HTTPError
     except ModuleNotFoundError as error:
-        raise ModelNotFound(
-            f"{name}: a model of the hub needs the extra `convert`: pip install "
-            "'cybersolve[cpu,convert]'"
-        ) from error
+        raise PackageMissing(name, error) from error
     try:
         files = wanted(HfApi().list_repo_files(name, revision=revision))
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=files))

@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.bundle import FORMAT, MANIFEST, BundleError, read_manifest
 from model_export.models import hub
-from model_export.models.errors import ModelNotFound
+from model_export.models.errors import ModelNotFound, PackageMissing
 
 _LOG = logging.getLogger(__name__)
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -101,10 +101,7 @@ def _convert(source: Path, out: Path, *, precision: str, name: str) -> None:
     try:
         from model_export.convert import convert
     except ModuleNotFoundError as error:
-        raise ModelNotFound(
-            f"{source}: {error.name} is missing, which conversion needs; install the extra "
-            "`convert`: pip install 'cybersolve[cpu,convert]'"
-        ) from error
+        raise PackageMissing(source, error) from error
     convert(source, out, precision=precision, name=name)
 
 

@@ -14,7 +14,7 @@ _CORES_EACH = 2  # of an HTTP process, which its engines share
 
 @dataclass(frozen=True)
 class Share:
-    """What one process is given. `settings` are its own: engines, queue and connections divided."""
+    """The share of one process. `settings` are its own: engines, queue and connections divided."""
 
     index: int
     settings: Settings

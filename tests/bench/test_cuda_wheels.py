@@ -263,7 +263,7 @@ def test_all_that_the_comparison_and_training_import_is_carried_or_there() -> No
 
 
 def test_all_that_carried_packages_require_is_carried_or_there() -> None:
-    """By the metadata of those that are installed here, for the other machine's Python."""
+    """The metadata of the packages installed here is read for the other machine's Python."""
     there = {canonicalize_name(name) for name in needs_of(sorted(THERE))} | THERE
     assert needs_of(sorted(carried())) - carried() - there == set()
 

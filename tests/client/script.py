@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from cybersolve_client import AsyncClient, Client, Clock, CyberSolveError, Retries
+from cybersolve_client import AsyncClient, Client, Clock, CyberSolveError, Piece, Retries
 
 Line = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
 Error = TypeVar("Error", bound=CyberSolveError)
@@ -69,7 +69,7 @@ class Face:
         self._asynchronous = asynchronous
 
     def ask(self, script: Script, call: Callable[[Any], Any], **options: Any) -> Any:
-        """What `call` of a client gives, blocking or awaited."""
+        """Return the result of `call`, blocking or awaited."""
         options = {
             "clock": script.clock, "transport": script,
             "retries": Retries(random=lambda: 0.5), **options,
@@ -102,20 +102,34 @@ class Face:
         return raised.value
 
     def read(self, script: Script, pieces: list[str], **options: Any) -> Any:
-        """The generation of a stream whose pieces are added to `pieces`."""
+        """Return the generation of a stream whose texts are added to `pieces`."""
+        return self._read(script, pieces, lambda stream: stream, options)
+
+    def read_pieces(self, script: Script, pieces: list[Piece], **options: Any) -> Any:
+        """Return the generation of a stream whose pieces are added to `pieces`."""
+        return self._read(script, pieces, lambda stream: stream.pieces(), options)
+
+    def _read(
+        self,
+        script: Script,
+        found: list[Any],
+        items: Callable[[Any], Any],
+        options: dict[str, Any],
+    ) -> Any:
+        """Add the `items` of a stream to `found`; return its generation."""
         if not self._asynchronous:
 
             def blocking(client: Client) -> Any:
                 with client.stream("Hello", **options) as stream:
-                    pieces.extend(stream)
+                    found.extend(items(stream))
                     return stream.generation
 
             return self.ask(script, blocking)
 
         async def awaiting(client: AsyncClient) -> Any:
             async with client.stream("Hello", **options) as stream:
-                async for piece in stream:
-                    pieces.append(piece)
+                async for item in items(stream):
+                    found.append(item)
                 return stream.generation
 
         return self.ask(script, awaiting)

@@ -1,4 +1,4 @@
-"""What the client asks and what it makes of the answers."""
+"""The client's requests, and the results that it reads from responses."""
 
 from __future__ import annotations
 

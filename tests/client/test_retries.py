@@ -1,4 +1,4 @@
-"""When the client asks again, how long it waits, and when it gives up."""
+"""The client's retries: their conditions, their waits and their end."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from cybersolve_client import (
     Info,
     InvalidRequest,
     Overloaded,
+    Piece,
     Problem,
     ServerError,
     Token,
@@ -50,6 +51,38 @@ def test_pieces_come_as_they_are_written_and_then_the_whole(face: Face) -> None:
     assert script.bodies == [
         {"text": "Hello", "stream": True, "max_new_tokens": 5, "timeout_ms": 30_000}
     ]
+
+
+def test_pieces_have_the_tokens_whose_text_ends_in_them(face: Face) -> None:
+    top = {"id": 4, "text": "Hello", "logprob": -2.5}
+    first = {"id": 3, "text": "Hallo", "logprob": -0.25, "top": [top]}
+    last = {"id": 1, "text": "", "logprob": -0.5, "top": []}
+    script = Script(
+        events(
+            event({"text": "Hallo", "token_logprobs": [first]}),
+            event({"text": "", "token_logprobs": [last]}),
+            event({**DONE, "token_logprobs": [first, last]}, "done"),
+        )
+    )
+    pieces: list[Piece] = []
+    generation = face.read_pieces(script, pieces, logprobs=1)
+    hallo = Token(3, "Hallo", -0.25, (Token(4, "Hello", -2.5),))
+    end = Token(1, "", -0.5)
+    assert pieces == [Piece("Hallo", (hallo,)), Piece("", (end,))]
+    assert generation.token_logprobs == (hallo, end)
+
+
+def test_pieces_have_no_tokens_without_logprobs(face: Face) -> None:
+    pieces: list[Piece] = []
+    face.read_pieces(Script(events(WHOLE)), pieces)
+    assert pieces == [Piece("Hallo", None), Piece(" Welt", None)]
+
+
+def test_a_piece_without_text_is_not_one_of_the_text(face: Face) -> None:
+    end = {"text": "", "token_logprobs": [{"id": 1, "text": "", "logprob": -0.5, "top": []}]}
+    pieces: list[str] = []
+    face.read(Script(events(event({"text": "Hallo"}), event(end), event(DONE, "done"))), pieces)
+    assert pieces == ["Hallo"]
 
 
 def test_a_whole_text_is_the_same_object(face: Face) -> None:
@@ -129,7 +162,12 @@ def test_a_stream_that_breaks_off_says_so(face: Face) -> None:
 
 
 def test_what_is_no_event_of_ours_is_the_servers_error(face: Face) -> None:
-    for broken in (b"data: {\n\n", b"data: []\n\n", b"event: done\ndata: {}\n\n"):
+    for broken in (
+        b"data: {\n\n",
+        b"data: []\n\n",
+        b'data: {"text": "a", "token_logprobs": [{}]}\n\n',
+        b"event: done\ndata: {}\n\n",
+    ):
         with pytest.raises(ServerError, match="cannot be read"):
             face.read(Script(events(broken)), [])
 
@@ -137,7 +175,7 @@ def test_what_is_no_event_of_ours_is_the_servers_error(face: Face) -> None:
 def test_the_deadline_holds_for_the_whole_stream() -> None:
     clock = TurnedClock()
     reading = Events("7", Deadline(clock, 5.0))
-    assert list(reading.feed(event({"text": "Hal"}))) == ["Hal"]
+    assert list(reading.feed(event({"text": "Hal"}))) == [Piece("Hal", None)]
     clock.now_s += 6.0
     with pytest.raises(DeadlineExceeded):
         list(reading.feed(event({"text": "lo"})))
@@ -147,7 +185,7 @@ def test_comments_and_unknown_fields_and_events_are_skipped() -> None:
     reading = Events("7", Deadline(TurnedClock(), 5.0))
     text = b': still here\r\n\r\nid: 3\r\nretry: 10\r\ndata: {"text":\r\ndata: "a"}\r\n\r\n'
     other = event({"load": 3}, "weather")
-    assert list(reading.feed(text + other)) == ["a"]
+    assert list(reading.feed(text + other)) == [Piece("a", None)]
 
 
 @given(
@@ -161,4 +199,4 @@ def test_cuts_between_chunks_change_nothing(texts: list[str], cuts: list[int]) -
     reading = Events("7", Deadline(TurnedClock(), 5.0))
     pieces = [piece for start, end in pairwise(places) for piece in reading.feed(sent[start:end])]
     reading.finish()
-    assert pieces == texts
+    assert [piece.text for piece in pieces] == texts

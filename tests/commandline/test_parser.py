@@ -77,7 +77,7 @@ def test_numbers_out_of_range_are_refused_in_one_line(
 def test_help_shows_every_default(
     module: str, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of every option that takes a value; `required` in usage has no brackets."""
+    """Check every option that takes a value; a required one has no brackets in the usage."""
     with pytest.raises(SystemExit, match="0"):
         main_of(module)([name, "--help"] if name else ["--help"])
     usage, _, text = re.sub(r"\s+", " ", capsys.readouterr().out).partition(" options: ")

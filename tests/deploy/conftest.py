@@ -1,4 +1,4 @@
-"""What several tests need and is made once: images, and schemas that npm packages carry."""
+"""Fixtures that several tests share: images, and schemas that npm packages carry."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ mount --bind "$1" "$1" && mount -t proc proc "$1/proc" && mount -t tmpfs tmpfs "
 
 
 def missing() -> str:
-    """Why images cannot be built here; empty if they can."""
+    """Return the reason why images cannot be built here; empty if they can."""
     absent = [tool for tool in TOOLS if shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin")]
     absent = sorted(set(TOOLS) - set(absent))
     if absent:
@@ -44,7 +44,7 @@ def missing() -> str:
 
 
 def missing_for_arm() -> str:
-    """Why images for ARM64 cannot be built here; empty if they can."""
+    """Return the reason why images for ARM64 cannot be built here; empty if they can."""
     if missing() or platform.machine() == "aarch64":
         return missing()
     # With the flag F the kernel holds the emulator open, and so finds it inside an image.

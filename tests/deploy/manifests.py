@@ -1,4 +1,4 @@
-"""What kustomize makes of deploy/kubernetes, and the pods in it."""
+"""The resources that kustomize builds from deploy/kubernetes, and their pods."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def model_in_image(*, gpu: bool) -> Manifest:
 
 
 def needs_of(environment: Mapping[str, str], *, gpu: bool) -> Needs:
-    """What the service needs that starts with the model in its image and this environment."""
+    """Return the needs of a service with the model of its image and this environment."""
     known = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
     settings, manifest = Settings.from_environment(known), model_in_image(gpu=gpu)
     return needs(manifest, settings, engines=layout(manifest, settings, cpus=4)[0])

@@ -56,13 +56,13 @@ def panels() -> list[dict[str, Any]]:
 
 
 def scaling_queries() -> list[str]:
-    """What KEDA asks."""
+    """Return the queries of KEDA."""
     text = (COMPONENTS / "keda/scaledobject.yaml").read_text()
     return [trigger["metadata"]["query"] for trigger in yaml.safe_load(text)["spec"]["triggers"]]
 
 
 def adapter_queries() -> Iterator[str]:
-    """What Prometheus' adapter asks, first for the series that there are, and then for figures."""
+    """Yield the queries of Prometheus' adapter, for the series that there are and for figures."""
     rules = yaml.safe_load((COMPONENTS / "hpa/adapter-rules.yaml").read_text())["rules"]
     for rule in rules["external"]:
         yield rule["seriesQuery"]

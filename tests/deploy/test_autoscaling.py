@@ -94,7 +94,7 @@ def test_no_outage_of_the_metrics_scales_down_under_load(policy: Policy) -> None
 
 
 def test_a_static_fallback_would_scale_down_under_load() -> None:
-    """As it was shipped once, and as KEDA before 2.17 does by dropping `behavior`."""
+    """Such a policy was shipped once, and KEDA before 2.17 has it: it drops `behavior`."""
     assert OF_KEDA.fallback is not None
     failures, replicas, never_fewer = OF_KEDA.fallback
     assert never_fewer

@@ -205,7 +205,7 @@ def test_the_load_test_image_tests_the_service(builder: Builder, served: tuple[I
 
 
 def test_the_gpu_lock_is_the_service_with_another_runtime() -> None:
-    """What `test_gpu_image.py` builds from; this needs no build."""
+    """`test_gpu_image.py` builds from this lock; this test needs no build."""
     folder = Path(__file__).resolve().parents[2] / "requirements"
 
     def pinned(name: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What kustomize makes of deploy/kubernetes, against the schemas of Kubernetes and its add-ons."""
+"""The manifests of deploy/kubernetes fit the schemas of Kubernetes and its add-ons."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_compose_gives_a_provider_the_model_that_it_runs(name: str, gpu: bool) -
 
 
 def test_int8_on_a_gpu_would_be_found() -> None:
-    """As it was shipped once: every start refused, again and again."""
+    """Such manifests were shipped once: the service refused every start, again and again."""
     assert "cuda" not in providers(model_in_image(gpu=False))
     assert "cuda" in providers(model_in_image(gpu=True))
 

@@ -70,7 +70,7 @@ def questions() -> list[str]:
 def expected(
     questions: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> list[dict[str, Any]]:
-    """What a single process answers."""
+    """Return the answers of a single process."""
     target = tmp_path_factory.mktemp("one") / "out.jsonl"
     source = target.with_name("in.jsonl")
     source.write_text("".join(json.dumps({"question": text}) + "\n" for text in questions))
@@ -113,7 +113,7 @@ def journal(target: Path) -> Path:
 
 
 def kept(target: Path) -> int:
-    """How many results of an unfinished run there are."""
+    """Return the number of results of an unfinished run."""
     return journal(target).read_bytes().count(b"\n") if journal(target).exists() else 0
 
 

@@ -23,6 +23,12 @@ def test_the_index_has_every_number_up_to_the_last() -> None:
     assert list(rows()) == list(range(1, len(rows()) + 1))
 
 
+def test_every_decision_has_a_subject() -> None:
+    _, table, *_ = text_of("docs/decisions/README.md").split("\n\n| ")
+    found = [int(number) for number in re.findall(r"\b\d+\b", table)]
+    assert sorted(found) == [n for n, (_, _, status) in rows().items() if status != "unused"]
+
+
 def test_the_index_agrees_with_the_records() -> None:
     files = {int(path.name[:4]): path for path in FOLDER.glob("[0-9]*.md")}
     used = {number for number, (_, _, status) in rows().items() if status != "unused"}

@@ -250,16 +250,63 @@ def test_batch_knows_its_input_behind_a_redirection(tmp_path: Path, redirected: 
 
 
 def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path) -> None:
-    program = (
-        "import sys; sys.modules['pyarrow'] = None; from service.cli import main; "
-        f"sys.exit(main(['batch', '-', {str(tmp_path / 'out.parquet')!r}]))"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    result = without("pyarrow", "service.cli", "batch", "-", str(tmp_path / "out.parquet"))
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: Parquet needs pyarrow, which the extra `parquet` installs: ")
+
+
+@pytest.mark.parametrize(
+    ("command", "package"),
+    [
+        (["serve", "models/cybersolve-mini-checkpoint"], "onnx"),
+        (["serve", "google/flan-t5-base"], "huggingface_hub"),
+        (["upgrade", "models/cybersolve-mini"], "onnx"),
+    ],
+)
+def test_conversion_without_its_packages_names_the_extra(
+    tmp_path: Path, command: list[str], package: str
+) -> None:
+    result = without(package, "service.cli", *command, CYBERSOLVE_MODEL_CACHE=str(tmp_path))
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    *_, line = result.stderr.splitlines()
+    assert line == (
+        f"error: {command[1]}: the package {package} is missing; install the extra `convert`: "
+        "pip install 'cybersolve[cpu,convert]'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "words", "package"),
+    [
+        ("training", "--help", "torch"),
+        ("model_export", "export runs/mini --out bundle", "torch"),
+    ],
+)
+def test_development_commands_name_a_missing_package(module: str, words: str, package: str) -> None:
+    result = without(package, f"{module}.__main__", *words.split())
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"error: the package {package} is missing; run pip install ")
+
+
+def without(
+    package: str, module: str, *words: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the `main` of a module in a process that cannot import `package`."""
+    program = (
+        f"import sys; sys.modules[{package!r}] = None; import {module} as run; "
+        "sys.exit(run.main(sys.argv[1:]))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program, *words],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_a_key_is_shown_once_and_its_line_lets_it_in(tmp_path: Path) -> None:

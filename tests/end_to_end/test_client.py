@@ -172,6 +172,17 @@ def test_a_text_comes_whole_or_in_pieces(server: Server) -> None:
             pass
 
 
+def test_the_pieces_of_a_stream_have_all_tokens_of_the_text(server: Server) -> None:
+    with Client(server.url) as client, client.stream(PROMPT, logprobs=1) as stream:
+        pieces = list(stream.pieces())
+    assert stream.generation is not None
+    assert len(pieces) > 1
+    assert "".join(piece.text for piece in pieces) == stream.generation.text
+    tokens = [token for piece in pieces for token in piece.token_logprobs or ()]
+    assert tuple(tokens) == stream.generation.token_logprobs
+    assert all(len(token.top) == 1 for token in tokens)
+
+
 def test_a_text_comes_in_pieces_to_many_tasks(server: Server) -> None:
     async def read(client: AsyncClient) -> str:
         async with client.stream(PROMPT) as stream:

@@ -24,7 +24,7 @@ from training.data import Problem
 
 
 def value(metrics: str, series: str) -> float:
-    """Of a series without labels, which is there from the start; labelled ones start at 0."""
+    """Return the value of a series. One with labels is absent while it is 0."""
     match = re.search(rf"^{re.escape(series)} (\S+)$", metrics, re.MULTILINE)
     assert match or "{" in series, f"no series {series}"
     return float(match[1]) if match else 0.0

@@ -31,7 +31,7 @@ def question(texts: list[str], *, binary: bool, column: bool = False) -> Any:
 
 
 def text(result: Any, name: str) -> list[str]:
-    """Of an output that came as binary data (bytes) or as JSON (strings)."""
+    """Return the strings of an output, which came as binary data (bytes) or as JSON (strings)."""
     elements = result.as_numpy(name).ravel().tolist()
     return [each.decode() if isinstance(each, bytes) else each for each in elements]
 

@@ -174,7 +174,7 @@ def test_rows_that_read_the_same_source(
     drawn: list[int],
     integers: bool,
 ) -> None:
-    """As the definition says; and to the bit as if each row had a copy of its own."""
+    """Results are the definition's, and to the bit those of rows with a copy each."""
     random = np.random.default_rng(seed)
     count, heads = sizes
     read = source_inputs(random, (count, heads, length, d_kv), integers=integers)

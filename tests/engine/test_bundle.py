@@ -89,7 +89,7 @@ def test_a_graph_that_another_provider_runs_in_part_is_refused(bundle: Path) -> 
 def test_auto_runs_on_the_cpu_where_cuda_is_installed_and_does_not_work(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the GPU image does on a machine without a driver."""
+    """The GPU image does so on a machine without a driver."""
     built_in = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: built_in)
     monkeypatch.setattr("onnxruntime.preload_dlls", lambda: None)

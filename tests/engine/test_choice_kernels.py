@@ -43,7 +43,7 @@ def test_the_two_likeliest_wherever_they_are(level: str, first: int, second: int
 
 
 def adjustments(random: np.random.Generator, rows: int, tokens: int, many: int) -> Arrays:
-    """Of each row different tokens; some are banned."""
+    """Return adjustments of different tokens in each row; some are banned."""
     named = [random.permutation(tokens)[:many] for _ in range(rows)]
     banned = random.random((rows, many)) < 0.2
     return {

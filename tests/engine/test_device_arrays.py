@@ -14,7 +14,7 @@ from engine.device_arrays import DeviceArray
 
 
 class HostCopier:
-    """What a GPU does, done on the host: by address, line by line."""
+    """Copy as a GPU does, but on the host: by address, line by line."""
 
     def __init__(self) -> None:
         self.copies = self.waits = 0
@@ -85,7 +85,7 @@ class FakeLibrary:
         return function
 
     def _copy(self, reference: Any) -> None:
-        """As the documentation has it: slices are `pitch * ysize` bytes apart."""
+        """Copy as CUDA documents it: slices are `pitch * ysize` bytes apart."""
         call = reference._obj
         to, of, (width, height, depth) = call.dstPtr, call.srcPtr, call.extent
         assert (call.kind, call.srcArray, call.dstArray) == (3, None, None)

@@ -54,7 +54,7 @@ def random_prompt(random: Random) -> Prompt:
 
 @pytest.fixture(scope="module")
 def expected(writer_torch: T5ForConditionalGeneration) -> Expected:
-    """What transformers answers to a prompt alone."""
+    """Return a function to transformers' answers to a prompt alone."""
 
     @cache
     def answer(prompt: Prompt) -> list[Reference]:

@@ -26,7 +26,7 @@ def test_a_card_that_holds_no_row_is_refused() -> None:
 
 
 class Decoder:
-    """As much of a session as says the types and the vocabulary."""
+    """A session that has only the types and the vocabulary."""
 
     def get_inputs(self) -> list[SimpleNamespace]:
         return [SimpleNamespace(name="token", type="tensor(int64)"),

@@ -46,12 +46,12 @@ def model(bundle: Path, int8_bundle: Path, request: pytest.FixtureRequest) -> Or
 
 @cache
 def alone(model: OrtModel, prompt: Prompt) -> Hypothesis:
-    """What a prompt gets from an engine of its own."""
+    """Return the answer to a prompt from an engine of its own."""
     return generate(OrtEngine(model, rows=1), [prompt])[0].best
 
 
 def prompts(random: Random) -> Prompt:
-    """Of very different lengths, some with a beginning of the answer."""
+    """Return a prompt of a very different length, at times with a beginning of the answer."""
     source = tuple(random.randrange(2700, 4000) for _ in range(random.choice((1, 5, 17, 60))))
     forced = tuple(random.randrange(3, 50) for _ in range(random.choice((0, 0, 1, 4))))
     return Prompt((*source, EOS), forced)

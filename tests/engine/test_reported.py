@@ -1,4 +1,4 @@
-"""What an answer reports beside its tokens, and texts to stop at."""
+"""Answers report more than their tokens, and end at stop texts."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ def test_each_position_and_sample_has_numbers_of_its_own() -> None:
 
 
 def test_a_nucleus_wider_than_what_is_ranked_is_ranked_whole() -> None:
-    """Where the last of the ranked tokens still belongs to it, more may follow."""
+    """If the last of the ranked tokens still belongs to the nucleus, more may follow."""
     flat, nucleus = [0.0] * 10, Decoding(do_sample=True, top_p=0.5)
     assert choose(nucleus, flat, math.log(100), 0.99, width=100) is None
     # Of thirteen equal tokens seven make up a half, and of eleven six.

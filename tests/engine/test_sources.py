@@ -33,7 +33,7 @@ EVENTS = st.lists(
 
 
 class Decoder:
-    """As much of a session as says the types, and whether it takes an index of sources."""
+    """A session that has only the types, and takes an index of sources or not."""
 
     def __init__(self, *, shares: bool) -> None:
         self._names = ["token", "cross_key.0", *(["sources"] if shares else [])]

@@ -1,4 +1,4 @@
-"""With a model that makes no mistake, the plan solves what has a solution, by model steps alone."""
+"""The plan solves what has a solution by model steps alone, if the model makes no mistake."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -174,7 +174,7 @@ def systems(draw: st.DrawFn) -> tuple[System, dict[str, Fraction]]:
 def test_what_has_one_solution_is_solved(
     drawn: tuple[System, dict[str, Fraction]], every: bool
 ) -> None:
-    """With exact steps the plan finds the values, and every step fits the model's prompt."""
+    """Law: by exact steps the plan finds the values, and every step fits the model's prompt."""
     system, values = drawn
     solutions = system.solve()
     planned, rounds = drive(system, None if every else "x")

@@ -24,7 +24,7 @@ def test_the_seed_example() -> None:
 
 
 def test_a_slip_is_mended_by_the_next_digit() -> None:
-    """Of -43 both 4 and, as a slip, 5 tens are written; the slip leaves 7 ones to make up for."""
+    """The quotient -43 is written with 4 tens or, as a slip, with 5, which 7 ones make up for."""
     quotients = {
         tuple(
             token for token in work.write(parse("3x = -129"), Random(seed)).split() if "q" in token

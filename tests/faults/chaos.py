@@ -47,7 +47,7 @@ class Fault:
 
 @dataclass
 class Ledger:
-    """What callers asked and what came of it, by route; the faults that are an excuse."""
+    """The requests of callers and their ends, by route, and the faults that excuse an error."""
 
     faults: list[Fault] = field(default_factory=list)
     answered: dict[str, Counter[int]] = field(

@@ -82,7 +82,7 @@ def _odd_value(source: random.Random, question: str) -> bytes:
 
 
 def _odd_number(source: random.Random, question: str) -> bytes:
-    """As it is: most are no JSON. None is a deadline that an answer would miss."""
+    """Return a body with an odd number as it is: most are no JSON; none is a short deadline."""
     body = json.dumps(_body(source, question))
     name = source.choice(["timeout_ms", "max_new_tokens"])
     return f'{body[:-1]}, "{name}": {source.choice(_NUMBERS)}}}'.encode()

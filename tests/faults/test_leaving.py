@@ -22,7 +22,7 @@ LEFT = 'abandoned_total{reason="left"}'
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """With one engine of few rows, so that a queue is soon there."""
+    """Serve with one engine of few rows, so that a queue is soon there."""
     folder = tmp_path_factory.mktemp("leaving")
     with serving(folder, workers=1, max_batch_rows=ROWS) as running:
         running.solve("x + 1 = 3")

@@ -116,7 +116,7 @@ def test_any_number_of_tokens_may_be_predicted(
 
 
 def test_int8_says_nearly_what_pytorch_says(tmp_path: Path, problems: list[Problem]) -> None:
-    """With the shipped weights: random ones are too unsure of what they say."""
+    """The shipped weights are needed: random ones are too unsure of their tokens."""
     whole = export(SHIPPED, tmp_path / "fp32", problems[:40])
     small = export(SHIPPED, tmp_path / "int8", problems[:40], "int8")
     assert (small.precision, whole.precision) == ("int8", "fp32")
@@ -128,7 +128,7 @@ def test_int8_says_nearly_what_pytorch_says(tmp_path: Path, problems: list[Probl
 def test_other_processors_give_the_same_tokens(
     tmp_path: Path, problems: list[Problem], precision: str
 ) -> None:
-    """Where there are no kernels of our own; rounding to int8 may tell them apart now and then."""
+    """Those have no kernels of our own; rounding to int8 may change a token now and then."""
     manifest = export(SHIPPED, tmp_path / "bundle", problems[:40], precision, steps=96)
     sources = sources_of([p.question for p in problems[:40]], "digits", SHIPPED)
     ours, theirs = (
@@ -207,7 +207,7 @@ def test_a_failed_export_leaves_the_old_bundle(
     before = (out / MANIFEST).read_bytes()
     wrong = lambda *_: [Hypothesis([5], [-1.0], [6], [-2.0])] * 4  # noqa: E731
     monkeypatch.setattr("model_export.bundle.engine_answers", wrong)
-    with pytest.raises(ParityError, match="4 of 4 questions differ"):
+    with pytest.raises(ParityError, match="4 of 4 texts differ"):
         export(folder, out, problems[:4])
     assert (out / MANIFEST).read_bytes() == before
     assert [path.name for path in out.parent.iterdir()] == ["bundle"]
@@ -220,7 +220,7 @@ def test_an_unknown_activation_is_refused(tmp_path: Path, problems: list[Problem
 
 
 def test_a_model_of_another_task_is_compared_on_texts(tmp_path: Path) -> None:
-    """As `python -m model_export export` does it; equations have no part in it."""
+    """`python -m model_export export` does the same; equations have no part in it."""
     texts = tmp_path / "texts.txt"
     texts.write_text("L+1x0^1 R+4k1^0\n\nR+4k1^0 L+2x0^0\n")
     folder = checkpoint(tmp_path / "checkpoint")

@@ -123,7 +123,7 @@ def test_listed_tokens_must_follow_the_vocabulary(code: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("kind", ["pieces", "bytes", "code"])
 def test_a_bundle_reads_and_writes_it(kind: str, tmp_path: Path, pieces: Path, code: Path) -> None:
-    """With no more than the `tokenizer.json` that export writes."""
+    """The `tokenizer.json` that export writes is all that it needs."""
     built = {"pieces": pieces, "code": code}
     tokenizer = tokenizer_of(built[kind]) if kind in built else bytes_tokenizer()
     tokenizer.save(str(tmp_path / "tokenizer.json"))

@@ -17,8 +17,8 @@ from transformers import T5Config
 from engine.bundle import REFERENCE, Limits, load_manifest
 from model_export.assembly import Identity
 from model_export.bundle import write_bundle
-from model_export.checkpoint.errors import CheckpointError
-from model_export.convert import ConversionError, convert
+from model_export.checkpoint.errors import CheckpointError, ConversionError
+from model_export.convert import convert
 from model_export.parity import engine_answers
 from tests.model_export.family import TOKENIZER, flan, write_member, write_model
 from tests.model_export.test_bundle import SHIPPED

@@ -102,5 +102,5 @@ def test_a_misread_weight_would_be_noticed(
     read.weights.__class__ = Misread
     monkeypatch.setattr("model_export.bundle.read_checkpoint", lambda _: read)
     sources = [case["source"] for case in cases(folder)]
-    with pytest.raises(ParityError, match="questions differ"):
+    with pytest.raises(ParityError, match="texts differ"):
         write_bundle(folder, tmp_path / "out", IDENTITY, sources, lambda _: "card\n")

@@ -46,7 +46,7 @@ def large() -> tuple[T5LayerFF, T5Config]:
 
 
 def test_wo_overflows_in_fp16_and_is_kept_out_of_it(large: tuple[T5LayerFF, T5Config]) -> None:
-    """By ONNX's reference, which computes in the types of the graph, as CUDA does.
+    """ONNX's reference computes in the types of the graph, as CUDA does.
 
     ONNX Runtime's CPU has no fp16 products: it puts casts around them, joins these with the
     graph's, and computes in fp32 what is left.
@@ -73,7 +73,7 @@ def test_wo_overflows_in_fp16_and_is_kept_out_of_it(large: tuple[T5LayerFF, T5Co
 def test_fp16_says_nearly_what_pytorch_says_in_fp32(
     tmp_path: Path, problems: list[Problem]
 ) -> None:
-    """With the shipped weights, as int8 is tested."""
+    """The shipped weights are compared, as for int8."""
     manifest = export(SHIPPED, tmp_path / "fp16", problems[:40], "fp16")
     whole = export(SHIPPED, tmp_path / "fp32", problems[:2])
     assert manifest.precision == "fp16"

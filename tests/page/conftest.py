@@ -26,7 +26,7 @@ QUIET = [
 
 @dataclass
 class Watch:
-    """What a page did that it must not do; a status that a test provokes is none of it."""
+    """The faults of a page. A status that a test provokes is none."""
 
     origin: str
     faults: list[str] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Watch:
 
 
 def unavailable() -> str:
-    """Why the browser tests cannot run here, or nothing."""
+    """Return the reason why the browser tests cannot run here; empty if they can."""
     if CHROMIUM is None:
         return "needs Chromium (Debian's package `chromium`)"
     return "" if find_spec("playwright") else "needs playwright (make browser-test)"

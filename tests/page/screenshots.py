@@ -100,7 +100,7 @@ def live(page: Page, url: str) -> None:
         caller.start()
     try:
         page.wait_for_function(
-            "(n) => (document.querySelector('path.good').getAttribute('d').match(/L/g)"
+            "(n) => (document.querySelector('path.good')?.getAttribute('d')?.match(/L/g)"
             " ?? []).length > n",
             arg=LIVE_POINTS,
             timeout=120_000,

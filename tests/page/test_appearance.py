@@ -178,13 +178,21 @@ def test_nothing_moves_while_the_page_loads_and_answers(page: Page) -> None:
     assert shift < 0.01
 
 
-def test_still_for_those_who_ask_for_it(page: Page) -> None:
+def test_reduced_motion_stops_animations(page: Page) -> None:
     page.emulate_media(reduced_motion="reduce")
     ask(page, "3x + 5 = 20")
     answer = page.locator("article.answer")
     assert answer.evaluate("e => getComputedStyle(e).animationName") == "none"
     page.emulate_media(reduced_motion="no-preference")
     assert answer.evaluate("e => getComputedStyle(e).animationName") == "arrive"
+
+
+@pytest.mark.parametrize(("element", "part"), [(".outcome", "::before"), (".cards", "")])
+def test_reduced_motion_stops_transitions(page: Page, element: str, part: str) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    style = f"e => getComputedStyle(e, {part!r} || null).transitionProperty"
+    page.locator(element).first.evaluate("e => e.setAttribute('aria-busy', 'true')")
+    assert page.locator(element).first.evaluate(style) == "none"
 
 
 def test_the_reference_shows_every_route_and_asks_it(page: Page) -> None:

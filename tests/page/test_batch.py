@@ -152,7 +152,7 @@ def test_a_file_can_be_dropped(batch: Page) -> None:
 
 
 def test_parts_keep_to_the_limits(page: Page) -> None:
-    """By questions and by bytes, nothing lost, in order; a long line is a part of its own."""
+    """The limits count questions and bytes; no line is lost; a long one is a part by itself."""
     sizes = page.evaluate(
         """async () => {
           const { chunksOf } = await import("/page/lines.js");

@@ -1,4 +1,4 @@
-"""Which requests and jobs admission control rejects, with a load that the tests set by hand."""
+"""Admission control accepts or rejects requests and jobs by a load that the tests set by hand."""
 
 from __future__ import annotations
 

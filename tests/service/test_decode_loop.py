@@ -1,4 +1,4 @@
-"""When a busy engine reads its orders and reports what it has answered."""
+"""A busy engine reads its orders and reports its answers at the right steps."""
 
 from collections.abc import Callable, Sequence
 from itertools import count

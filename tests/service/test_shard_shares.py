@@ -1,4 +1,4 @@
-"""How the cores of a machine and the limits of the service are divided among processes."""
+"""The cores of a machine and the limits of the service are divided among processes."""
 
 from __future__ import annotations
 

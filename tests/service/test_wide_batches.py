@@ -57,7 +57,7 @@ def answer_to(bundle: Path, path: str, body: dict[str, Any]) -> httpx.Response:
 def test_a_wide_batch_does_not_fill_the_queue_by_itself(
     bundle: Path, path: str, body: dict[str, Any]
 ) -> None:
-    """With 429 it would be refused on an idle service, and again at each retry."""
+    """A 429 would refuse it on an idle service, and again at each retry."""
     answer = answer_to(bundle, path, body)
     assert answer.status_code == 200, answer.text
     assert "the queue is full" not in answer.text

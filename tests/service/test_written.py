@@ -20,7 +20,7 @@ short = st.text("abc", min_size=1, max_size=3)
 
 @given(ids, st.integers(0, 12))
 def test_the_texts_of_tokens_make_up_the_text(tokens: list[int], begun: int) -> None:
-    """Whether they are known all at once, or some of them before."""
+    """Law: the texts join to the whole, whether all tokens are known at once or some before."""
     known, new = tokens[:begun], tokens[begun:]
     texts = [
         token.text

@@ -25,7 +25,7 @@ def split(rows: list[tuple[float, bool]]) -> tuple[list[float], list[bool]]:
 
 @given(few)
 def test_pooling_finds_the_nearest_rising_sequence(rows: list[tuple[int, int]]) -> None:
-    """By brute force: the best rising sequence takes the means of runs of neighbours."""
+    """Brute force finds the best rising sequence: it takes the means of runs of neighbours."""
     values, weights = [value for value, _ in rows], [weight for _, weight in rows]
 
     def cost(fitted: list[float]) -> float:

@@ -65,7 +65,7 @@ def test_other_splits_leave_the_test_questions_as_they_are(fresh: Path, tmp_path
 
 def test_more_terms_are_as_long_as_those_of_hard_questions(fresh: Path) -> None:
     def digits(split: str) -> list[int]:
-        """Of each term, in all questions."""
+        """Return the digits of each term in all questions."""
         equations = [parse(p.question) for p in data.read(data.split_file(fresh, split))]
         return [len(str(term.size)) for e in equations for term in (*e.left, *e.right)]
 

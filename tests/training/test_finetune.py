@@ -34,7 +34,7 @@ SEED_EXAMPLE = Problem("Solve 24 = 1601*c - 1605*c for c.", "-6")
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With dropout, which a resumed run must repeat."""
+    """Return a checkpoint with dropout, which a resumed run must repeat."""
     folder = tmp_path_factory.mktemp("base")
     return write_flan(folder, characters(), 120, dropout_rate=0.1)
 
@@ -184,7 +184,7 @@ def test_mistakes_are_named(base: Path, small: Path, tmp_path: Path) -> None:
 def test_fsdp_on_a_cpu_is_refused(
     base: Path, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As `accelerate launch --config_file training/finetune/fsdp.yaml` asks for it."""
+    """`accelerate launch --config_file training/finetune/fsdp.yaml` asks for FSDP in this way."""
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.raises(RunError, match="FSDP is asked for, on cpu; expected processes with a CUDA"):
         run(settings(base), small, tmp_path)

@@ -1,4 +1,4 @@
-"""What the small model learns from holds together, and is what it claims to be."""
+"""The training questions of the small model have the forms that they claim, and hold together."""
 
 import random
 from collections.abc import Callable

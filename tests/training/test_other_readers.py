@@ -1,4 +1,4 @@
-"""What we save is read alike by transformers 4.57, transformers 5 and CTranslate2."""
+"""Our checkpoints are read alike by transformers 4.57, transformers 5 and CTranslate2."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def compare_with_ours(folder: Path) -> None:
 
 
 def test_a_checkpoint_is_saved_again_in_its_place(tmp_path: Path) -> None:
-    """As transformers 5 writes one: the configuration changes, and no weight."""
+    """The checkpoint is as transformers 5 writes one: the configuration changes, and no weight."""
     model = tiny("v1.1")
     model.save_pretrained(tmp_path)
     Tokenizer.from_file(str(T5_TOKENIZER)).save(str(tmp_path / "tokenizer.json"))

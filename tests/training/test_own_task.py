@@ -52,7 +52,7 @@ def write_parquet(path: Path) -> None:
 
 
 def write_arrow(path: Path) -> None:
-    """As `Dataset.save_to_disk` does: streams of record batches that `state.json` names."""
+    """Write as `Dataset.save_to_disk` does: streams of record batches that `state.json` names."""
     path.mkdir()
     names = ["data-00000-of-00002.arrow", "data-00001-of-00002.arrow"]
     for name, rows in zip(names, (ROWS[:6], ROWS[6:]), strict=True):
@@ -210,7 +210,9 @@ def test_flags_of_the_other_kind_of_data_are_refused(
         assert complaint in capsys.readouterr().err
 
 
-def test_the_quick_start_ends_in_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_quick_start_ends_in_a_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The commands of docs/finetune.md but the last, from a tiny T5 with T5's pieces."""
     (block,) = re.findall(r"## Your own task.*?```console\n(.*?)```", GUIDE, re.DOTALL)
     commands = [line.removeprefix("$ ") for line in block.splitlines()]
@@ -228,3 +230,8 @@ def test_the_quick_start_ends_in_a_bundle(tmp_path: Path, monkeypatch: pytest.Mo
     manifest = load_manifest(tmp_path / "bundles" / "headlines")
     assert not manifest.solves
     assert manifest.provenance["parity"]["equal"] == manifest.provenance["parity"]["questions"] == 8
+    printed = capsys.readouterr()
+    assert "PyTorch's tokens for 8 of 8 texts" in printed.out
+    assert "step/s" in printed.err
+    assert "Loading weights" not in printed.err  # nor any other bar of transformers
+    assert "Writing model shards" not in printed.err

@@ -1,4 +1,4 @@
-"""What a fine-tuning run does, step by step, without a model."""
+"""The steps of a fine-tuning run, planned without a model."""
 
 import argparse
 

@@ -51,7 +51,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class PairFiles:
-    """Where pairs of one's own are: files of `training.pairs` and their columns."""
+    """The files of a user's own pairs (`training.pairs`), and their columns."""
 
     training: Path
     validation: Path | None = None  # None: a part of the training pairs is held out
@@ -61,7 +61,7 @@ class PairFiles:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a step is computed; it changes weights only by rounding."""
+    """The layout of a step; it changes weights only by rounding."""
 
     accumulate: int = 1  # passes that make one step of one process
     gradient_checkpointing: bool = False
