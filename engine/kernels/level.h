@@ -29,6 +29,12 @@ enum {
 /* The least magnitude that is scaled to 127: a token of zeros stays zeros. */
 #define LEAST_SCALED 1e-30f
 
+/* Two quads of a block, which levels without VNNI multiply together. `second` is the number of quads
+ * where `first` is alone. */
+typedef struct {
+    uint16_t first, second;
+} Pair;
+
 /* Weights of integers (blocks, quads, BLOCK, QUAD) or of floats (blocks, inputs, BLOCK), and what
  * surrounds their product. Quads, scales, starts, factors and `by_row` are of integers. */
 typedef struct {
@@ -38,6 +44,8 @@ typedef struct {
     float *scales;        /* of each sum, beside the row's own where they are `by_row` */
     int32_t *starts;      /* what each sum begins with, so that the level's `zero` does not count */
     float *factors;       /* of each input, before rounding */
+    Pair *pairs;          /* of the quads of each block; NULL where the level needs none */
+    int64_t *pair_begins; /* where the pairs of each block do, and end */
     int normed;           /* whether inputs are divided by their root mean square */
     int by_row;           /* whether each row is rounded by its own largest input, and scaled back */
     float epsilon;        /* added to the mean square */
@@ -68,7 +76,8 @@ typedef struct {
     float *row_scales;
 } Product;
 
-#define ROUNDED_BYTES(inputs) (((inputs) + 63) / 64 * 64)
+/* With room for a quad of zeros past the last. */
+#define ROUNDED_BYTES(inputs) (((inputs) + QUAD + 63) / 64 * 64)
 
 /* Index: a row times HEAD_GROUPS. Its new key and value are put at `past`, and its query sees all up
  * to there. Biases are (heads, distances) by distance back, the farthest first, for all beyond too;
@@ -155,6 +164,7 @@ typedef struct {
 typedef struct {
     const char *name;
     int32_t zero; /* is added to rounded inputs */
+    int in_words; /* whether its products need quads in pairs */
     Task round_rows, multiply, multiply_floats, attend_cached, attend_cross, attend_encoder,
         quantise_heads, find_likeliest, find_candidates, draw_tokens;
 } Level;

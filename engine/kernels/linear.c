@@ -2,6 +2,7 @@
  * before, and the residual or the gate after. What they take and give, and how the work is
  * divided. */
 #include "kernel.h"
+#include "pairing.h"
 
 #include <stdlib.h>
 
@@ -175,12 +176,14 @@ static Status *prepare(Linear *l, const Constants *c) {
                 ((const float *)c->scales.data)[part * m->columns + i] * input_scale;
         }
     }
+    if (l->level->in_words && !pair_quads(m)) return ort_error(l->api, "out of memory");
     return NULL;
 }
 
 static void destroy(void *kernel) {
     Linear *l = kernel;
-    free(l->matrix.factors), free(l->matrix.scales), free(l->matrix.starts), free(l);
+    Matrix *m = &l->matrix;
+    free(m->factors), free(m->scales), free(m->starts), free(m->pairs), free(m->pair_begins), free(l);
 }
 
 /* The first two inputs are x and its norm, or a residual and x. Weight and scales follow, and the

@@ -5,6 +5,7 @@
 #include "tiles.h"
 
 #include <math.h>
+#include <string.h>
 
 static float norm_of(const float *x, int64_t count, float epsilon) {
     Floats squares = every(0.0f);
@@ -41,8 +42,9 @@ static float largest_input(const Matrix *m, const float *x) {
     return largest_of(largest);
 }
 
-/* Writes whole vectors: `bytes` has room for the inputs up to a multiple of 16. Returns what the
- * row's sums are multiplied by, beside the scales of their columns. */
+/* Writes whole vectors and a quad of zeros after the last input: `bytes` has room for the inputs up to a
+ * multiple of 16, and for that quad. Returns what the row's sums are multiplied by, beside the scales
+ * of their columns. */
 static float round_row(const Matrix *m, const float *x, uint8_t *bytes) {
     float factor = m->normed ? norm_of(x, m->inputs, m->epsilon) : 1.0f, scale = 1.0f;
     if (m->by_row) {
@@ -60,6 +62,7 @@ static float round_row(const Matrix *m, const float *x, uint8_t *bytes) {
         round_vector(
             load_part(rest, x + begin), norm, load_part(rest, m->factors + begin), bytes + begin);
     }
+    memset(bytes + m->inputs, 0, QUAD);
     return scale;
 }
 

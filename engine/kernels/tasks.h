@@ -11,6 +11,7 @@
 const Level LEVEL = {
     .name = NAME,
     .zero = ZERO,
+    .in_words = NEED_PAIRS,
     .round_rows = round_rows,
     .multiply = multiply,
     .multiply_floats = multiply_floats,

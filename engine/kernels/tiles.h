@@ -8,7 +8,18 @@
 
 #define INLINED static inline __attribute__((always_inline))
 
-enum { VECTORS = 4 };
+enum {
+    VECTORS = 4,
+    PARTS = BLOCK / LANES, /* vectors of a block */
+    /* Weights of the next tile that are fetched while a tile is computed: of more the second-level
+     * cache of some processors has no room. */
+    MOST_FETCHED = 1 << 16,
+};
+
+/* Vectors of weights, of which a tile has VECTORS, lie in blocks. A gated tile has two vectors of
+ * the output: gate and up of the first, then of the second. */
+#define BLOCK_IN_TILE(v) (ending == GATED ? (v) % 2 + (v) / 2 / PARTS * 2 : (v) / PARTS)
+#define PART_IN_TILE(v) (ending == GATED ? (v) / 2 % PARTS : (v) % PARTS)
 
 /* Of rows past the level's ROWS the compiler leaves out what `if (r < rows)` does. */
 #define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)

@@ -150,18 +150,23 @@ static inline void store_signed(int8_t *to, Floats x) {
     _mm_storel_epi64((__m128i *)to, _mm_packs_epi16(words, words));
 }
 
-/* Adds to each lane of `sum` the products of its four bytes. */
 #ifdef __AVXVNNI__
 /* 12 sums, the inputs of three rows and one vector of weights are all 16 registers. */
 #define BY_VECTORS
-/* As an intrinsic, GCC 12 moves every sum to another register and back. */
+/* Adds to each lane of `sum` the products of its four bytes. As an intrinsic, GCC 12 moves every sum
+ * to another register and back. */
 #define MULTIPLY_ADD(sum, x, weight) \
     __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "x"(weight))
 #else
-/* Pairs of products fit into 16 bits, for weights are within 63: 255 * 63 * 2 = 32,130. */
-#define MULTIPLY_ADD(sum, x, weight)                                      \
-    sum = _mm256_add_epi32(                                               \
-        sum, _mm256_madd_epi16(_mm256_maddubs_epi16(x, weight), _mm256_set1_epi16(1)))
+#define IN_WORDS
+
+/* Adds to each lane of `sum` the products of the four bytes of `x` and `first`, and of `y` and
+ * `second`, which fit into 16 bits two by two. */
+static inline Integers add_words(Integers sum, Integers x, Bytes first, Integers y, Bytes second) {
+    Integers words =
+        _mm256_add_epi16(_mm256_maddubs_epi16(x, first), _mm256_maddubs_epi16(y, second));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(words, _mm256_set1_epi16(1)));
+}
 #endif
 
 #endif

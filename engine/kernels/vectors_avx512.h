@@ -144,16 +144,21 @@ static inline void store_signed(int8_t *to, Floats x) {
     _mm_storeu_si128((__m128i *)to, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
 }
 
-/* Adds to each lane of `sum` the products of its four bytes. */
 #ifdef __AVX512VNNI__
-/* As an intrinsic, GCC 12 moves every sum to another register and back. */
+/* Adds to each lane of `sum` the products of its four bytes. As an intrinsic, GCC 12 moves every sum
+ * to another register and back. */
 #define MULTIPLY_ADD(sum, x, weight) \
     __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(weight))
 #else
-/* Pairs of products fit into 16 bits, for weights are within 63: 255 * 63 * 2 = 32,130. */
-#define MULTIPLY_ADD(sum, x, weight)                                      \
-    sum = _mm512_add_epi32(                                               \
-        sum, _mm512_madd_epi16(_mm512_maddubs_epi16(x, weight), _mm512_set1_epi16(1)))
+#define IN_WORDS
+
+/* Adds to each lane of `sum` the products of the four bytes of `x` and `first`, and of `y` and
+ * `second`, which fit into 16 bits two by two. */
+static inline Integers add_words(Integers sum, Integers x, Bytes first, Integers y, Bytes second) {
+    Integers words =
+        _mm512_add_epi16(_mm512_maddubs_epi16(x, first), _mm512_maddubs_epi16(y, second));
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(words, _mm512_set1_epi16(1)));
+}
 #endif
 
 #endif

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,14 @@ def product(numbers: Numbers, kind: str, rows: int, inputs: int, columns: int) -
         return Case(kind, {"residual": numbers.normal(1, rows, columns), **x}, constants)
     constants = {"norm": numbers.normal(inputs), **constants}
     return Case(kind, x, constants, {"epsilon": 1e-6})
+
+
+def product_of_equal_weights(
+    numbers: Numbers, rows: int, inputs: int, columns: int, weight: int
+) -> Case:
+    case = product(numbers, "AddLinearByRow", rows, inputs, columns)
+    weights = np.full_like(case.constants["weight"], weight)
+    return replace(case, constants={**case.constants, "weight": weights})
 
 
 def float_product(numbers: Numbers, kind: str, rows: int, inputs: int, columns: int) -> Case:
@@ -164,6 +173,9 @@ def edge_cases() -> list[Case]:
         ),
         *(  # weights of more than one task
             product(numbers, kind, 7, 1028, 300) for kind in ("NormLinear", "AddLinearByRow")
+        ),
+        *(  # weights of which no two quads are added in 16 bits
+            product_of_equal_weights(numbers, 7, 20, 40, weight) for weight in (-63, 63)
         ),
         *(
             product(numbers, kind, rows, inputs, columns)
