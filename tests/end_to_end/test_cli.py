@@ -282,6 +282,7 @@ def test_conversion_without_its_packages_names_the_extra(
     [
         ("training", "--help", "torch"),
         ("model_export", "export runs/mini --out bundle", "torch"),
+        ("loadtest", "rate --rates 1 --seconds 1", "locust"),
     ],
 )
 def test_development_commands_name_a_missing_package(module: str, words: str, package: str) -> None:

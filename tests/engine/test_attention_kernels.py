@@ -29,6 +29,26 @@ def cached_attention(
     )
 
 
+def assert_as_defined(operator: Operator, level: str, tolerance: float = 1e-5) -> None:
+    (found,), (expected,) = operator.by_kernel(level), operator.by_definition()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=tolerance)
+
+
+def source_inputs(
+    random: np.random.Generator, shape: tuple[int, int, int, int], *, integers: bool
+) -> Arrays:
+    """Return keys, values and lengths of sources, of the shape (sources, heads, length, d_kv)."""
+    sources, heads, length, _ = shape
+    arrays: Arrays = {}
+    for part in ("key", "value"):
+        if integers:
+            arrays[part] = random.integers(-127, 128, shape).astype(np.int8)
+            arrays[f"{part}_scales"] = np.abs(normal(random, sources, heads, length, 1)) / 50
+        else:
+            arrays[part] = normal(random, *shape)
+    return arrays | {"lengths": random.integers(1, length + 1, sources).astype(np.int32)}
+
+
 @each_level
 @some
 @given(
@@ -90,19 +110,9 @@ def test_attention_over_what_was_read(
     level: str, seed: int, batch: int, heads: int, d_kv: int, length: int
 ) -> None:
     random = np.random.default_rng(seed)
-    operator = Operator(
-        "CrossAttention",
-        {
-            "query": normal(random, batch, 1, heads * d_kv),
-            "key": normal(random, batch, heads, length, d_kv),
-            "value": normal(random, batch, heads, length, d_kv),
-            "lengths": random.integers(1, length + 1, batch).astype(np.int32),
-        },
-        {},
-        num_heads=heads,
-    )
-    (found,), (expected,) = operator.by_kernel(level), operator.by_definition()
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    read = source_inputs(random, (batch, heads, length, d_kv), integers=False)
+    query = {"query": normal(random, batch, 1, heads * d_kv)}
+    assert_as_defined(Operator("CrossAttention", query | read, {}, num_heads=heads), level)
 
 
 @each_level
@@ -118,41 +128,11 @@ def test_attention_over_what_was_read_in_8_bits(
     level: str, seed: int, batch: int, heads: int, d_kv: int, length: int
 ) -> None:
     random = np.random.default_rng(seed)
-    shape = (batch, heads, length)
-
-    def integers() -> np.ndarray:
-        return random.integers(-127, 128, (*shape, d_kv)).astype(np.int8)
-
-    operator = Operator(
-        "CrossAttentionInt8",
-        {
-            "query": normal(random, batch, 1, heads * d_kv),
-            "key": integers(),
-            "key_scales": np.abs(normal(random, *shape, 1)) / 50,
-            "value": integers(),
-            "value_scales": np.abs(normal(random, *shape, 1)),
-            "lengths": random.integers(1, length + 1, batch).astype(np.int32),
-        },
-        {},
-        num_heads=heads,
-    )
-    (found,), (expected,) = operator.by_kernel(level), operator.by_definition()
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)  # values reach 300
-
-
-def source_inputs(
-    random: np.random.Generator, shape: tuple[int, int, int, int], *, integers: bool
-) -> Arrays:
-    """Return keys, values and lengths of sources, of the shape (sources, heads, length, d_kv)."""
-    sources, heads, length, _ = shape
-    arrays: Arrays = {}
-    for part in ("key", "value"):
-        if integers:
-            arrays[part] = random.integers(-127, 128, shape).astype(np.int8)
-            arrays[f"{part}_scales"] = np.abs(normal(random, sources, heads, length, 1)) / 50
-        else:
-            arrays[part] = normal(random, *shape)
-    return arrays | {"lengths": random.integers(1, length + 1, sources).astype(np.int32)}
+    read = source_inputs(random, (batch, heads, length, d_kv), integers=True)
+    read["value_scales"] *= 50  # values reach 300
+    query = {"query": normal(random, batch, 1, heads * d_kv)}
+    operator = Operator("CrossAttentionInt8", query | read, {}, num_heads=heads)
+    assert_as_defined(operator, level, 1e-3)
 
 
 @each_level
@@ -249,8 +229,7 @@ def test_attention_of_the_encoder(
         {"biases": 3 * normal(random, 2 * farthest + 1, heads)},
         num_heads=heads,
     )
-    (found,), (expected,) = operator.by_kernel(level), operator.by_definition()
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert_as_defined(operator, level)
 
 
 @each_level

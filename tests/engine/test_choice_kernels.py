@@ -53,6 +53,15 @@ def adjustments(random: np.random.Generator, rows: int, tokens: int, many: int) 
     }
 
 
+def asked(random: np.random.Generator, rows: int, tokens: int, many: int) -> Arrays:
+    """Return logits, the `rows` of them that are asked for, and at most `many` adjustments each."""
+    return {
+        "logits": 5 * normal(random, 3, 1, tokens),
+        "rows": random.integers(0, 3, rows),
+        **adjustments(random, rows, tokens, many),
+    }
+
+
 @each_level
 @some
 @given(seeds, st.integers(1, 5), st.integers(1, 300), st.integers(0, 40), st.integers(1, 70))
@@ -61,9 +70,7 @@ def test_candidates(level: str, seed: int, rows: int, tokens: int, many: int, mo
     operator = Operator(
         "Candidates",
         {
-            "logits": 5 * normal(random, 3, 1, tokens),
-            "rows": random.integers(0, 3, rows),
-            **adjustments(random, rows, tokens, min(many, tokens)),
+            **asked(random, rows, tokens, min(many, tokens)),
             "normalised": random.integers(0, 2, rows).astype(np.int32),
             "count": np.array([min(most, tokens)]),
         },
@@ -88,14 +95,14 @@ def test_log_probabilities_keep_their_digits(level: str, tokens: int) -> None:
     logits = (200 + 5 * np.random.default_rng(1).standard_normal((1, 1, tokens))).astype(np.float32)
     exact = logits[0, 0].astype(np.float64)
     exact -= exact.max() + np.log(np.exp(exact - exact.max()).sum())
-    asked: Arrays = {"logits": logits, "rows": np.zeros(1, np.int64)}
-    asked |= adjustments(np.random.default_rng(0), 1, tokens, 0)
-    ranked: Arrays = {**asked, "normalised": np.ones(1, np.int32), "count": np.array([64])}
+    inputs: Arrays = {"logits": logits, "rows": np.zeros(1, np.int64)}
+    inputs |= adjustments(np.random.default_rng(0), 1, tokens, 0)
+    ranked: Arrays = {**inputs, "normalised": np.ones(1, np.int32), "count": np.array([64])}
     drawn = {name: np.full(1, 0.5, np.float32) for name in ("temperatures", "uniforms")}
     likeliest = Operator("Likeliest", {"logits": logits}, {}, outputs=2, size=1)
     best, logprobs = likeliest.by_kernel(level)
     ranking, scores, of_ranking = Operator("Candidates", ranked, {}, outputs=3).by_kernel(level)
-    token, of_token, _ = Operator("Draw", {**asked, **drawn}, {}, outputs=3).by_kernel(level)
+    token, of_token, _ = Operator("Draw", {**inputs, **drawn}, {}, outputs=3).by_kernel(level)
     for tokens_found, found in (
         (best[0], logprobs[0]),
         (ranking[0], scores[0]),
@@ -130,9 +137,7 @@ def test_drawn_tokens(level: str, seed: int, rows: int, tokens: int, many: int) 
     operator = Operator(
         "Draw",
         {
-            "logits": 5 * normal(random, 3, 1, tokens),
-            "rows": random.integers(0, 3, rows),
-            **adjustments(random, rows, tokens, min(many, tokens - 1)),
+            **asked(random, rows, tokens, min(many, tokens - 1)),
             "temperatures": random.uniform(0.2, 3.0, rows).astype(np.float32),
             "uniforms": random.uniform(1e-3, 1 - 1e-3, rows).astype(np.float32),
         },
